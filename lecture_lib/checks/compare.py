@@ -1,0 +1,139 @@
+"""When are two plain results the same? Types first, then shapes, then number types, then values."""
+
+import numpy as np
+
+from lecture_lib.checks.plain import Array, Raised, Refused, type_name
+
+TOLERANCE = {
+    "float64": 1e-9,
+    "complex128": 1e-9,
+    "float32": 1e-5,
+    "complex64": 1e-5,
+    "float16": 2e-3,
+    "bfloat16": 2e-2,
+}
+
+
+def difference(found: object, expected: object, tolerance: float | None = None) -> str | None:
+    """What separates a result from the expected one, as a sentence; None if nothing does.
+
+    Args:
+        found: plain form of the result.
+        expected: plain form of the reference's result.
+        tolerance: largest allowed |found - expected| / (1 + |expected|); None takes 1e-5 for float32 and
+            1e-9 for float64 and Python's own floats.
+
+    Returns:
+        None, or the difference in words, with both values.
+    """
+    if isinstance(found, Raised | Refused) or isinstance(expected, Raised | Refused):
+        return _abnormal(found, expected)
+    if _label(found) != _label(expected):
+        return f"returned {describe(found)}; expected {describe(expected)}"
+    if isinstance(found, Array):
+        return _array_difference(found, expected, tolerance)
+    if type(found) in (list, tuple):
+        return _sequence_difference(found, expected, tolerance)
+    if type(found) is dict:
+        return _dict_difference(found, expected, tolerance)
+    if type(found) in (float, complex):
+        return (
+            None if _close(found, expected, tolerance or 1e-9) else f"yours {found!r}, expected {expected!r}"
+        )
+    return None if found == expected else f"yours {shorten(found)}, expected {shorten(expected)}"
+
+
+def describe(value: object) -> str:
+    """A result in a few words: ``one torch.Tensor (2, 4)``, ``a tuple (torch.Tensor, None)``."""
+    if isinstance(value, Refused):
+        return value.reason
+    if isinstance(value, Array):
+        return f"one {value.kind} {_shape(value)} of {value.dtype}"
+    if type(value) in (list, tuple) and len(value) <= 4:
+        return f"a {type(value).__name__} ({', '.join(_label(each) for each in value)})"
+    if type(value) in (list, tuple, dict, set, frozenset):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else f"{type_name(value)} {shorten(value)}"
+
+
+def shorten(value: object, width: int = 160) -> str:
+    """A printed value, cut in the middle of a long one."""
+    text = repr(value)
+    return text if len(text) <= width else f"{text[: width // 2]} … {text[-width // 3 :]}"
+
+
+def _abnormal(found: object, expected: object) -> str | None:
+    if isinstance(found, Refused):
+        wanted = "" if isinstance(expected, Raised) else f"; expected {describe(expected)}"
+        return f"returned {found.reason}{wanted}"
+    if isinstance(expected, Raised) and isinstance(found, Raised):
+        return None if found.kind == expected.kind else f"raised {found.kind}; expected {expected.kind}"
+    if isinstance(expected, Raised):
+        return f"returned {describe(found)}; this input must raise {expected.kind}"
+    if isinstance(expected, Refused):
+        return f"returned {describe(found)}"
+    return f"raised {found.kind}: {found.words}" + (f"\n      {found.line}" if found.line else "")
+
+
+def _label(value: object) -> str:
+    return value.kind if isinstance(value, Array) else type_name(value)
+
+
+def _shape(array: Array) -> str:
+    return str(tuple(int(n) for n in array.values.shape))
+
+
+def _close(found: object, expected: object, tolerance: float) -> np.ndarray:
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(np.asarray(found) - np.asarray(expected))
+        return (np.asarray(found) == np.asarray(expected)) | (error <= tolerance * (1 + np.abs(expected)))
+
+
+def _array_difference(found: Array, expected: Array, tolerance: float | None) -> str | None:
+    if found.values.shape != expected.values.shape:
+        return f"returned shape {_shape(found)}; expected {_shape(expected)}"
+    if found.dtype != expected.dtype:
+        return f"shape {_shape(found)} is right; its numbers are {found.dtype}, expected {expected.dtype}"
+    if np.issubdtype(found.values.dtype, np.inexact):
+        same = _close(found.values, expected.values, tolerance or TOLERANCE[found.dtype])
+    else:
+        same = np.equal(found.values, expected.values)
+    return None if np.all(same) else _count(found.values, expected.values, ~np.asarray(same))
+
+
+def _count(found: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
+    where = tuple(int(n) for n in np.argwhere(wrong)[0]) if found.ndim else ()
+    words = f"shape {found.shape} is right; {wrong.sum()} of {found.size} entries differ, the first at {list(where)}: "
+    words += f"yours {_number(found[where])}, expected {_number(expected[where])}"
+    if np.issubdtype(found.dtype, np.inexact):
+        if np.isnan(found).any():
+            return f"{words}; {np.isnan(found).sum()} entries are NaN"
+        with np.errstate(invalid="ignore"):
+            words += f"; largest difference {np.abs(found - expected)[wrong].max():.3g}"
+    return words
+
+
+def _number(value: np.generic) -> str:
+    return (
+        f"{value:.4f}" if np.issubdtype(value.dtype, np.floating) and 1e-3 < abs(value) < 1e5 else f"{value}"
+    )
+
+
+def _sequence_difference(found: list | tuple, expected: list | tuple, tolerance: float | None) -> str | None:
+    for place, (mine, theirs) in enumerate(zip(found, expected, strict=False)):
+        if words := difference(mine, theirs, tolerance):
+            return f"entry {place} of {len(expected)}: {words}"
+    if len(found) == len(expected):
+        return None
+    return f"returned {len(found)} entries, expected {len(expected)}: yours {shorten(found)}, expected {shorten(expected)}"
+
+
+def _dict_difference(found: dict, expected: dict, tolerance: float | None) -> str | None:
+    if missing := [key for key in expected if key not in found]:
+        return f"the key {shorten(missing[0])} is missing ({len(missing)} in all)"
+    if extra := [key for key in found if key not in expected]:
+        return f"the key {shorten(extra[0])} does not belong there ({len(extra)} in all)"
+    for key, theirs in expected.items():
+        if words := difference(found[key], theirs, tolerance):
+            return f"at {shorten(key)}: {words}"
+    return None

@@ -1,0 +1,226 @@
+"""An exercise: fresh seeded cases, a trusted reference, and the mistakes that people make.
+
+``run`` and ``judge`` are separate. ``run`` calls the answer and gives plain data; ``judge`` compares plain data and
+needs no answer. A notebook does both in one process, a grader runs the first beside the answer and the second elsewhere.
+"""
+
+import copy
+import linecache
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lecture_lib.checks.compare import difference
+from lecture_lib.checks.mistake import Mistake
+from lecture_lib.checks.plain import Array, Raised, Refused, plain
+from lecture_lib.checks.watch import Borrowed, call_watched, resolve
+
+_PACKAGE = str(Path(__file__).resolve().parents[1])
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of the answer."""
+
+    what: str  # for the reader: "batch (2, 3), N=4 queries, M=7 keys, D_k=6, D_v=5"
+    inputs: tuple  # positional arguments: tensors, arrays and builtins
+    named: dict = field(default_factory=dict)  # keyword arguments
+    gradient: tuple[int, ...] = ()  # positions of the float64 inputs whose gradient is compared as well
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A task with everything that is needed to judge an answer to it."""
+
+    name: str  # stem.function
+    points: int
+    difficulty: int  # 1 to 3 filled dots
+    minutes: int
+    against: str  # the independent reference, in the reader's words
+    reference: Callable  # called like the answer
+    cases: Callable[[int], list[Case]]  # seed -> cases
+    mistakes: tuple[Mistake, ...]
+    use: Callable | None = None  # use(answer, *inputs, **named): how an answer is called; None: plainly
+    kernels: tuple[str, ...] = ()  # compiled functions that do the exercise in one call and are refused
+    owned: tuple[str, ...] = ()  # further library functions that are refused, by dotted name
+    tolerance: float | None = None  # None: 1e-5 in float32, 1e-9 in float64
+    changes_inputs: bool = False  # whether the answer is asked to change its arguments
+
+    @property
+    def function(self) -> str:
+        """Name of the function or class to write."""
+        return self.name.rpartition(".")[2]
+
+    def call(self, answer: Callable, case: Case) -> object:
+        """Call an answer on one case: plain results, an error, or the reason why the answer is refused."""
+        try:
+            inputs, named = copy.deepcopy((case.inputs, case.named))
+            results = self._results(answer, inputs, named, case.gradient)
+            changed = None if self.changes_inputs else _changed((inputs, named), (case.inputs, case.named))
+            return (
+                Refused(f"a result, but changed its argument {changed}; work on a copy")
+                if changed
+                else results
+            )
+        except (Exception, SystemExit) as error:
+            return _raised(error)
+
+    def _results(self, answer: Callable, inputs: tuple, named: dict, gradient: tuple[int, ...]) -> object:
+        for position in gradient:
+            inputs[position].requires_grad_()
+        output = self.use(answer, *inputs, **named) if self.use else answer(*inputs, **named)
+        return (
+            (plain(output), *_gradients(output, [inputs[i] for i in gradient])) if gradient else plain(output)
+        )
+
+    def run(self, answer: object, cases: list[Case]) -> list:
+        """Call the answer on every case.
+
+        Args:
+            answer: the reader's function or class.
+            cases: from ``self.cases(seed)``.
+
+        Returns:
+            Plain data for each case: results, ``Raised`` or ``Refused``.
+        """
+        if not callable(answer):
+            return [
+                Refused(f"{type(answer).__name__}: hand over `{self.function}` itself, not its result")
+            ] * len(cases)
+        theirs = {
+            f"lecture_lib.{self.name}": resolve(f"lecture_lib.{self.name}"),
+            "the check's reference": self.reference,
+        }
+        theirs |= {name: resolve(name) for name in self.owned} | {
+            mistake.hint: mistake.function for mistake in self.mistakes
+        }
+        if any(answer is each for each in theirs.values()):
+            return [_borrowed(f"lecture_lib.{self.name}")] * len(cases)
+        outputs = []
+        for case in cases:
+            try:
+                outputs.append(call_watched(lambda case=case: self.call(answer, case), theirs, self.kernels))
+            except Borrowed as error:
+                outputs.append(_borrowed(str(error)))
+        return outputs
+
+    def judge(self, cases: list[Case], outputs: list) -> "Verdict":
+        """Compare outputs with the reference's and, where they differ, with those of every known mistake.
+
+        Args:
+            cases: the cases that were run.
+            outputs: one plain result a case.
+
+        Returns:
+            The verdict.
+        """
+        expected = [self.call(self.reference, case) for case in cases]
+        reasons = [difference(*pair, self.tolerance) for pair in zip(outputs, expected, strict=True)]
+        verdict = Verdict(self, cases, outputs, expected, reasons)
+        return (
+            verdict
+            if verdict.passed
+            else Verdict(self, cases, outputs, expected, reasons, self._diagnose(verdict))
+        )
+
+    def _diagnose(self, verdict: "Verdict") -> str:
+        """The hint of the mistake that gives these very outputs; of one that explains most of them; or nothing."""
+        failed = [i for i, reason in enumerate(verdict.reasons) if reason is not None]
+        best, most = "", 0
+        for mistake in self.mistakes:
+            theirs = [self.call(mistake.function, case) for case in verdict.cases]
+            same = [
+                difference(*pair, self.tolerance) is None
+                for pair in zip(verdict.outputs, theirs, strict=True)
+            ]
+            if all(same):
+                return f"This is what comes out when {mistake.hint}"
+            explained = sum(same[i] for i in failed)
+            if explained > most:
+                best, most = (
+                    f"In {explained} of the {len(failed)} failing cases this is what comes out when {mistake.hint}",
+                    explained,
+                )
+        return best if 2 * most > len(failed) and not isinstance(verdict.outputs[failed[0]], Refused) else ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of an answer: a reason for each case that failed, and the mistake it looks like."""
+
+    exercise: Exercise
+    cases: list[Case]
+    outputs: list
+    expected: list
+    reasons: list[str | None]
+    hint: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every case agrees."""
+        return all(reason is None for reason in self.reasons)
+
+    @property
+    def shown(self) -> int:
+        """Index of the failing case with the fewest numbers in it: the easiest to do by hand."""
+        failed = [i for i, reason in enumerate(self.reasons) if reason is not None]
+        return min(
+            failed,
+            key=lambda i: size(plain(list(self.cases[i].inputs))) + 1000 * bool(self.cases[i].gradient),
+        )
+
+
+def size(value: object) -> int:
+    """How many numbers and characters plain data holds."""
+    if isinstance(value, Array):
+        return value.values.size
+    if isinstance(value, list | tuple | set | frozenset):
+        return sum(size(each) for each in value)
+    if isinstance(value, dict):
+        return sum(size(each) for each in value.items())
+    return len(value) if isinstance(value, str | bytes) else 1
+
+
+def _gradients(output: object, inputs: list) -> tuple:
+    import torch
+
+    if type(output) is not torch.Tensor or not output.requires_grad:
+        return (
+            Refused("a result that carries no gradient back to the inputs (no .detach(), .item(), numpy)"),
+        )
+    direction = torch.cos(torch.arange(output.numel(), dtype=output.dtype)).reshape(output.shape)
+    gradients = torch.autograd.grad(output, inputs, direction, allow_unused=True)
+    zeros = (torch.zeros_like(x) for x in inputs)
+    return tuple(plain(zero if g is None else g) for g, zero in zip(gradients, zeros, strict=True))
+
+
+def _changed(now: tuple, before: tuple) -> str | None:
+    for place, pair in enumerate(zip(now[0], before[0], strict=True)):
+        if not _same(*pair):
+            return f"number {place + 1}"
+    return next((name for name in before[1] if not _same(now[1][name], before[1][name])), None)
+
+
+def _same(now: object, before: object) -> bool:
+    mine, theirs = plain(now), plain(before)
+    return isinstance(theirs, Refused) or difference(mine, theirs, 0.0) is None
+
+
+def _borrowed(name: str) -> Refused:
+    return Refused(f"what {name} returns: the exercise is to write that yourself")
+
+
+def _raised(error: BaseException) -> Raised:
+    """An error with the last of the reader's own lines that led to it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        each
+        for each in frames
+        if not each.filename.startswith(_PACKAGE) and "site-packages" not in each.filename
+    ]
+    line = ""
+    if own:
+        text = own[-1].line or linecache.getline(own[-1].filename, own[-1].lineno or 0).strip()
+        line = f"in your line {own[-1].lineno}: {text}"
+    return Raised(type(error).__name__, str(error).strip(), line)

@@ -1,0 +1,140 @@
+"""The verdict in words: a small table in a notebook, plain text on a terminal."""
+
+import html
+import sys
+
+import numpy as np
+
+from lecture_lib.checks.compare import shorten
+from lecture_lib.checks.exercise import Case, Exercise, Verdict, size
+from lecture_lib.checks.plain import Array, Raised, Refused, plain
+
+PRINTED_IN_FULL = (
+    60  # numbers: a failing case with no more than these is printed so that it can be done by hand
+)
+
+
+class CheckFailed(AssertionError):
+    """An answer is wrong. The message is the whole verdict; a notebook shows one line, the table stands above it."""
+
+    def __init__(self, verdict: Verdict):
+        super().__init__(text(verdict))
+        self.verdict = verdict
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython and Colab show these lines instead of a stack of our own frames.
+        return [f"CheckFailed: {headline(self.verdict)}"]
+
+
+def headline(verdict: Verdict) -> str:
+    """``✗ attention.softmax   2 of 9 cases``."""
+    right = sum(reason is None for reason in verdict.reasons)
+    return f"{'✓' if verdict.passed else '✗'} {verdict.exercise.name}   {right} of {len(verdict.cases)} cases"
+
+
+def lines(verdict: Verdict) -> list[str]:
+    """What follows the headline: the reference, or the failing case, its difference and the likely mistake."""
+    if verdict.passed:
+        return [f"against {verdict.exercise.against}"]
+    index = verdict.shown
+    found, reason = verdict.outputs[index], verdict.reasons[index]
+    if isinstance(found, Raised) and found.kind == "NotImplementedError":
+        return ["not written yet: replace `raise NotImplementedError` by your own lines"]
+    rows = [f"case {index + 1}, {verdict.cases[index].what}", f"  {reason}"]
+    if verdict.hint:
+        return [*rows, verdict.hint]
+    if not isinstance(found, Refused):
+        rows += [f"  {row}" for row in by_hand(verdict.cases[index], found, verdict.expected[index])]
+    return rows
+
+
+def by_hand(case: Case, found: object, expected: object) -> list[str]:
+    """The case itself, if it is small: inputs, the answer's result and the expected one."""
+    inputs = [(f"input {place + 1}", plain(value)) for place, value in enumerate(case.inputs)]
+    inputs += [(name, plain(value)) for name, value in case.named.items()]
+    shown = [*inputs, ("yours", found), ("expected", expected)]
+    if sum(size(value) for _, value in shown) > PRINTED_IN_FULL:
+        return []
+    return [f"{name} = {_printed(value)}" for name, value in shown if not isinstance(value, Raised | Refused)]
+
+
+def _printed(value: object) -> str:
+    if not isinstance(value, Array):
+        return shorten(value, 400)
+    return np.array2string(value.values, precision=4, suppress_small=True, separator=", ").replace(
+        "\n", "\n" + " " * 8
+    )
+
+
+def text(verdict: Verdict) -> str:
+    """The whole verdict as plain text."""
+    return "\n".join([headline(verdict), *(f"  {line}" for line in lines(verdict))])
+
+
+class Shown:
+    """A verdict as a notebook displays it."""
+
+    def __init__(self, verdict: Verdict):
+        self.verdict = verdict
+
+    def __repr__(self) -> str:
+        return text(self.verdict)
+
+    def _repr_html_(self) -> str:
+        color = "#2e7d32" if self.verdict.passed else "#c62828"
+        first = f"<strong style='color:{color}'>{html.escape(headline(self.verdict))}</strong>"
+        rest = "".join(
+            f"<div style='white-space:pre-wrap'>{html.escape(line)}</div>" for line in lines(self.verdict)
+        )
+        box = f"border-left:4px solid {color};padding:.3em .8em;font-family:monospace;overflow-x:auto"
+        return f"<div style='{box}'>{first}{rest}</div>"
+
+
+class Progress:
+    """The table of a session: each exercise, whether its check has passed, the points so far."""
+
+    def __init__(self, rows: list[tuple[Exercise, Verdict | None]]):
+        self.rows = rows
+
+    @property
+    def points(self) -> int:
+        """Points of the checks that have passed."""
+        return sum(task.points for task, verdict in self.rows if verdict is not None and verdict.passed)
+
+    def _cells(self) -> list[tuple[str, str, str]]:
+        def state(verdict: Verdict | None) -> str:
+            return "not tried" if verdict is None else "✓ passed" if verdict.passed else "✗ not yet"
+
+        def points(task: Exercise, verdict: Verdict | None) -> str:
+            return f"{task.points if verdict is not None and verdict.passed else 0} of {task.points}"
+
+        rows = [(task.name, state(verdict), points(task, verdict)) for task, verdict in self.rows]
+        total = sum(task.points for task, _ in self.rows)
+        return [*rows, ("total", "hand-graded questions come on top", f"{self.points} of {total}")]
+
+    def __repr__(self) -> str:
+        if not self.rows:
+            return "no check has run in this session yet"
+        widths = [max(len(cell) for cell in column) for column in zip(*self._cells(), strict=True)]
+        return "\n".join(
+            "   ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in self._cells()
+        )
+
+    def _repr_html_(self) -> str:
+        if not self.rows:
+            return f"<p>{self!r}</p>"
+        cells = [
+            "".join(f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in row)
+            for row in self._cells()
+        ]
+        head = "<tr><th style='text-align:left'>exercise</th><th style='text-align:left'>check</th><th>points</th></tr>"
+        return f"<table>{head}{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+
+
+def show(verdict: Verdict) -> None:
+    """Show a verdict: HTML where a notebook runs, else text on standard output; a failure's text is its exception."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None and hasattr(shell, "kernel"):
+        sys.modules["IPython"].display.display(Shown(verdict))
+    elif verdict.passed:
+        print(text(verdict))

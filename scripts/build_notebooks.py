@@ -1,0 +1,227 @@
+"""Build the notebooks that students open: solutions/NN_stem.md -> notebooks/NN_stem/NN_stem.ipynb.
+
+The authored text is MyST; jupytext reads it, this script adds what is the same everywhere (badge, install cell,
+exercise headings, check cells, nbgrader's metadata), nbgrader takes the solutions out. A rebuild is byte-identical.
+
+    python scripts/build_notebooks.py [03_attention ...]
+
+What an author writes:
+- ``{{ badge }}`` and ``{{ attention.softmax }}`` in Markdown become the Colab badge with minutes and points, and
+  "●●○ · 15 min · 4 points";
+- a code cell with ``:exercise: attention.softmax`` holds the solution between ### BEGIN SOLUTION and ### END SOLUTION, or
+  nothing at all if the library's function of that name is the solution; its check cell is added behind it;
+- ``+++ {"question": "why_scale", "points": 3}`` makes the next Markdown cell a hand-graded answer (the text is the model answer).
+"""
+
+import argparse
+import ast
+import copy
+import inspect
+import os
+import re
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+import jupytext
+import nbformat
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from lecture_lib.checks import exercise  # noqa: E402
+from lecture_lib.checks.watch import resolve  # noqa: E402
+
+INSTALL = '''\
+# On Colab this fetches the course's library alone; nothing that is already installed is touched.
+try:
+    import lecture_lib
+except ImportError:
+    %pip install -q --no-deps "git+{url}.git@{branch}"'''
+NOTEBOOK_METADATA = {
+    "colab": {"provenance": []},
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def repository() -> tuple[str, str]:
+    """URL and branch of the course's repository, from the one place where they stand."""
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    return settings["url"].rstrip("/"), settings["branch"]
+
+
+def colab_url(name: str) -> str:
+    """Address that opens the notebook of a chapter in Colab."""
+    url, branch = repository()
+    slug = re.sub(r"^https?://github\.com/", "", url)
+    return f"https://colab.research.google.com/github/{slug}/blob/{branch}/notebooks/{name}/{name}.ipynb"
+
+
+def nbgrader_metadata(grade_id: str, grade: bool, solution: bool, points: int | None = None) -> dict:
+    """A cell's metadata as nbgrader's own formgrader writes it (schema 3)."""
+    locked = not solution
+    fields = {"grade": grade, "grade_id": grade_id, "locked": locked, "schema_version": 3, "solution": solution, "task": False}
+    return {"nbgrader": fields | ({"points": points} if grade else {})}
+
+
+def solution_source(name: str, body: str) -> str:
+    """Source of a solution cell: as authored, or the library's function with its body marked as the solution."""
+    if body.strip():
+        if "### BEGIN SOLUTION" not in body:
+            raise SystemExit(f"{name}: the solution cell has no ### BEGIN SOLUTION ... ### END SOLUTION")
+        return body
+    function = resolve(f"lecture_lib.{name}")
+    if function is None:
+        raise SystemExit(f"{name}: the cell is empty and lecture_lib has no {name} to fill it with")
+    source = textwrap.dedent(inspect.getsource(function))
+    node = ast.parse(source).body[0]
+    has_docstring = ast.get_docstring(node) is not None
+    first = node.body[1 if has_docstring else 0]
+    lines = source.splitlines()
+    indent = " " * first.col_offset
+    head, body_lines = lines[: first.lineno - 1], lines[first.lineno - 1 :]
+    return "\n".join([*head, f"{indent}### BEGIN SOLUTION", *body_lines, f"{indent}### END SOLUTION"])
+
+
+def heading(name: str) -> str:
+    """``●●○ · 15 min · 4 points`` of an exercise."""
+    task = exercise(name)
+    dots = "●" * task.difficulty + "○" * (3 - task.difficulty)
+    return f"{dots} · {task.minutes} min · {task.points} point{'s' * (task.points != 1)}"
+
+
+def badge(name: str, points: int) -> str:
+    """The line under a notebook's title."""
+    image = "https://colab.research.google.com/assets/colab-badge.svg"
+    return f"[![Open in Colab]({image})]({colab_url(name)}) · {points} points"
+
+
+def source_notebook(name: str) -> nbformat.NotebookNode:
+    """The instructor's notebook of a chapter: solutions in place, nbgrader's metadata on every cell that counts.
+
+    Args:
+        name: ``NN_stem``, such as ``03_attention``.
+    """
+    authored = jupytext.reads((ROOT / "solutions" / f"{name}.md").read_text(encoding="utf-8"), fmt="md:myst")
+    cells = []
+    for cell in authored.cells:
+        cells += _built(cell, first=not cells, name=name)
+    points = sum(cell.metadata.get("nbgrader", {}).get("points", 0) for cell in cells)
+    _number(cells)
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace("{{ badge }}", badge(name, points))
+            cell.source = re.sub(r"\{\{ ([a-z_]+\.\w+) \}\}", lambda found: heading(found[1]), cell.source)
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(NOTEBOOK_METADATA))
+    nbformat.validate(notebook)
+    return notebook
+
+
+def _built(cell: nbformat.NotebookNode, first: bool, name: str) -> list[nbformat.NotebookNode]:
+    """The cell itself, and the ones that always go with it."""
+    if first:
+        url, branch = repository()
+        install = nbformat.v4.new_code_cell(INSTALL.format(url=url, branch=branch), id="install")
+        install.metadata = {"tags": ["remove-cell", "install"]}
+        return [cell, install]
+    if task_name := cell.metadata.pop("exercise", None):
+        task = exercise(task_name)
+        cell.source = solution_source(task_name, cell.source)
+        cell.metadata |= nbgrader_metadata(task.function, grade=False, solution=True)
+        check = nbformat.v4.new_code_cell(f'check("{task_name}", {task.function})')
+        check.metadata = nbgrader_metadata(f"check_{task.function}", grade=True, solution=False, points=task.points)
+        return [cell, check]
+    if question := cell.metadata.pop("question", None):
+        cell.metadata = nbgrader_metadata(question, grade=True, solution=True, points=cell.metadata.pop("points"))
+        cell.source = f"### BEGIN SOLUTION\n{cell.source}\n### END SOLUTION"
+    return [cell]
+
+
+def _number(cells: list[nbformat.NotebookNode]) -> None:
+    """Cell ids that a rebuild gives again: the grade_id where there is one, else the cell's place."""
+    for place, cell in enumerate(cells):
+        graded = cell.metadata.get("nbgrader", {}).get("grade_id")
+        tags = cell.metadata.get("tags", [])
+        cell.id = graded or ("install" if "install" in tags else f"cell-{place:02d}")
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+
+
+def dumps(notebook: nbformat.NotebookNode) -> str:
+    """A notebook as the text that is committed."""
+    return nbformat.writes(notebook).rstrip("\n") + "\n"
+
+
+def release(names: list[str]) -> dict[str, str]:
+    """Text of the notebooks for students, made by nbgrader from the instructor's.
+
+    Args:
+        names: ``NN_stem`` of each chapter.
+
+    Returns:
+        For each name the notebook's text.
+    """
+    from nbgrader.apps import NbGraderAPI
+    from traitlets.config.loader import PyFileConfigLoader
+
+    # nbgrader makes its database by calling `alembic` by name: the one beside this Python must be found first.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    with tempfile.TemporaryDirectory() as folder:
+        config = PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()
+        config.CourseDirectory.root = folder
+        config.CourseDirectory.source_directory, config.CourseDirectory.release_directory = "source", "release"
+        config.CourseDirectory.db_url = f"sqlite:///{folder}/gradebook.db"
+        for name in names:
+            path = Path(folder, "source", name, f"{name}.ipynb")
+            path.parent.mkdir(parents=True)
+            path.write_text(dumps(source_notebook(name)), encoding="utf-8")
+        api = NbGraderAPI(config=config)
+        built = {}
+        for name in names:
+            result = api.generate_assignment(name, force=True, create=True)
+            if not result["success"]:
+                raise SystemExit(f"nbgrader could not release {name}:\n{result.get('error') or result.get('log')}")
+            notebook = nbformat.read(Path(folder, "release", name, f"{name}.ipynb"), as_version=4)
+            notebook.metadata = NOTEBOOK_METADATA
+            built[name] = dumps(notebook)
+    return built
+
+
+def chapters() -> list[str]:
+    """Names of the chapters that have an authored notebook."""
+    return sorted(path.stem for path in (ROOT / "solutions").glob("[0-9][0-9]_*.md"))
+
+
+def write(path: Path, text: str) -> bool:
+    """Write a file in one step, and only if its text is new."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+    return True
+
+
+def main() -> None:
+    """Build the notebooks named on the command line, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", help="chapters, such as 03_attention; all if none is named")
+    parser.add_argument("--source", type=Path, help="also write the instructor's notebooks below this folder")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(chapters()):
+        parser.error(f"no solutions/{unknown.pop()}.md; there are {', '.join(chapters())}")
+    names = arguments.names or chapters()
+    for name, text in release(names).items():
+        if write(ROOT / "notebooks" / name / f"{name}.ipynb", text):
+            print(f"written: notebooks/{name}/{name}.ipynb")
+        if arguments.source:
+            write(arguments.source / name / f"{name}.ipynb", dumps(source_notebook(name)))
+
+
+if __name__ == "__main__":
+    main()
