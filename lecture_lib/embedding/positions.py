@@ -1,0 +1,161 @@
+r"""Positions: vectors that know where they stand, by clocks that are added (sinusoidal) or turned by (rotary).
+
+Source: Vaswani et al. (2017), section 3.5; Su et al. (2021), rotary positions; Grattafiori et al. (2024), their scaling.
+Axes: B batch, H heads, N tokens, D = d_model, D_k = d_head; `...` any number of leading axes.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def sinusoidal_positions(positions: int | Tensor, d_model: int, halves: bool = False) -> Tensor:
+    r"""Write a position as a row of clocks: $\sin(n/10000^{2i/D})$ and $\cos(n/10000^{2i/D})$.
+
+    Args:
+        positions: number of positions N, for 0 ... N - 1; or (...) the positions themselves.
+        d_model: width D of a token, even.
+        halves: False: sine and cosine alternate, as in the paper; True: all sines, then all cosines, as in Marian.
+
+    Returns:
+        (N, d_model) or (..., d_model) float32, one row a position, on the device of `positions`.
+
+    Raises:
+        ValueError: d_model is odd, so that a sine would be left without its cosine.
+
+    Source: Vaswani et al. (2017), section 3.5.
+    """
+    if d_model % 2:
+        raise ValueError(f"sines and cosines come in pairs: d_model must be even, got {d_model}")
+    if isinstance(positions, int):
+        positions = torch.arange(positions)
+    angles = positions[..., None] * rotary_frequencies(d_model, device=positions.device)  # (..., d_model / 2)
+    waves = (angles.sin(), angles.cos())
+    return torch.cat(waves, dim=-1) if halves else torch.stack(waves, dim=-1).flatten(-2)
+
+
+@dataclass(frozen=True)
+class RotaryScaling:
+    """How rotary frequencies are slowed down so that a model reads texts longer than those it was trained on.
+
+    `factor` alone slows every frequency (linear). With the other three it is Llama 3's rule: waves much shorter
+    than the original context stay, waves longer than it are slowed by `factor`, those between are blended.
+    The names are those of a Hugging Face config.json.
+    """
+
+    factor: float  # how many times longer the context becomes
+    low_freq_factor: float | None = None  # waves longer than original / low_freq_factor are slowed in full
+    high_freq_factor: float | None = None  # waves shorter than original / high_freq_factor stay as they are
+    original_max_position_embeddings: int | None = None  # context of the first training, in tokens
+
+    def __post_init__(self) -> None:
+        llama3 = (self.low_freq_factor, self.high_freq_factor, self.original_max_position_embeddings)
+        if self.factor <= 0:
+            raise ValueError(f"the rotary scaling factor must be positive, got {self.factor}")
+        if 0 < llama3.count(None) < 3:
+            raise ValueError(f"Llama 3's rotary scaling needs all three of its numbers, got {llama3}")
+        if None not in llama3 and not 0 < llama3[0] < llama3[1]:
+            raise ValueError(f"low_freq_factor must be positive and below high_freq_factor, got {llama3[:2]}")
+
+
+def rotary_frequencies(
+    d_head: int,
+    theta: float = 10000.0,
+    scaling: RotaryScaling | None = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    r"""Give each pair of features its own clock: $\omega_i = \theta^{-2i/D_k}$ for $i = 0 \dots D_k/2 - 1$.
+
+    Args:
+        d_head: width D_k of one head, even.
+        theta: the base; the slowest clock takes about 2 pi theta tokens for a turn.
+        scaling: how to slow the clocks down for a longer context; None: not at all.
+        device: where the frequencies live.
+
+    Returns:
+        (d_head / 2,) float32 angles per token, in radians.
+
+    Raises:
+        ValueError: d_head is odd or theta is not positive.
+
+    Source: Su et al. (2021), eq. 15; Grattafiori et al. (2024), section 3.2, for Llama 3's scaling.
+    """
+    if d_head % 2:
+        raise ValueError(f"rotary positions turn features in pairs: d_head must be even, got {d_head}")
+    if theta <= 0:
+        raise ValueError(f"the rotary base theta must be positive, got {theta}")
+    pairs = torch.arange(0, d_head, 2, device=device).float()
+    frequencies = theta ** (-pairs / d_head)
+    if scaling is None:
+        return frequencies
+    slowed = frequencies / scaling.factor
+    if scaling.original_max_position_embeddings is None:
+        return slowed
+    turns = (
+        scaling.original_max_position_embeddings * frequencies / (2 * math.pi)
+    )  # within the original context
+    keep = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
+    return torch.lerp(slowed, frequencies, keep.clamp(0, 1))
+
+
+def rotary_tables(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Read the clocks at the given positions: $\cos(n\,\omega_i)$ and $\sin(n\,\omega_i)$.
+
+    A model computes these once and all its layers turn by them.
+
+    Args:
+        positions: (..., N) positions of the tokens, any integers, in any order.
+        frequencies: (D_k / 2,) angles per token, from `rotary_frequencies`.
+
+    Returns:
+        (..., N, D_k / 2) float32 cosines, and the sines in the same shape.
+    """
+    angles = positions[..., None].float() * frequencies  # (..., N, D_k / 2)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    r"""Turn each pair of features by its angle: $(a, b) \to (a\cos - b\sin,\; b\cos + a\sin)$.
+
+    The pairs are (i, i + D_k / 2), the half-split order of Llama and of Hugging Face; the paper pairs (2i, 2i + 1).
+
+    Args:
+        x: (..., N, D_k) queries or keys.
+        cos: (..., N, D_k / 2) cosines, broadcast over the leading axes of x.
+        sin: (..., N, D_k / 2) sines, likewise.
+
+    Returns:
+        (..., N, D_k) the turned vectors, in the dtype of x.
+    """
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+
+
+def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor:
+    r"""Turn feature pair i of the token at position n by the angle $n\,\theta^{-2i/D_k}$.
+
+    Dot products of turned queries and keys depend on the difference of their positions alone. The pairs are
+    (i, i + D_k / 2), as in Llama.
+
+    Args:
+        x: (..., N, D_k) queries or keys, D_k even.
+        positions: (..., N) integer positions; (N,) for all rows alike, (B, 1, N) for x of (B, H, N, D_k).
+        theta: the base of the frequencies.
+
+    Returns:
+        (..., N, D_k) the turned vectors, in the dtype of x.
+
+    Raises:
+        ValueError: D_k is odd, or the positions do not fit the tokens.
+
+    Source: Su et al. (2021), section 3.2.2.
+    """
+    if positions.shape[-1] not in (1, x.shape[-2]) or positions.ndim >= x.ndim:
+        raise ValueError(
+            f"one position a token: got positions {tuple(positions.shape)} for vectors {tuple(x.shape)} (..., N, D_k)"
+        )
+    cos, sin = rotary_tables(positions, rotary_frequencies(x.shape[-1], theta, device=x.device))
+    return rotate(x, cos, sin)

@@ -1,0 +1,230 @@
+"""The way into a transformer (`InputEmbedding`) and the layers one above another (`TransformerStack`).
+
+Source: lecture, "Embedding" and "Transformer model"; Vaswani et al. (2017), section 3; Radford et al. (2019) for the
+initial weights.
+Axes: B batch, N tokens, M tokens of the memory, D = d_model, L layers.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lecture_lib.attention import LayerCache, MultiHeadAttention
+from lecture_lib.embedding import (
+    TokenEmbedding,
+    check_ids,
+    rotary_frequencies,
+    rotary_tables,
+    sinusoidal_positions,
+)
+from lecture_lib.transformer.config import ModelConfig
+from lecture_lib.transformer.layer import FeedForward, TransformerLayer, make_norm
+
+
+class Cache(Protocol):
+    """The key-value cache of a whole stack: one `LayerCache` a layer, and the bookkeeping of positions for all.
+
+    A model calls `begin` once per forward, embeds its tokens at the positions it returns, and passes the mask and
+    `layers[i]` to layer i. Nothing here needs a value from the device, so a cache of fixed size works under CUDA graphs.
+    """
+
+    layers: Sequence[LayerCache]
+
+    def begin(self, n_tokens: int, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Make room for N tokens a row, lengths (B,) of them real; give (B, N) positions and a (B, 1, N, M) mask."""
+        ...
+
+
+class InputEmbedding(nn.Module):
+    """Turn ids into vectors: token, plus position, plus segment; then a norm and dropout where the config says so.
+
+    Args:
+        config: the choices.
+
+    Source: Vaswani et al. (2017), sections 3.4 and 3.5; Devlin et al. (2019), figure 2, for segments.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.tokens = TokenEmbedding(config.vocab_size, config.d_model)
+        learned = config.positions == "learned"
+        self.positions = nn.Embedding(config.context_length, config.d_model) if learned else None
+        self.segments = nn.Embedding(config.n_segments, config.d_model) if config.n_segments else None
+        self.norm = make_norm(config) if config.embedding_norm else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, ids: Tensor, positions: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """Embed a batch of texts.
+
+        Args:
+            ids: (B, N) integer token ids.
+            positions: (N,) or (B, N) integer positions; None: 0 ... N - 1.
+            segments: (B, N) integer segment of each token; None: segment 0 everywhere.
+
+        Returns:
+            (B, N, D) vectors.
+
+        Raises:
+            ValueError: ids that are not a batch of texts, a text longer than the context, an id or segment out of range.
+        """
+        if ids.ndim != 2 or ids.shape[1] == 0:
+            raise ValueError(
+                f"ids must be (B, N), at least one token in each of B texts; got {tuple(ids.shape)}"
+            )
+        positions = self.check_positions(ids, positions)
+        X = self.tokens(ids)  # (B, N, D)
+        if self.config.scale_embedding:
+            X = X * math.sqrt(self.config.d_model)
+        if self.positions is not None:
+            X = X + self.positions(positions)
+        elif self.config.positions != "rotary":
+            halves = self.config.positions == "sinusoidal_halves"
+            X = X + sinusoidal_positions(positions, self.config.d_model, halves).to(X.dtype)
+        if self.segments is not None:
+            segments = torch.zeros_like(ids) if segments is None else segments
+            check_ids(segments, self.config.n_segments, "segment")
+            X = X + self.segments(segments)
+        elif segments is not None:
+            raise ValueError("this model knows no segments: its config has n_segments=0")
+        return self.dropout(self.norm(X))
+
+    def check_positions(self, ids: Tensor, positions: Tensor | None) -> Tensor:
+        """Give the positions of the tokens, and refuse those beyond the context.
+
+        Args:
+            ids: (B, N) token ids.
+            positions: (N,) or (B, N) integer positions; None: 0 ... N - 1.
+
+        Returns:
+            (N,) or (B, N) positions.
+
+        Raises:
+            ValueError: the text is longer than the context, or a position lies beyond it.
+        """
+        context = self.config.context_length
+        if ids.shape[1] > context:
+            raise ValueError(f"the text has {ids.shape[1]} tokens, but the context of the model is {context}")
+        if positions is None:
+            return torch.arange(ids.shape[1], device=ids.device)
+        if positions.shape not in (ids.shape, ids.shape[1:]):
+            raise ValueError(f"one position a token: got {tuple(positions.shape)} for ids {tuple(ids.shape)}")
+        if positions.device.type == "cpu" and not 0 <= positions.min() <= positions.max() < context:
+            worst = int(positions.max() if positions.min() >= 0 else positions.min())
+            raise ValueError(
+                f"position {worst} is outside the context of {context} tokens (0 to {context - 1})"
+            )
+        return positions
+
+
+class TransformerStack(nn.Module):
+    """Layers one above another: X_l = Layer_l(X_{l-1}); with pre-LN, a norm after the last.
+
+    Args:
+        config: the choices.
+        cross_attention: whether every layer also reads from a memory.
+
+    Source: Bishop & Bishop (2024), section 12.1.7; Vaswani et al. (2017), section 3.1.
+    """
+
+    def __init__(self, config: ModelConfig, cross_attention: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(TransformerLayer(config, cross_attention) for _ in range(config.n_layers))
+        self.final_norm = make_norm(config) if config.norm_first else nn.Identity()
+
+    def forward(
+        self,
+        X: Tensor,
+        mask: Tensor | None = None,
+        is_causal: bool = False,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Refine the tokens layer by layer.
+
+        Args:
+            X: (B, N, D) embedded tokens.
+            mask: bool, broadcastable to (B, H, N, N), True where a token may look at a token; None: everywhere.
+            is_causal: True: token i looks at tokens 0 ... i only.
+            memory: (B, M, D) tokens of the other text, for layers with cross-attention.
+            memory_mask: bool, broadcastable to (B, H, N, M), True where a token may look at the memory.
+            positions: (N,) or (B, N) integer positions, used by rotary models; None: 0 ... N - 1.
+            cache: earlier keys and values of every layer.
+
+        Returns:
+            (B, N, D) refined tokens.
+        """
+        rotary = self.rotary(X, positions)
+        for i, layer in enumerate(self.layers):
+            X = layer(
+                X, mask, is_causal, memory, memory_mask, rotary, None if cache is None else cache.layers[i]
+            )
+        return self.final_norm(X)
+
+    def rotary(self, X: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Compute once what turns queries and keys in every layer.
+
+        Args:
+            X: (B, N, D) embedded tokens.
+            positions: (N,) or (B, N) positions; None: 0 ... N - 1.
+
+        Returns:
+            (N, D_k / 2) or (B, 1, N, D_k / 2) float32 cosines and sines; None if the model is not rotary.
+        """
+        config = self.config
+        if config.positions != "rotary":
+            return None
+        positions = torch.arange(X.shape[1], device=X.device) if positions is None else positions
+        frequencies = rotary_frequencies(config.d_head, config.rope_theta, config.rope_scaling, X.device)
+        return rotary_tables(positions[:, None] if positions.ndim == 2 else positions, frequencies)
+
+
+def initialise(model: nn.Module, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+    r"""Draw the initial weights as GPT-2 does: normal with `config.init_std`, biases zero.
+
+    In a pre-LN model each of the n sublayers adds to the same path, so their last maps (W_o, W_out) start smaller by
+    $1/\sqrt{n}$ and the sum does not grow with depth.
+
+    Args:
+        model: the module whose linear maps and tables are drawn anew.
+        config: says `init_std` and `norm_first`.
+        generator: source of the random numbers; None: torch's own.
+
+    Source: Radford et al. (2019), section 2.3.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=config.init_std, generator=generator)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    last_maps = [
+        m.W_o if isinstance(m, MultiHeadAttention) else m.W_out
+        for m in model.modules()
+        if isinstance(m, MultiHeadAttention | FeedForward)
+    ]
+    if config.norm_first:
+        for linear in last_maps:
+            nn.init.normal_(
+                linear.weight, std=config.init_std / math.sqrt(len(last_maps)), generator=generator
+            )
+
+
+def parameter_count(architecture: Callable[[ModelConfig], nn.Module], config: ModelConfig) -> int:
+    """Count the parameters of a model without making them, on torch's meta device.
+
+    Args:
+        architecture: what builds the model from the config, such as `TransformerStack` or `Decoder`.
+        config: the choices.
+
+    Returns:
+        Number of parameters; a shared one counts once.
+    """
+    with torch.device("meta"):
+        model = architecture(config)
+    return sum(parameter.numel() for parameter in model.parameters())
