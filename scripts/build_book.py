@@ -1,6 +1,6 @@
 """Build the executed book with warnings as errors and say where it is.
 
-    python scripts/build_book.py
+python scripts/build_book.py
 """
 
 import hashlib
@@ -19,7 +19,11 @@ OUTPUT = ROOT / "_build" / "book"
 
 def forget_stale_results(built: Path) -> None:
     """Results in the cache belong to the library that made them: with another library, every page runs again."""
-    files = sorted(path for path in (ROOT / "lecture_lib").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = sorted(
+        path
+        for path in (ROOT / "lecture_lib").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    )
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     stamp = built / ".library"
     if not stamp.exists() or stamp.read_text() != digest:
@@ -35,7 +39,16 @@ def main() -> None:
     fetch_assets.main()
     built = OUTPUT / "_build"
     forget_stale_results(built)
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(ROOT), "--path-output", str(OUTPUT), "-W", "-n", "--keep-going"]
+    command = [
+        str(Path(sys.executable).with_name("jupyter-book")),
+        "build",
+        str(ROOT),
+        "--path-output",
+        str(OUTPUT),
+        "-W",
+        "-n",
+        "--keep-going",
+    ]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONWARNINGS": "ignore"})
     if done.returncode:
         for report in sorted((built / "html" / "reports").glob("**/*.log")):

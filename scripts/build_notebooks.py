@@ -6,8 +6,8 @@ exercise headings, check cells, nbgrader's metadata), nbgrader takes the solutio
     python scripts/build_notebooks.py [03_attention ...]
 
 What an author writes:
-- ``{{ badge }}`` and ``{{ attention.softmax }}`` in Markdown become the Colab badge with minutes and points, and
-  "●●○ · 15 min · 4 points";
+- ``{{ badge }}`` under the title becomes the Colab badge with the notebook's points; ``## Softmax {{ attention.softmax }}``
+  becomes the exercise's numbered heading with difficulty, minutes and points;
 - a code cell with ``:exercise: attention.softmax`` holds the solution between ### BEGIN SOLUTION and ### END SOLUTION, or
   nothing at all if the library's function of that name is the solution; its check cell is added behind it;
 - ``+++ {"question": "why_scale", "points": 3}`` makes the next Markdown cell a hand-graded answer (the text is the model answer).
@@ -17,6 +17,7 @@ import argparse
 import ast
 import copy
 import inspect
+import itertools
 import os
 import re
 import sys
@@ -40,6 +41,7 @@ try:
     import lecture_lib
 except ImportError:
     %pip install -q --no-deps "git+{url}.git@{branch}"'''
+HEADING = re.compile(r"^## (.+?) \{\{ (\w+\.\w+) \}\}$", re.MULTILINE)
 NOTEBOOK_METADATA = {
     "colab": {"provenance": []},
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -63,7 +65,14 @@ def colab_url(name: str) -> str:
 def nbgrader_metadata(grade_id: str, grade: bool, solution: bool, points: int | None = None) -> dict:
     """A cell's metadata as nbgrader's own formgrader writes it (schema 3)."""
     locked = not solution
-    fields = {"grade": grade, "grade_id": grade_id, "locked": locked, "schema_version": 3, "solution": solution, "task": False}
+    fields = {
+        "grade": grade,
+        "grade_id": grade_id,
+        "locked": locked,
+        "schema_version": 3,
+        "solution": solution,
+        "task": False,
+    }
     return {"nbgrader": fields | ({"points": points} if grade else {})}
 
 
@@ -86,11 +95,12 @@ def solution_source(name: str, body: str) -> str:
     return "\n".join([*head, f"{indent}### BEGIN SOLUTION", *body_lines, f"{indent}### END SOLUTION"])
 
 
-def heading(name: str) -> str:
-    """``●●○ · 15 min · 4 points`` of an exercise."""
-    task = exercise(name)
+def heading(title: str, task_name: str, number: str) -> str:
+    """``## Exercise 3.2 — title`` and under it ``●●○ · 15 min · 4 points``."""
+    task = exercise(task_name)
     dots = "●" * task.difficulty + "○" * (3 - task.difficulty)
-    return f"{dots} · {task.minutes} min · {task.points} point{'s' * (task.points != 1)}"
+    points = f"{task.points} point{'s' * (task.points != 1)}"
+    return f"## Exercise {number} — {title}\n\n{dots} · {task.minutes} min · {points}"
 
 
 def badge(name: str, points: int) -> str:
@@ -111,10 +121,11 @@ def source_notebook(name: str) -> nbformat.NotebookNode:
         cells += _built(cell, first=not cells, name=name)
     points = sum(cell.metadata.get("nbgrader", {}).get("points", 0) for cell in cells)
     _number(cells)
+    numbers = (f"{int(name[:2])}.{place}" for place in itertools.count(1))
     for cell in cells:
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace("{{ badge }}", badge(name, points))
-            cell.source = re.sub(r"\{\{ ([a-z_]+\.\w+) \}\}", lambda found: heading(found[1]), cell.source)
+            cell.source = HEADING.sub(lambda found: heading(found[1], found[2], next(numbers)), cell.source)
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(NOTEBOOK_METADATA))
     nbformat.validate(notebook)
     return notebook
@@ -132,10 +143,14 @@ def _built(cell: nbformat.NotebookNode, first: bool, name: str) -> list[nbformat
         cell.source = solution_source(task_name, cell.source)
         cell.metadata |= nbgrader_metadata(task.function, grade=False, solution=True)
         check = nbformat.v4.new_code_cell(f'check("{task_name}", {task.function})')
-        check.metadata = nbgrader_metadata(f"check_{task.function}", grade=True, solution=False, points=task.points)
+        check.metadata = nbgrader_metadata(
+            f"check_{task.function}", grade=True, solution=False, points=task.points
+        )
         return [cell, check]
     if question := cell.metadata.pop("question", None):
-        cell.metadata = nbgrader_metadata(question, grade=True, solution=True, points=cell.metadata.pop("points"))
+        cell.metadata = nbgrader_metadata(
+            question, grade=True, solution=True, points=cell.metadata.pop("points")
+        )
         cell.source = f"### BEGIN SOLUTION\n{cell.source}\n### END SOLUTION"
     return [cell]
 
@@ -172,7 +187,10 @@ def release(names: list[str]) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         config = PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()
         config.CourseDirectory.root = folder
-        config.CourseDirectory.source_directory, config.CourseDirectory.release_directory = "source", "release"
+        config.CourseDirectory.source_directory, config.CourseDirectory.release_directory = (
+            "source",
+            "release",
+        )
         config.CourseDirectory.db_url = f"sqlite:///{folder}/gradebook.db"
         for name in names:
             path = Path(folder, "source", name, f"{name}.ipynb")
@@ -183,7 +201,9 @@ def release(names: list[str]) -> dict[str, str]:
         for name in names:
             result = api.generate_assignment(name, force=True, create=True)
             if not result["success"]:
-                raise SystemExit(f"nbgrader could not release {name}:\n{result.get('error') or result.get('log')}")
+                raise SystemExit(
+                    f"nbgrader could not release {name}:\n{result.get('error') or result.get('log')}"
+                )
             notebook = nbformat.read(Path(folder, "release", name, f"{name}.ipynb"), as_version=4)
             notebook.metadata = NOTEBOOK_METADATA
             built[name] = dumps(notebook)

@@ -1,6 +1,6 @@
 """Fetch what the book's pages need in a browser (math, widgets) from npm, so that reading it needs no other server.
 
-    python scripts/fetch_assets.py
+python scripts/fetch_assets.py
 """
 
 import shutil
@@ -28,7 +28,9 @@ def fetch(package: str, files: dict[str, str], target: Path) -> None:
         npm = shutil.which("npm")
         command = [npm or "npm", "pack", "--silent", "--pack-destination", folder, package]
         if npm is None or subprocess.run(command, stdout=subprocess.DEVNULL, cwd=folder).returncode:
-            sys.exit(f"npm could not fetch {package}; the book needs it once, so please try again with a network")
+            sys.exit(
+                f"npm could not fetch {package}; the book needs it once, so please try again with a network"
+            )
         with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
             archive.extractall(folder, filter="data")
         for source, destination in files.items():

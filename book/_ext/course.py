@@ -21,6 +21,7 @@ import build_notebooks  # noqa: E402
 
 NOTEBOOK = re.compile(r"notebooks/(\d\d_\w+)/\1")
 CHAPTER = re.compile(r"book/(\d\d_\w+)")
+BADGE = re.compile(r"\[!\[Open in Colab\]\(\S+\)\]")
 OPEN = """
 
 ```{{admonition}} Now solve it
@@ -34,7 +35,9 @@ The exercises of this chapter: [read them here](../notebooks/{name}/{name}.ipynb
 
 def show_solutions() -> bool:
     """The setting ``course.show_solutions`` of ``_config.yml``."""
-    return bool(yaml.safe_load((ROOT / "_config.yml").read_text()).get("course", {}).get("show_solutions", False))
+    return bool(
+        yaml.safe_load((ROOT / "_config.yml").read_text()).get("course", {}).get("show_solutions", False)
+    )
 
 
 def page(name: str, solutions: bool) -> str:
@@ -59,6 +62,7 @@ def _shown(cell: nbformat.NotebookNode, stub: dict[str, str], solutions: bool) -
     if "gpu" in cell.metadata.get("tags", []):
         cell.metadata.tags = [*cell.metadata.tags, "skip-execution"]
     if not grading or not grading["solution"]:
+        cell.source = BADGE.sub("[Open in Colab]", cell.source)  # the badge's picture lies on another server
         return [cell]
     cell.source = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", cell.source, flags=re.MULTILINE).rstrip()
     if cell.cell_type == "markdown":
@@ -79,10 +83,14 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] += OPEN.format(name=found[1], colab=build_notebooks.colab_url(found[1]))
 
 
-def only_notebooks_launch(app: Sphinx, pagename: str, template: str, context: dict, doctree: nodes.document) -> None:
+def only_notebooks_launch(
+    app: Sphinx, pagename: str, template: str, context: dict, doctree: nodes.document
+) -> None:
     """Keep the launch button on notebooks: Colab cannot open the text of a chapter page."""
     if not NOTEBOOK.fullmatch(pagename):
-        context["header_buttons"] = [b for b in context.get("header_buttons", []) if b.get("label") != "launch-buttons"]
+        context["header_buttons"] = [
+            b for b in context.get("header_buttons", []) if b.get("label") != "launch-buttons"
+        ]
 
 
 def setup(app: Sphinx) -> dict:
