@@ -31,8 +31,12 @@ def sinusoidal_positions(positions: int | Tensor, d_model: int, halves: bool = F
         raise ValueError(f"sines and cosines come in pairs: d_model must be even, got {d_model}")
     if isinstance(positions, int):
         positions = torch.arange(positions)
-    angles = positions[..., None] * rotary_frequencies(d_model, device=positions.device)  # (..., d_model / 2)
-    waves = (angles.sin(), angles.cos())
+    wide = (
+        torch.float32 if positions.device.type == "mps" else torch.float64
+    )  # late positions lose digits in float32
+    pairs = torch.arange(0, d_model, 2, dtype=wide, device=positions.device)
+    angles = positions[..., None] * 10000 ** (-pairs / d_model)  # (..., d_model / 2)
+    waves = (angles.sin().float(), angles.cos().float())
     return torch.cat(waves, dim=-1) if halves else torch.stack(waves, dim=-1).flatten(-2)
 
 
@@ -87,7 +91,9 @@ def rotary_frequencies(
     if theta <= 0:
         raise ValueError(f"the rotary base theta must be positive, got {theta}")
     pairs = torch.arange(0, d_head, 2, device=device).float()
-    frequencies = theta ** (-pairs / d_head)
+    frequencies = 1 / theta ** (
+        pairs / d_head
+    )  # rounded as in Hugging Face models: at position 100,000 it matters
     if scaling is None:
         return frequencies
     slowed = frequencies / scaling.factor
@@ -142,7 +148,8 @@ def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor
 
     Args:
         x: (..., N, D_k) queries or keys, D_k even.
-        positions: (..., N) integer positions; (N,) for all rows alike, (B, 1, N) for x of (B, H, N, D_k).
+        positions: (..., N) integer positions, in any order: (N,) for all rows alike, (B, 1, N) for a row each of
+            x (B, H, N, D_k).
         theta: the base of the frequencies.
 
     Returns:
@@ -153,9 +160,11 @@ def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor
 
     Source: Su et al. (2021), section 3.2.2.
     """
-    if positions.shape[-1] not in (1, x.shape[-2]) or positions.ndim >= x.ndim:
+    axes = zip(reversed(positions.shape), reversed(x.shape[:-1]), strict=False)
+    if positions.ndim >= x.ndim or any(p not in (1, n) for p, n in axes):
         raise ValueError(
-            f"one position a token: got positions {tuple(positions.shape)} for vectors {tuple(x.shape)} (..., N, D_k)"
+            f"one position a token: positions {tuple(positions.shape)} do not broadcast to {tuple(x.shape[:-1])} "
+            f"for vectors {tuple(x.shape)}"
         )
     cos, sin = rotary_tables(positions, rotary_frequencies(x.shape[-1], theta, device=x.device))
     return rotate(x, cos, sin)

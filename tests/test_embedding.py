@@ -1,0 +1,183 @@
+"""Embedding and positions, against one-hot products, complex rotations and transformers."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from lecture_lib.embedding import (
+    RotaryScaling,
+    TokenEmbedding,
+    apply_rotary,
+    one_hot_lookup,
+    rotary_frequencies,
+    sinusoidal_positions,
+    tied_logits,
+)
+
+
+# --- the lecture's example: a table of |V| = 30,000 columns of 1024 numbers, looked up by a product ------------------
+def test_lookup_is_the_product_with_the_lectures_matrix():
+    omega_e = torch.randn(4, 7)  # (D, |V|), one column a token
+    ids = torch.tensor([[3, 0, 6], [6, 6, 1]])
+    vectors = one_hot_lookup(ids, omega_e.mT)
+    assert vectors.shape == (2, 3, 4)
+    for b in range(2):
+        for n in range(3):
+            assert_close(vectors[b, n], omega_e[:, ids[b, n]])
+
+
+def test_rotary_turns_the_first_pair_by_one_radian_a_token():
+    x = torch.tensor([[1.0, 0.0, 0.0, 0.0]] * 3)  # pairs (0, 2) and (1, 3)
+    turned = apply_rotary(x, torch.tensor([0, 1, 5]))
+    assert_close(turned[:, 0], torch.tensor([0.0, 1.0, 5.0]).cos())
+    assert_close(turned[:, 2], torch.tensor([0.0, 1.0, 5.0]).sin())
+    assert turned[:, [1, 3]].abs().max() == 0
+
+
+# --- independent oracles --------------------------------------------------------------------------------------------
+def test_token_embedding_is_the_one_hot_product():
+    table = TokenEmbedding(11, 5)
+    ids = torch.randint(0, 11, (2, 3, 4))
+    assert_close(table(ids), one_hot_lookup(ids, table.weight))
+    assert_close(table(ids.int()), table.weight[ids])
+    assert_close(
+        tied_logits(table(ids), table.weight), torch.einsum("...d,vd->...v", table(ids), table.weight)
+    )
+
+
+def test_token_embedding_gradient_counts_the_uses():
+    table = TokenEmbedding(4, 3)
+    table(torch.tensor([1, 1, 3])).sum().backward()
+    assert table.weight.grad[:, 0].tolist() == [0, 2, 0, 1]
+
+
+@pytest.mark.parametrize(("n", "d"), [(1, 2), (7, 6), (3000, 10)])
+def test_sinusoidal_positions_number_by_number(n, d):
+    alternating = sinusoidal_positions(n, d)
+    halves = sinusoidal_positions(n, d, halves=True)
+    assert alternating.shape == halves.shape == (n, d)
+    for position in {0, n // 2, n - 1}:
+        for i in range(d // 2):
+            angle = position / 10000 ** (2 * i / d)
+            assert alternating[position, 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-6)
+            assert alternating[position, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-6)
+            assert halves[position, i].item() == pytest.approx(math.sin(angle), abs=1e-6)
+            assert halves[position, d // 2 + i].item() == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+def test_sinusoidal_positions_of_any_tensor_are_rows_of_the_table():
+    positions = torch.tensor([[4, 0], [2, 9]])
+    assert_close(sinusoidal_positions(positions, 6), sinusoidal_positions(10, 6)[positions])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rotary_is_a_product_of_complex_numbers(dtype):
+    x = torch.randn(2, 3, 5, 8, dtype=dtype)
+    positions = torch.tensor([[0, 7, 7, 2, 1000], [3, 4, 5, 6, 7]])[:, None]
+    frequencies = 500.0 ** (-torch.arange(4, dtype=torch.float64) / 4)
+    phases = torch.polar(torch.tensor(1.0, dtype=torch.float64), positions[..., None] * frequencies)
+    turned = torch.complex(x[..., :4].double(), x[..., 4:].double()) * phases
+    expected = torch.cat([turned.real, turned.imag], dim=-1).to(dtype)
+    assert_close(apply_rotary(x, positions, theta=500.0), expected, atol=3e-4, rtol=0)  # angles are float32
+
+
+def test_rotary_equals_transformers_at_positions_of_their_own_in_every_row():
+    llama = pytest.importorskip("transformers.models.llama.modeling_llama")
+    config = llama.LlamaConfig(hidden_size=32, num_attention_heads=4, max_position_embeddings=4096)
+    positions = torch.tensor([[0, 1, 2], [4000, 5, 4000]])
+    q = torch.randn(2, 4, 3, 8)
+    cos, sin = llama.LlamaRotaryEmbedding(config)(q, positions)
+    expected, _ = llama.apply_rotary_pos_emb(q, q, cos, sin)
+    assert_close(apply_rotary(q, positions[:, None]), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["default", "linear", "llama3"])
+@pytest.mark.parametrize("d_head", [8, 64, 128])
+def test_scaled_frequencies_equal_transformers(kind, d_head):
+    ropes = pytest.importorskip("transformers.modeling_rope_utils")
+    from transformers import LlamaConfig
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    llama3 = {"low_freq_factor": 1.5, "high_freq_factor": 4.0, "original_max_position_embeddings": 512}
+    more = {"default": {}, "linear": {"factor": 3.0}, "llama3": {"factor": 8.0, **llama3}}[kind]
+    rope = {"rope_type": kind, "rope_theta": 50_000.0, **more}
+    config = LlamaConfig(
+        hidden_size=d_head * 2, num_attention_heads=2, max_position_embeddings=4096, rope_parameters=rope
+    )
+    expected = LlamaRotaryEmbedding(config).inv_freq
+    if kind != "default":
+        assert_close(expected, ropes.ROPE_INIT_FUNCTIONS[kind](config, "cpu")[0])
+    scaling = RotaryScaling(**more) if more else None
+    assert_close(rotary_frequencies(d_head, 50_000.0, scaling), expected, rtol=3e-7, atol=0)
+
+
+# --- properties -----------------------------------------------------------------------------------------------------
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 300), st.integers(1, 8))
+def test_rotary_products_depend_on_the_distance_alone(i, j, shift, half):
+    q, k = torch.randn(2, 1, 2 * half, dtype=torch.float64)
+
+    def product(i: int, j: int) -> float:
+        return (apply_rotary(q, torch.tensor([i])) * apply_rotary(k, torch.tensor([j]))).sum().item()
+
+    assert product(i, j) == pytest.approx(product(i + shift, j + shift), abs=2e-3)
+    turned = apply_rotary(q, torch.tensor([i]))
+    assert turned.norm().item() == pytest.approx(q.norm().item(), rel=1e-5)
+
+
+def test_rotary_keeps_dtype_and_broadcasts_positions():
+    x = torch.randn(2, 3, 5, 4, dtype=torch.bfloat16)
+    turned = apply_rotary(x, torch.arange(5))
+    assert turned.dtype == torch.bfloat16
+    assert_close(turned[1, 2], apply_rotary(x[1, 2], torch.arange(5)))
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("wrong", [50257, -1])
+def test_an_id_outside_the_vocabulary_is_named(wrong):
+    message = rf"token id {wrong} is outside the vocabulary of 50257 \(ids 0 to 50256\)"
+    with pytest.raises(ValueError, match=message):
+        TokenEmbedding(50257, 2)(torch.tensor([5, wrong]))
+    with pytest.raises(ValueError, match=message):
+        one_hot_lookup(torch.tensor([[wrong]]), torch.zeros(50257, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+def test_ids_must_be_integers(dtype):
+    with pytest.raises(ValueError, match=f"token ids must be integers .*got {dtype}"):
+        TokenEmbedding(5, 2)(torch.zeros(3, dtype=dtype))
+
+
+def test_empty_ids_give_no_vectors():
+    assert TokenEmbedding(5, 2)(torch.zeros(0, dtype=torch.long)).shape == (0, 2)
+
+
+def test_odd_widths_and_misplaced_positions_are_refused():
+    with pytest.raises(ValueError, match="d_model must be even, got 7"):
+        sinusoidal_positions(3, 7)
+    with pytest.raises(ValueError, match="d_head must be even, got 5"):
+        apply_rotary(torch.randn(3, 5), torch.arange(3))
+    with pytest.raises(ValueError, match=r"positions \(4,\) do not broadcast to \(2, 3\)"):
+        apply_rotary(torch.randn(2, 3, 6), torch.arange(4))
+    with pytest.raises(ValueError, match=r"positions \(2, 3\) do not broadcast to \(2, 4, 3\)"):
+        apply_rotary(torch.randn(2, 4, 3, 6), torch.zeros(2, 3, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"share d_model: got \(2, 3\) and \(9, 4\)"):
+        tied_logits(torch.zeros(2, 3), torch.zeros(9, 4))
+
+
+@pytest.mark.parametrize(
+    ("scaling", "message"),
+    [
+        ((0.0,), "factor must be positive"),
+        ((8.0, 1.0), "all three"),
+        ((8.0, 4.0, 1.0, 512), "below high_freq_factor"),
+        ((8.0, 0.0, 1.0, 512), "must be positive and below"),
+    ],
+)
+def test_rotary_scaling_that_makes_no_sense_is_refused(scaling, message):
+    with pytest.raises(ValueError, match=message):
+        RotaryScaling(*scaling)
