@@ -1,0 +1,30 @@
+"""Answers to the exercises as a notebook holds them: the set-up cells and the solution cells, run one after another."""
+
+import functools
+
+import build_notebooks
+
+from lecture_lib import checks
+
+CHAPTERS = {name.partition("_")[2]: name for name in build_notebooks.chapters()}
+
+
+@functools.cache
+def solutions(stem: str) -> dict[str, object]:
+    """The solution of every exercise of a chapter, by the exercise's name."""
+    namespace: dict[str, object] = {}
+    before_exercises, found = True, {}
+    for cell in build_notebooks.source_notebook(CHAPTERS[stem]).cells[2:]:
+        grading = cell.metadata.get("nbgrader", {})
+        if cell.cell_type != "code" or not (before_exercises or grading.get("solution")):
+            continue
+        exec(compile(cell.source, f"<{stem} {cell.id}>", "exec"), namespace)
+        if grading:
+            before_exercises = False
+            found[f"{stem}.{cell.id}"] = namespace[cell.id]
+    return found
+
+
+def exercises() -> list[checks.Exercise]:
+    """All exercises of all chapters that have a notebook."""
+    return [task for stem in CHAPTERS for task in checks.chapter(stem).values()]

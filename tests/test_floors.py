@@ -1,0 +1,81 @@
+"""The library's architecture: who may import whom, how long a module and a function may be, what an import costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).resolve().parents[1] / "lecture_lib"
+FLOORS = [
+    {
+        "tokenization",
+        "embedding",
+        "sampling",
+        "lora",
+        "quantization",
+        "arena",
+        "prompting",
+        "corpora",
+        "plots",
+        "widgets",
+    },
+    {"attention"},  # queries and keys are rotated by the embedding of positions
+    {"transformer"},
+    {"encoder", "decoder", "encoder_decoder"},
+    {"generation", "training", "pretrained"},
+    {"kv_cache", "roofline", "rlhf"},
+    {"serving"},
+    {"chat", "zoo"},
+    {"agents"},
+    {"checks", "grading"},
+]
+FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
+WITHOUT_TORCH = ["", ".tokenization", ".corpora", ".plots", ".widgets", ".checks"]
+MODULES = sorted(LIBRARY.rglob("*.py"))
+
+
+def topic(path: Path) -> str:
+    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+
+
+def imported(tree: ast.Module) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lecture_lib"):
+            parts = node.module.split(".")
+            names |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {
+                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("lecture_lib.")
+            }
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIBRARY)))
+def test_a_module_imports_only_from_lower_floors(path):
+    name = topic(path)
+    if name == "__init__":
+        return
+    assert name in FLOOR, f"{name} has no floor yet: give it one here"
+    above = {other for other in imported(ast.parse(path.read_text())) - {name} if FLOOR[other] >= FLOOR[name]}
+    assert not above, f"{name} (floor {FLOOR[name]}) imports {above}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIBRARY)))
+def test_modules_and_functions_stay_short(path):
+    source = path.read_text()
+    assert len(source.splitlines()) <= 250
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            has_docstring = ast.get_docstring(node) is not None
+            first = node.body[1] if has_docstring and len(node.body) > 1 else node.body[0]
+            length = node.end_lineno - first.lineno + 1
+            assert length <= 40, f"{node.name}: {length} lines"
+
+
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_what_needs_no_torch_does_not_import_it(module):
+    command = f"import sys, lecture_lib{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command]).returncode == 0

@@ -1,0 +1,181 @@
+"""The notebooks that students open: up to date, complete, without solutions; and graded by stock nbgrader as they should be."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import build_notebooks
+import nbformat
+import pytest
+from answers import CHAPTERS
+from nbgrader.api import Gradebook
+
+from lecture_lib import checks
+
+ROOT = build_notebooks.ROOT
+NAMES = sorted(CHAPTERS.values())
+
+
+def stem(name):
+    return name.partition("_")[2]
+
+
+def released(name):
+    return nbformat.read(ROOT / "notebooks" / name / f"{name}.ipynb", as_version=4)
+
+
+@pytest.fixture(scope="module")
+def rebuilt():
+    return build_notebooks.release(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rebuild_gives_the_committed_notebook_byte_by_byte(rebuilt, name):
+    committed = (ROOT / "notebooks" / name / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert rebuilt[name] == committed, f"`make notebooks` and commit notebooks/{name}"
+
+
+def test_every_notebook_has_its_source_and_every_chapter_its_notebook():
+    assert sorted(path.parent.name for path in (ROOT / "notebooks").glob("*/*.ipynb")) == NAMES
+    assert sorted(CHAPTERS) == checks.chapters()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_released_notebook_is_valid_and_bare(name):
+    notebook = released(name)
+    nbformat.validate(notebook)
+    text = json.dumps(notebook)
+    assert "BEGIN SOLUTION" not in text
+    assert "END SOLUTION" not in text
+    assert all(
+        cell.execution_count is None and not cell.outputs
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    )
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+    assert "{{" not in "".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_line_of_a_solution_is_released(name):
+    source = build_notebooks.source_notebook(name)
+    text = "".join(cell.source for cell in released(name).cells)
+    for cell in source.cells:
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            body = re.search(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", cell.source, re.DOTALL)[1]
+            lines = [line.strip() for line in body.splitlines() if len(line.strip()) > 25]
+            assert not [line for line in lines if line in text], cell.id
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_metadata_is_nbgraders_own(name):
+    grading = [cell.metadata.nbgrader for cell in released(name).cells if "nbgrader" in cell.metadata]
+    assert all(fields.schema_version == 3 for fields in grading)
+    assert all(fields.locked for fields in grading if fields.grade and not fields.solution)
+    by_hand = [fields for fields in grading if fields.grade and fields.solution]
+    assert len(by_hand) == 1
+    points = {fields.grade_id: fields.points for fields in grading if fields.grade and not fields.solution}
+    assert points == {f"check_{task.function}": task.points for task in checks.chapter(stem(name)).values()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_has_the_anatomy_of_all(name):
+    cells = released(name).cells
+    tags = [tag for cell in cells for tag in cell.metadata.get("tags", [])]
+    assert cells[0].source.startswith("# Exercises: ")
+    assert build_notebooks.colab_url(name) in cells[0].source
+    assert cells[1].id == "install"
+    assert f"{build_notebooks.repository()[0]}.git" in cells[1].source
+    assert cells[-1].source == f'progress("{stem(name)}")'
+    assert {"experiment", "gpu"} <= set(tags)
+    headings = [line for cell in cells for line in cell.source.splitlines() if line.startswith("## Exercise")]
+    wanted = [f"## Exercise {int(name[:2])}.{i + 1} — " for i in range(len(checks.chapter(stem(name))))]
+    assert [heading[: len(start)] for heading, start in zip(headings, wanted, strict=True)] == wanted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_notebooks_install_nothing_but_the_library(name):
+    for cell in released(name).cells[2:]:
+        assert not re.search(r"^\s*[%!]\s*(pip|conda|apt)|subprocess", cell.source, re.MULTILINE)
+
+
+# ------------------------------------------------------------------------------------------ graded by stock nbgrader
+
+
+def nbgrader(course, *arguments):
+    command = [str(Path(sys.executable).with_name("nbgrader")), *arguments]
+    done = subprocess.run(command, cwd=course, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course as `make gradebook` leaves it, with all assignments registered."""
+    folder = tmp_path_factory.mktemp("course")
+    shutil.copy(ROOT / "nbgrader_config.py", folder)
+    for name in NAMES:
+        text = build_notebooks.dumps(build_notebooks.source_notebook(name))
+        build_notebooks.write(folder / "_build" / "source" / name / f"{name}.ipynb", text)
+        nbgrader(folder, "generate_assignment", "--create", name)
+    return folder
+
+
+def hand_in(course, student, name, notebook):
+    """Submit a notebook; experiments are left out, as they cost time and no points."""
+    notebook.cells = [
+        cell for cell in notebook.cells if not {"experiment", "gpu"} & set(cell.metadata.get("tags", []))
+    ]
+    build_notebooks.write(
+        course / "_grading" / "submitted" / student / name / f"{name}.ipynb", nbformat.writes(notebook)
+    )
+
+
+def with_mistakes(name, number):
+    """The solved notebook with mistake `number` (modulo how many there are) in the place of every solution."""
+    notebook = build_notebooks.source_notebook(name)
+    for cell in notebook.cells:
+        task = checks.chapter(stem(name)).get(f"{stem(name)}.{cell.id}")
+        if task is not None:
+            index = number % len(task.mistakes)
+            cell.source = (
+                "import types\nfrom lecture_lib.checks import exercise\n"
+                f"wrong = exercise({task.name!r}).mistakes[{index}].function\n"
+                "if isinstance(wrong, types.FunctionType):  # a copy, or it would be refused as borrowed\n"
+                "    parts = (wrong.__globals__, wrong.__name__, wrong.__defaults__, wrong.__closure__)\n"
+                "    copied = types.FunctionType(wrong.__code__.replace(), *parts)\n"
+                "    copied.__kwdefaults__ = wrong.__kwdefaults__\n"
+                f"    wrong = copied\n{cell.id} = wrong"
+            )
+    # What shows a result may stumble over a wrong one; only the graded cells matter here.
+    notebook.cells = [
+        cell
+        for place, cell in enumerate(notebook.cells)
+        if cell.cell_type != "code" or "nbgrader" in cell.metadata or place < 4
+    ]
+    return notebook
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_stock_nbgrader_gives_the_marks_that_are_due(course, name):
+    tasks = checks.chapter(stem(name)).values()
+    wrong = [f"mistake{number:02d}" for number in range(max(len(task.mistakes) for task in tasks))]
+    hand_in(course, "right", name, build_notebooks.source_notebook(name))
+    hand_in(course, "untouched", name, released(name))
+    for number, student in enumerate(wrong):
+        hand_in(course, student, name, with_mistakes(name, number))
+    nbgrader(course, "autograde", "--create", name)
+    with Gradebook(f"sqlite:///{course}/_grading/gradebook.db") as gradebook:
+        for student in ["right", "untouched", *wrong]:
+            grades = gradebook.find_submission_notebook(name, name, student).grades
+            scores = {
+                grade.cell.name: grade.auto_score for grade in grades if grade.cell.name.startswith("check_")
+            }
+            due = {
+                f"check_{task.function}": float(task.points) if student == "right" else 0.0 for task in tasks
+            }
+            assert scores == due, student
