@@ -167,6 +167,7 @@ class MultiHeadAttention(nn.Module):
             K, V = cache.append(K, V)
         if mask is not None:
             check_mask(mask, (*Q.shape[:-1], K.shape[-2]))
+            mask = torch.atleast_2d(mask)
         if is_causal and mask is not None:  # the kernel takes one or the other
             mask, is_causal = mask & causal_mask(Q.shape[-2], device=Q.device), False
         grouped = self.n_kv_heads < self.n_heads
