@@ -83,7 +83,9 @@ def test_softmax_equals_torch_on_any_axis(dim, size):
 @pytest.mark.parametrize("size", [1.0, 100.0])
 def test_attention_equals_the_fused_kernel(mask, size):
     Q, K, V = random_qkv(size=size)
-    expected = F.scaled_dot_product_attention(Q, K, V, attn_mask=mask)
+    expected = F.scaled_dot_product_attention(
+        Q, K, V, attn_mask=None if mask is None else torch.atleast_2d(mask)
+    )
     assert_close(scaled_dot_product_attention(Q, K, V, mask), expected, atol=1e-5 * size, rtol=1e-5)
 
 
@@ -108,7 +110,9 @@ def test_gradients_are_finite_and_equal_the_fused_kernel(mask):
     Q, K, V = random_qkv(dtype=torch.float64)
     direction = torch.randn(B, H, N, D_V, dtype=torch.float64)
     ours = torch.autograd.grad((scaled_dot_product_attention(Q, K, V, mask) * direction).sum(), (Q, K, V))
-    fused = F.scaled_dot_product_attention(Q, K, V, attn_mask=mask)
+    fused = F.scaled_dot_product_attention(
+        Q, K, V, attn_mask=None if mask is None else torch.atleast_2d(mask)
+    )
     theirs = torch.autograd.grad((fused * direction).sum(), (Q, K, V))
     for a, b in zip(ours, theirs, strict=True):
         assert torch.isfinite(a).all()
@@ -138,27 +142,29 @@ def torch_attention(ours, bias=True):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("cross", [True, False])
-@pytest.mark.parametrize("kind", ["none", "per query", "padding"])
+@pytest.mark.parametrize("kind", ["none", "per query", "padding", "keys only"])
 def test_multi_head_equals_torch_in_values_and_gradients(bias, cross, kind):
     ours = MultiHeadAttention(12, 3, qkv_bias=bias, out_bias=bias).double()
     theirs = torch_attention(ours, bias)
     X = torch.randn(2, 5, 12, dtype=torch.float64, requires_grad=True)
     memory = torch.randn(2, 7, 12, dtype=torch.float64, requires_grad=True) if cross else None
     m = 7 if cross else 5
-    lengths = torch.tensor([m, 3])
+    rows = {
+        "padding": padding_mask(torch.tensor([m, 3]), m)[:, 0, 0],
+        "keys only": (torch.arange(m) != 2).expand(2, m),
+    }
     mask = {
         "none": None,
         "per query": torch.arange(m) <= torch.arange(5)[:, None],
-        "padding": padding_mask(lengths, m),
+        "padding": padding_mask(torch.tensor([m, 3]), m),
+        "keys only": torch.arange(m) != 2,
     }[kind]
     out = ours(X, memory, mask)
     keys = X if memory is None else memory
     expected, weights = theirs(
-        X,
-        keys,
-        keys,
+        *(X, keys, keys),
         attn_mask=~mask if kind == "per query" else None,
-        key_padding_mask=~padding_mask(lengths, m)[:, 0, 0] if kind == "padding" else None,
+        key_padding_mask=~rows[kind] if kind in rows else None,
         average_attn_weights=False,
     )
     assert_close(out, expected, atol=1e-10, rtol=1e-10)
