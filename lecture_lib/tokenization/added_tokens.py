@@ -1,0 +1,111 @@
+"""Tokens that are cut out of a text before anything else looks at it: `<|endoftext|>`, `[CLS]`, `<pad>`.
+
+The rules are those of the `tokenizers` library: the longest match that starts leftmost wins; a token can be
+asked to stand alone as a word, to swallow the white space beside it, or to be looked for only after the
+text has been normalized.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+import regex
+
+
+@dataclass(frozen=True)
+class AddedToken:
+    """A token matched as a whole, never learned and never split."""
+
+    id: int  # its place in the vocabulary
+    content: str  # the text that it matches
+    single_word: bool = False  # only between characters that are no letters or digits
+    lstrip: bool = False  # swallow the white space to its left
+    rstrip: bool = False  # swallow the white space to its right
+    normalized: bool = False  # looked for in the normalized text
+    special: bool = True  # left out by decode(skip_special_tokens=True)
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Self:
+        """Read one entry of `added_tokens` in a tokenizer.json.
+
+        Args:
+            entry: its keys and values.
+
+        Returns:
+            The token.
+
+        Raises:
+            ValueError: content or id are missing or of the wrong type.
+        """
+        known = {field.name for field in fields(cls)}
+        token = cls(**{"special": False, "normalized": True} | {k: v for k, v in entry.items() if k in known})
+        if type(token.id) is not int or not isinstance(token.content, str):
+            raise ValueError(f"an added token needs a content and an id, got {entry!r:.80}")
+        return token
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the entry of this token in a tokenizer.json.
+
+        Returns:
+            The keys and values.
+        """
+        return asdict(self)
+
+
+class AddedTokenMatcher:
+    """Cuts a text at the added tokens."""
+
+    def __init__(self, tokens: Iterable[AddedToken], normalize: Callable[[str], str]) -> None:
+        tokens = [token for token in tokens if token.content]
+        self.normalize = normalize
+        self.raw = {token.content: token for token in tokens if not token.normalized}
+        self.normalized = {normalize(token.content): token for token in tokens if token.normalized}
+        self.raw_pattern, self.normalized_pattern = map(_any_of, (self.raw, self.normalized))
+
+    def split(self, text: str) -> Iterator[str | int]:
+        """Cut a text into ids of added tokens and normalized text between them.
+
+        Args:
+            text: any text.
+
+        Yields:
+            An id for each added token, a non-empty string for what lies between.
+        """
+        for piece in _split(text, self.raw, self.raw_pattern):
+            if isinstance(piece, int):
+                yield piece
+            else:
+                yield from _split(self.normalize(piece), self.normalized, self.normalized_pattern)
+
+
+def _any_of(contents: Iterable[str]) -> regex.Pattern[str] | None:
+    """Compile a pattern that matches the longest of several strings, or None for none."""
+    longest_first = sorted(contents, key=len, reverse=True)
+    return regex.compile("|".join(map(regex.escape, longest_first))) if longest_first else None
+
+
+def _split(
+    text: str, tokens: Mapping[str, AddedToken], pattern: regex.Pattern[str] | None
+) -> Iterator[str | int]:
+    """Cut a text at the matches of one pattern."""
+    end = 0  # of what has been given out
+    for match in pattern.finditer(text) if pattern else ():
+        token, start, stop = tokens[match.group()], match.start(), match.end()
+        if token.single_word and (_WORD.match(text, stop) or (start and _WORD.match(text, start - 1))):
+            continue
+        if token.lstrip:
+            start = max(end, len(text[:start].rstrip(_SPACES)))
+        if token.rstrip:
+            stop += len(text) - stop - len(text[stop:].lstrip(_SPACES))
+        if end < start:
+            yield text[end:start]
+        yield token.id
+        end = stop
+    if end < len(text):
+        yield text[end:]
+
+
+_WORD = regex.compile(r"\w")
+_SPACES = "".join(map(chr, [*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)])) + (
+    "\u2028\u2029\u202f\u205f\u3000"
+)  # Unicode's White_Space; str.strip() would also take U+001C to U+001F

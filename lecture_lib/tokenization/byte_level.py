@@ -1,0 +1,104 @@
+"""Bytes as an alphabet that can be written down, and the cut of a text into words (Radford et al., 2019).
+
+Every text is bytes (UTF-8), so 256 tokens suffice for all languages and nothing is ever unknown. A vocabulary
+file holds text, though, and not every byte is a visible character; GPT-2 therefore gives each byte one.
+No axes: strings and lists.
+"""
+
+PRINTABLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+
+# A word carries the space before it; letters, digits and the rest never share a word; English contractions apart.
+GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def byte_alphabet() -> dict[int, str]:
+    """Give every byte one visible character: itself where it is printable Latin-1, else `chr(256 + k)`.
+
+    Returns:
+        The character of each byte, in the order of GPT-2's ids: `!` is 0, the space (written `Ġ`) 220.
+
+    Example:
+        >>> byte_alphabet()[ord("a")], byte_alphabet()[ord(" ")]
+        ('a', 'Ġ')
+    """
+    others = [byte for byte in range(256) if byte not in PRINTABLE]
+    return {byte: chr(byte) for byte in PRINTABLE} | {byte: chr(256 + k) for k, byte in enumerate(others)}
+
+
+BYTE_TO_CHARACTER = byte_alphabet()
+CHARACTER_TO_BYTE = {character: byte for byte, character in BYTE_TO_CHARACTER.items()}
+BYTE_ORDER = list(BYTE_TO_CHARACTER)  # BYTE_ORDER[k] is the byte of the k-th token of the alphabet
+
+
+def spell(data: bytes) -> str:
+    """Write bytes in the visible alphabet.
+
+    Args:
+        data: any bytes, valid UTF-8 or not.
+
+    Returns:
+        One character a byte.
+
+    Example:
+        >>> spell(" café".encode())
+        'ĠcafÃ©'
+    """
+    return "".join(map(BYTE_TO_CHARACTER.__getitem__, data))
+
+
+def unspell(token: str) -> bytes:
+    """Read bytes back from the visible alphabet; a token with any other character stands for its own UTF-8.
+
+    Args:
+        token: a token as a vocabulary file holds it.
+
+    Returns:
+        Its bytes.
+
+    Example:
+        >>> unspell("ĠcafÃ©").decode()
+        ' café'
+    """
+    try:
+        return bytes(map(CHARACTER_TO_BYTE.__getitem__, token))
+    except KeyError:
+        return token.encode()
+
+
+def to_text(data: str | bytes) -> str:
+    """Take text as it is and bytes as UTF-8, each invalid byte kept as one surrogate (PEP 383).
+
+    Args:
+        data: a text or its bytes.
+
+    Returns:
+        A string from which `to_bytes` gives the same bytes.
+
+    Raises:
+        ValueError: neither a string nor bytes.
+    """
+    if isinstance(data, bytes):
+        return data.decode("utf-8", "surrogateescape")
+    if not isinstance(data, str):
+        raise ValueError(f"a text must be a str (or bytes), not {type(data).__name__}: {data!r:.60}")
+    return data
+
+
+def to_bytes(text: str, errors: str = "surrogateescape") -> bytes:
+    """Give the UTF-8 bytes of a text, surrogates of `to_text` turned back into the bytes they stand for.
+
+    Args:
+        text: any text.
+        errors: `strict` refuses those surrogates too.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        ValueError: the text holds half of a surrogate pair, which is no character.
+    """
+    try:
+        return text.encode("utf-8", errors)
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        raise ValueError(f"the text holds the lone surrogate U+{code:04X}, which is no character") from None

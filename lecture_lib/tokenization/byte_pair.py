@@ -1,0 +1,222 @@
+"""Byte-level byte-pair encoding: the tokenizer of GPT-2, Llama 3 and Qwen (Radford et al., 2019).
+
+A text is cut into words, a word into bytes, and the bytes are merged in the order in which the pairs were
+learned. The merges are those of the `tokenizers` library: the most frequent pair first, of equally frequent
+pairs the one with the lowest ids (special tokens come first, then the bytes in GPT-2's order).
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self
+
+from lecture_lib.tokenization.base import Tokenizer
+from lecture_lib.tokenization.byte_level import BYTE_TO_CHARACTER, spell, to_bytes, to_text, unspell
+from lecture_lib.tokenization.descriptions import BYTE_LEVEL, describe_byte_pair
+from lecture_lib.tokenization.fast_merges import encode_long_word, learn_merges_incrementally
+from lecture_lib.tokenization.files import read_json, read_text
+from lecture_lib.tokenization.merges import encode_word
+from lecture_lib.tokenization.pipeline import Normalizer, build_normalizer, build_splitter
+
+LONG_WORD = 100  # bytes; the quadratic loop of encode_word wins below
+
+
+class BytePairTokenizer(Tokenizer):
+    """Byte-level BPE: `train`, `encode`, `decode`, `save`, `load`.
+
+    Example:
+        >>> tokenizer = BytePairTokenizer.train(["low lower lowest"], vocab_size=259)
+        >>> [tokenizer.id_to_token(i) for i in tokenizer.encode("slow")]
+        ['s', 'low']
+
+    Source: Sennrich, Haddow & Birch (2016); Radford et al. (2019), section 2.2.
+    """
+
+    kind: ClassVar[str] = "BPE"
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        super().__init__(description)
+        self._refuse_other_kinds()
+        self._splitter = build_splitter(description.get("pre_tokenizer"))
+        vocab = self.model["vocab"]
+        self._unknown = vocab.get(self.model.get("unk_token"))  # for bytes that the vocabulary lacks
+        self._byte_ids = {byte: vocab[c] for byte, c in BYTE_TO_CHARACTER.items() if c in vocab}
+        self._merges = _merge_table(vocab, self.model.get("merges") or [])
+        added = {token.id: token.content.encode() for token in self.added_tokens}
+        self._bytes = {i: unspell(token) for token, i in vocab.items()} | added
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str | bytes],
+        vocab_size: int,
+        special_tokens: Sequence[str] = (),
+        min_frequency: int = 0,
+        progress: bool = False,
+    ) -> Self:
+        """Learn merges from texts.
+
+        Args:
+            texts: the corpus, any number of texts; bytes need not be valid UTF-8.
+            vocab_size: tokens in the end, special tokens and the 256 bytes included. Fewer come out when
+                every word has become one token.
+            special_tokens: tokens to be matched as a whole; they get the first ids.
+            min_frequency: pairs rarer than this are not merged.
+            progress: show a progress bar.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            ValueError: the corpus is empty, or `vocab_size` is too small for the bytes and special tokens.
+        """
+        if isinstance(special_tokens, str):
+            raise ValueError(f"special_tokens must be a list of strings, not the string {special_tokens!r}")
+        if not all(isinstance(token, str) and token for token in special_tokens):
+            raise ValueError(f"special tokens must be non-empty strings, got {list(special_tokens)!r:.80}")
+        tokens = list(dict.fromkeys([*special_tokens, *BYTE_TO_CHARACTER.values()]))
+        if vocab_size < len(tokens):
+            raise ValueError(
+                f"vocab_size {vocab_size} is smaller than the alphabet: 256 bytes and the special tokens "
+                f"make {len(tokens)}"
+            )
+        split_words = build_splitter(BYTE_LEVEL)
+        counts: Counter[str] = Counter()
+        for text in [texts] if isinstance(texts, str | bytes) else texts:
+            counts.update(split_words(to_text(text)))
+        if not counts:
+            raise ValueError("the corpus is empty: give at least one text that is not empty")
+        ids = {token: chr(i) for i, token in enumerate(tokens)}
+        words = {
+            "".join(ids[c] for c in spell(to_bytes(word))): frequency for word, frequency in counts.items()
+        }
+        merges = learn_merges_incrementally(words, tokens, vocab_size, min_frequency, progress=progress)
+        # Where a pair came back, its last place is its rank, as in the library that reads the file.
+        order = dict.fromkeys(reversed(merges))
+        spelled = [(tokens[a], tokens[b]) for a, b in reversed(order)]
+        return cls(
+            describe_byte_pair(dict(zip(tokens, range(len(tokens)), strict=True)), spelled, special_tokens)
+        )
+
+    @classmethod
+    def from_gpt2_files(
+        cls,
+        vocab: str | os.PathLike[str],
+        merges: str | os.PathLike[str],
+        special_tokens: Sequence[str] = ("<|endoftext|>",),
+    ) -> Self:
+        """Read the two files in which GPT-2 was published: vocab.json and merges.txt.
+
+        Args:
+            vocab: JSON file with the id of each token.
+            merges: text file with one merge a line, after a line `#version`.
+            special_tokens: those of them that the vocabulary has are matched as a whole.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            FileNotFoundError: one of the files does not exist.
+            ValueError: one of the files is damaged; the sentence says which.
+        """
+        ids = read_json(vocab)
+        lines = [line.rstrip("\r") for line in read_text(merges).split("\n")]
+        pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+        for pair in pairs:
+            if len(pair) != 2:
+                raise ValueError(
+                    f"{merges} is not a merges file: {' '.join(pair)!r:.60} is not a pair of tokens"
+                )
+        try:
+            return cls(describe_byte_pair(ids, pairs, [token for token in special_tokens if token in ids]))
+        except ValueError as error:
+            raise ValueError(f"{vocab} and {merges}: {error}") from None
+
+    def split_words(self, text: str) -> list[str]:
+        """Cut a text into the words inside which bytes may merge; each keeps the space before it.
+
+        Args:
+            text: normalized text.
+
+        Returns:
+            The words in order.
+        """
+        return self._splitter(text)
+
+    def encode_bytes(self, data: bytes, add_special_tokens: bool = True) -> list[int]:
+        """Give the token ids of bytes that are meant to be UTF-8 but need not be.
+
+        Args:
+            data: any bytes.
+            add_special_tokens: as in `encode`.
+
+        Returns:
+            (N,) token ids.
+        """
+        return self.encode(to_text(data), add_special_tokens)
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Give the text of token ids; bytes that are no UTF-8 come out as U+FFFD.
+
+        Args:
+            ids: (N,) token ids.
+            skip_special_tokens: leave special tokens out.
+
+        Returns:
+            The text.
+
+        Raises:
+            ValueError: an id is outside the vocabulary.
+        """
+        return self.decode_bytes(ids, skip_special_tokens).decode("utf-8", "replace")
+
+    def decode_bytes(self, ids: Iterable[int], skip_special_tokens: bool = False) -> bytes:
+        """Give the bytes of token ids: the exact inverse of `encode` and `encode_bytes`.
+
+        Args:
+            ids: (N,) token ids.
+            skip_special_tokens: leave special tokens out.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            ValueError: an id is outside the vocabulary.
+        """
+        tokens = self._checked_tokens(ids, skip_special_tokens)
+        return b"".join(self._bytes[self.vocabulary[token]] for token in tokens)
+
+    def _build_normalizer(self) -> Normalizer:
+        return build_normalizer(self.description.get("normalizer"))
+
+    def _encode_word(self, word: str) -> list[int]:
+        data = to_bytes(word)
+        if self.model.get("ignore_merges") and (token := spell(data)) in self.model["vocab"]:
+            return [self.model["vocab"][token]]
+        ids = [i for byte in data if (i := self._byte_ids.get(byte, self._unknown)) is not None]
+        return (encode_word if len(ids) <= LONG_WORD else encode_long_word)(ids, self._merges)
+
+    def _refuse_other_kinds(self) -> None:
+        """Raise ValueError for settings of BPE files that are not byte-level BPE."""
+        for setting in (
+            "dropout",
+            "byte_fallback",
+            "fuse_unk",
+            "continuing_subword_prefix",
+            "end_of_word_suffix",
+        ):
+            if self.model.get(setting):
+                raise ValueError(
+                    f"this BPE has {setting}={self.model[setting]!r}, which byte-level BPE does not use"
+                )
+
+
+def _merge_table(vocab: dict[str, int], merges: list[Any]) -> dict[tuple[int, int], tuple[int, int]]:
+    """Give (rank, new id) of each pair of ids; a merge is written `"a b"` or `["a", "b"]`."""
+    table = {}
+    for rank, merge in enumerate(merges):
+        pair = merge.split(" ") if isinstance(merge, str) else merge
+        if len(pair) != 2 or not {pair[0], pair[1], pair[0] + pair[1]} <= vocab.keys():
+            raise ValueError(f"the merge {merge!r:.60} has a token that the vocabulary lacks")
+        table[vocab[pair[0]], vocab[pair[1]]] = (rank, vocab[pair[0] + pair[1]])
+    return table

@@ -1,0 +1,215 @@
+"""WordPiece: the tokenizer of BERT (Schuster & Nakajima, 2012; Devlin et al., 2019).
+
+A word is cut greedily: the longest piece of the vocabulary that begins it, then the longest that continues it
+(pieces inside a word are written `##piece`). The clean-up before that (white space, accents, case, Chinese
+characters, punctuation) is not the subject of the course; the `tokenizers` library does it.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, ClassVar, Self
+
+import tokenizers
+
+from lecture_lib.tokenization.base import Tokenizer
+from lecture_lib.tokenization.byte_level import to_bytes
+from lecture_lib.tokenization.descriptions import describe_word_piece
+from lecture_lib.tokenization.fast_merges import learn_merges_incrementally
+from lecture_lib.tokenization.files import read_text
+from lecture_lib.tokenization.pipeline import Normalizer
+
+BERT_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def longest_match(
+    word: str, vocabulary: Collection[str], prefix: str = "##", unknown: str = "[UNK]"
+) -> list[str]:
+    """Cut a word into pieces, each the longest of the vocabulary that fits where the last one ended.
+
+    Args:
+        word: a word without white space.
+        vocabulary: the pieces; those inside a word begin with `prefix`.
+        prefix: mark of a piece that continues a word.
+        unknown: what the whole word becomes when some part of it has no piece.
+
+    Returns:
+        The pieces in order.
+
+    Example:
+        >>> longest_match("unaffable", {"un", "una", "##aff", "##able", "##ffable"})
+        ['una', '##ffable']
+        >>> longest_match("unhappy", {"un", "##able"})
+        ['[UNK]']
+
+    Source: Devlin et al. (2019); the algorithm of its published tokenizer.
+    """
+    pieces: list[str] = []
+    start = 0
+    while start < len(word):
+        mark = prefix if start else ""
+        ends = range(len(word), start, -1)
+        end = next((end for end in ends if mark + word[start:end] in vocabulary), None)
+        if end is None:
+            return [unknown]
+        pieces.append(mark + word[start:end])
+        start = end
+    return pieces
+
+
+class WordPieceTokenizer(Tokenizer):
+    """WordPiece: `train`, `encode`, `decode`, `save`, `load`.
+
+    Example:
+        >>> tokenizer = WordPieceTokenizer.train(["low lower lowest"], vocab_size=30)
+        >>> [tokenizer.id_to_token(i) for i in tokenizer.encode("Slow!", add_special_tokens=False)]
+        ['[UNK]', '[UNK]']
+
+    Source: Schuster & Nakajima (2012); Devlin et al. (2019), section 3.
+    """
+
+    kind: ClassVar[str] = "WordPiece"
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        super().__init__(description)
+        self.unknown = self.model.get("unk_token", "[UNK]")
+        self.prefix = self.model.get("continuing_subword_prefix", "##")
+        self.longest_word = self.model.get("max_input_chars_per_word", 100)
+        if self.unknown not in self.model["vocab"]:
+            raise ValueError(f"the vocabulary lacks the token for unknown words, {self.unknown!r}")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], lowercase: bool = True) -> Self:
+        """Read a tokenizer.json, or the vocab.txt of BERT (one token a line).
+
+        Args:
+            path: the file; the ending `.txt` says that it is a vocab.txt.
+            lowercase: for a vocab.txt, whether the model is uncased; a tokenizer.json says so itself.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged, or holds another kind of tokenizer; the sentence says which.
+        """
+        if not os.fspath(path).endswith(".txt"):
+            return super().load(path)
+        lines = [line.rstrip() for line in read_text(path).removesuffix("\n").split("\n")]
+        try:
+            return cls(
+                describe_word_piece({token: i for i, token in enumerate(lines)}, BERT_TOKENS, lowercase)
+            )
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
+        special_tokens: Sequence[str] = BERT_TOKENS,
+        min_frequency: int = 0,
+        lowercase: bool = True,
+        progress: bool = False,
+    ) -> Self:
+        """Learn pieces as `tokenizers` does: byte-pair merges over characters, `##` before those inside a word.
+
+        The result is the vocabulary of its `WordPieceTrainer` but for ties: there, of equally frequent pairs
+        the one with the lowest ids goes first too, but the ids of the pieces `##a` follow the random order of
+        a hash table, so that two runs on the same text differ. Here they are sorted.
+
+        Args:
+            texts: the corpus.
+            vocab_size: tokens in the end, special tokens and alphabet included.
+            special_tokens: they get the first ids; [UNK] must be one of them.
+            min_frequency: pairs rarer than this are not merged.
+            lowercase: uncased, accents stripped.
+            progress: show a progress bar.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            ValueError: the corpus is empty, or `vocab_size` is too small for the alphabet.
+        """
+        untrained = cls(
+            describe_word_piece(
+                {token: i for i, token in enumerate(special_tokens)}, special_tokens, lowercase
+            )
+        )
+        counts: Counter[str] = Counter()
+        for text in [texts] if isinstance(texts, str) else texts:
+            counts.update(untrained.split_words(untrained._normalize(text)))
+        if not counts:
+            raise ValueError("the corpus is empty: give at least one text that is not empty")
+        spelled = {word: [word[0], *("##" + c for c in word[1:])] for word in counts}
+        characters = sorted({c for word in counts for c in word})
+        inside = sorted({piece for pieces in spelled.values() for piece in pieces[1:]})
+        tokens = list(dict.fromkeys([*special_tokens, *characters, *inside]))
+        if vocab_size < len(tokens):
+            raise ValueError(
+                f"vocab_size {vocab_size} is smaller than the alphabet: the characters of the corpus and the "
+                f"special tokens make {len(tokens)}"
+            )
+        ids = {token: chr(i) for i, token in enumerate(tokens)}
+        words = {"".join(map(ids.__getitem__, spelled[word])): n for word, n in counts.items()}
+        learn_merges_incrementally(
+            words,
+            tokens,
+            vocab_size,
+            min_frequency,
+            lambda left, right: left + right.removeprefix("##"),
+            progress,
+        )
+        return cls(
+            describe_word_piece({token: i for i, token in enumerate(tokens)}, special_tokens, lowercase)
+        )
+
+    def split_words(self, text: str) -> list[str]:
+        """Cut a text into words, punctuation marks apart.
+
+        Args:
+            text: normalized text.
+
+        Returns:
+            The words in order.
+        """
+        pre_tokenizer = self._library.pre_tokenizer
+        return [word for word, _ in pre_tokenizer.pre_tokenize_str(text)] if pre_tokenizer else [text]
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Give the text of token ids, as far as the clean-up has left it.
+
+        Args:
+            ids: (N,) token ids.
+            skip_special_tokens: leave special tokens out.
+
+        Returns:
+            The text.
+
+        Raises:
+            ValueError: an id is outside the vocabulary.
+        """
+        tokens = self._checked_tokens(ids, skip_special_tokens)
+        decoder = self._library.decoder
+        return decoder.decode(tokens) if decoder else " ".join(tokens)
+
+    def _build_normalizer(self) -> Normalizer:
+        try:
+            self._library = tokenizers.Tokenizer.from_str(json.dumps(self.description))
+        except Exception as error:  # the library raises nothing narrower
+            raise ValueError(f"the tokenizers library cannot read it: {error}") from None
+        return self._normalize
+
+    def _normalize(self, text: str) -> str:
+        to_bytes(text, "strict")
+        normalizer = self._library.normalizer
+        return normalizer.normalize_str(text) if normalizer else text
+
+    def _encode_word(self, word: str) -> list[int]:
+        too_long = len(word) > self.longest_word
+        vocab = self.model["vocab"]
+        pieces = [self.unknown] if too_long else longest_match(word, vocab, self.prefix, self.unknown)
+        return [vocab[piece] for piece in pieces]
