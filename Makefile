@@ -49,7 +49,7 @@ check: $(VENV)/.ready ## lint, fast tests, notebooks up to date: under two minut
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -m "not slow and not browser"
-	@$(BIN)/python scripts/build_notebooks.py --url
+	@$(BIN)/python scripts/build_notebooks.py --check
 
 bench: $(VENV)/.ready ## measure speed against other libraries
 	@for script in benchmarks/[a-z]*.py; do case $$script in */harness.py) ;; *) $(BIN)/python $$script || exit 1 ;; esac; done

@@ -41,6 +41,7 @@ try:
     import lecture_lib
 except ImportError:
     %pip install -q --no-deps "git+{url}.git@{branch}"'''
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 HEADING = re.compile(r"^## (.+?) \{\{ (\w+\.\w+) \}\}$", re.MULTILINE)
 NOTEBOOK_METADATA = {
     "colab": {"provenance": []},
@@ -105,8 +106,7 @@ def heading(title: str, task_name: str, number: str) -> str:
 
 def badge(name: str, points: int) -> str:
     """The line under a notebook's title."""
-    image = "https://colab.research.google.com/assets/colab-badge.svg"
-    return f"[![Open in Colab]({image})]({colab_url(name)}) · {points} points"
+    return f"[![Open in Colab]({BADGE})]({colab_url(name)}) · {points} points"
 
 
 def source_notebook(name: str) -> nbformat.NotebookNode:
@@ -227,20 +227,51 @@ def write(path: Path, text: str) -> bool:
     return True
 
 
+def chapter_table() -> str:
+    """The table of chapters for the README: title, exercises, the way to Colab."""
+    rows = ["| chapter | exercises | |", "|---|---|---|"]
+    for name in chapters():
+        title = re.search(
+            r"^# (.+)$", (ROOT / "book" / f"{name}.md").read_text(encoding="utf-8"), re.MULTILINE
+        )[1]
+        asked = HEADING.findall((ROOT / "solutions" / f"{name}.md").read_text(encoding="utf-8"))
+        page, tasks = f"[{title}](book/{name}.md)", ", ".join(task.lower() for task, _ in asked)
+        rows.append(f"| {int(name[:2])} {page} | {tasks} | [![Open in Colab]({BADGE})]({colab_url(name)}) |")
+    return "\n".join(rows)
+
+
+def outputs(names: list[str]) -> dict[Path, str]:
+    """Every generated file of the repository with its text: the notebooks named, and the README's table."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = f"<!-- chapters -->\n{chapter_table()}\n<!-- end -->"
+    readme = re.sub(r"<!-- chapters -->.*<!-- end -->", lambda _: table, readme, flags=re.DOTALL)
+    files = {ROOT / "notebooks" / name / f"{name}.ipynb": text for name, text in release(names).items()}
+    return files | {ROOT / "README.md": readme}
+
+
 def main() -> None:
     """Build the notebooks named on the command line, or all."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", help="chapters, such as 03_attention; all if none is named")
     parser.add_argument("--source", type=Path, help="also write the instructor's notebooks below this folder")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail if a file is not up to date"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(chapters()):
         parser.error(f"no solutions/{unknown.pop()}.md; there are {', '.join(chapters())}")
     names = arguments.names or chapters()
-    for name, text in release(names).items():
-        if write(ROOT / "notebooks" / name / f"{name}.ipynb", text):
-            print(f"written: notebooks/{name}/{name}.ipynb")
-        if arguments.source:
-            write(arguments.source / name / f"{name}.ipynb", dumps(source_notebook(name)))
+    for path, text in outputs(names).items():
+        if arguments.check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+            sys.exit(f"{path.relative_to(ROOT)} is not up to date: run `make notebooks` and commit it")
+        if not arguments.check and write(path, text):
+            print(f"written: {path.relative_to(ROOT)}")
+    for name in names if arguments.source else ():
+        write(arguments.source / name / f"{name}.ipynb", dumps(source_notebook(name)))
+    if "OWNER/REPO" in repository()[0]:
+        print(
+            "Badges and install cells point to OWNER/REPO: set repository.url in _config.yml, then `make notebooks`."
+        )
 
 
 if __name__ == "__main__":
