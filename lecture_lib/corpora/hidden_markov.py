@@ -1,0 +1,164 @@
+r"""Hidden Markov source: a state that is not seen walks, and each state emits tokens, so that the whole past matters.
+
+Its entropy rate has no closed form, but exact bounds that close in on it; what an ideal decoder (`next_distributions`)
+or an ideal encoder (`masked_distributions`) would say is exact.
+
+Axes: N tokens, S symbols (the vocabulary), K hidden states. Entropies in nats per token; / ln 2: bits.
+Source: Rabiner (1989), the forward and backward recursions; Cover & Thomas (2006), Theorem 4.5.1.
+"""
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+
+from lecture_lib.corpora.draws import check_size
+from lecture_lib.corpora.probabilities import (
+    draw_index,
+    entropy,
+    probability_table,
+    random_distributions,
+    stationary_distribution,
+    token_ids,
+)
+
+
+class HiddenMarkovSource:
+    """Tokens emitted by a hidden state that walks as a Markov chain.
+
+    Args:
+        transitions: (K, K) p(next state | state).
+        emissions: (K, S) p(token | state).
+
+    Raises:
+        ValueError: not tables of probabilities, sizes that do not fit, or states that are never reached again.
+    """
+
+    def __init__(self, transitions: np.ndarray, emissions: np.ndarray) -> None:
+        self.transitions = probability_table(transitions, "transitions")
+        self.emissions = probability_table(emissions, "emissions")
+        n_states, self.vocab_size = self.emissions.shape
+        if self.transitions.shape != (n_states, n_states):
+            raise ValueError(
+                f"K states need (K, K) transitions and (K, S) emissions, got {transitions.shape} and {emissions.shape}"
+            )
+        self.stationary = stationary_distribution(self.transitions)
+
+    @classmethod
+    def random(
+        cls, n_states: int, vocab_size: int, seed: int, sharpness: float = 3.0
+    ) -> "HiddenMarkovSource":
+        """Make a source with rows from `random_distributions`, emissions from seed and transitions from seed + 1."""
+        emissions = random_distributions(n_states, vocab_size, seed, sharpness)
+        return cls(random_distributions(n_states, n_states, seed + 1, sharpness), emissions)
+
+    def sample(self, n_tokens: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a text and the hidden states behind it, the first state from the stationary distribution.
+
+        Args:
+            n_tokens: its length.
+            seed: the same seed gives the same text; a longer text begins with the shorter one.
+
+        Returns:
+            (n_tokens,) int64 token ids and (n_tokens,) int64 states.
+
+        Raises:
+            ValueError: a negative length.
+        """
+        check_size(n_tokens, "tokens")
+        rng = random.Random(seed)
+        walk, emit = np.cumsum(self.transitions, axis=1).tolist(), np.cumsum(self.emissions, axis=1).tolist()
+        ids, states = np.empty((2, n_tokens), dtype=np.int64)
+        state = draw_index(np.cumsum(self.stationary).tolist(), rng)
+        for n in range(n_tokens):
+            states[n], ids[n] = state, draw_index(emit[state], rng)
+            state = draw_index(walk[state], rng)
+        return ids, states
+
+    def next_distributions(self, ids: Sequence[int]) -> np.ndarray:
+        """p(x_n | x_<n) for every position by the forward recursion: what an ideal decoder would say.
+
+        Args:
+            ids: (N,) token ids.
+
+        Returns:
+            (N, S) probabilities; row n is the prediction *of* token n, from those before it.
+
+        Raises:
+            ValueError: an id outside the vocabulary, or a text that this source cannot emit.
+        """
+        return self._forward(token_ids(ids, self.vocab_size)) @ self.emissions
+
+    def masked_distributions(self, ids: Sequence[int], masked: Sequence[bool]) -> np.ndarray:
+        """p(x_n | the unmasked tokens other than n) by forward and backward: what an ideal encoder would say.
+
+        Args:
+            ids: (N,) token ids; what stands at masked positions is not looked at.
+            masked: (N,) bool, True where the token is hidden.
+
+        Returns:
+            (N, S) probabilities, for unmasked positions too (as if the token there were hidden).
+
+        Raises:
+            ValueError: an id outside the vocabulary, a mask of another length, or a text that this source cannot emit.
+        """
+        masked = np.asarray(masked, dtype=bool)
+        if masked.shape != np.shape(ids):
+            raise ValueError(f"ids and mask must have one shape, got {np.shape(ids)} and {masked.shape}")
+        ids = token_ids(np.where(masked, 0, ids), self.vocab_size)
+        before = self._forward(ids, masked)
+        after = np.ones((len(ids), len(self.transitions)))  # P(what follows n | state n), up to a factor
+        for n in range(len(ids) - 2, -1, -1):
+            seen = 1.0 if masked[n + 1] else self.emissions[:, ids[n + 1]]
+            after[n] = self.transitions @ (seen * after[n + 1])
+            after[n] /= after[n].sum()
+        states = before * after
+        return states / states.sum(axis=1, keepdims=True) @ self.emissions
+
+    def entropy_bounds(self, n: int) -> tuple[float, float]:
+        """H(X_n | X_<n, first state) <= entropy rate <= H(X_n | X_<n), in nats per token, both exact.
+
+        All S^(n-1) texts are summed over, so few symbols allow a longer look. As n grows the bounds meet.
+
+        Args:
+            n: number of tokens the bounds look at, the predicted one included.
+
+        Returns:
+            lower and upper bound, nats per token.
+
+        Raises:
+            ValueError: n below 1, or more than a million texts.
+        """
+        if n < 1 or self.vocab_size ** (n - 1) > 1_000_000:
+            raise ValueError(
+                f"n must be at least 1, with S^(n-1) up to a million texts; got S={self.vocab_size}, n={n}"
+            )
+        starts = np.diag(self.stationary)  # (texts, K): P(text, state); here one row for each first state
+        return (
+            sum(self._conditional_entropy(start, n) for start in starts),
+            self._conditional_entropy(self.stationary, n),
+        )
+
+    def _conditional_entropy(self, start: np.ndarray, n: int) -> float:
+        """Sum over texts of P(text) H(next | text), for P(first state) = start, which need not sum to 1."""
+        joint = start[None]  # (texts, K)
+        for _ in range(n - 1):
+            joint = (joint[:, None, :] * self.emissions.T) @ self.transitions  # (texts, S, K)
+            joint = joint.reshape(-1, len(self.transitions))
+        mass = joint.sum(axis=1)
+        beliefs = joint[mass > 0] / mass[mass > 0, None]
+        return float(mass[mass > 0] @ entropy(beliefs @ self.emissions))
+
+    def _forward(self, ids: np.ndarray, masked: np.ndarray | None = None) -> np.ndarray:
+        """Give the (N, K) probabilities of each state, from the tokens before it."""
+        beliefs = np.empty((len(ids), len(self.transitions)))
+        belief = self.stationary
+        for n, token in enumerate(ids):
+            beliefs[n] = belief
+            if masked is None or not masked[n]:
+                belief = belief * self.emissions[:, token]
+            belief = belief @ self.transitions
+            if belief.sum() == 0:
+                raise ValueError(f"this source cannot emit token {token} at position {n}")
+            belief = belief / belief.sum()
+        return beliefs

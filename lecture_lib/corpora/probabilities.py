@@ -1,0 +1,108 @@
+"""Tables of probabilities: made at random, checked, drawn from, and what follows from them.
+
+Axes: R rows (each a distribution), S outcomes, K states of a walk. Entropies in nats; / ln 2: bits.
+"""
+
+import random
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def random_distributions(n_rows: int, n_columns: int, seed: int, sharpness: float = 3.0) -> np.ndarray:
+    """Draw rows of probabilities proportional to (-ln u)^sharpness, u uniform.
+
+    Args:
+        n_rows: number of distributions.
+        n_columns: outcomes of each.
+        seed: the same seed gives the same numbers.
+        sharpness: 0 gives uniform rows, 1 rows uniform over all distributions, more gives rows with few large entries.
+
+    Returns:
+        (n_rows, n_columns) float64, every row sums to 1.
+
+    Raises:
+        ValueError: no outcomes.
+    """
+    if n_columns < 1:
+        raise ValueError(f"a distribution needs at least one outcome, got {n_columns}")
+    rng = random.Random(seed)
+    draws = np.array([[1.0 - rng.random() for _ in range(n_columns)] for _ in range(n_rows)])
+    weights = (-np.log(draws) + 1e-12) ** sharpness
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def probability_table(table: np.ndarray, name: str) -> np.ndarray:
+    """Give the table as float64 if every row is a distribution.
+
+    Args:
+        table: (R, S) probabilities.
+        name: what to call it in the message.
+
+    Returns:
+        (R, S) float64, a copy.
+
+    Raises:
+        ValueError: not two axes, an entry that is no probability, or a row that does not sum to 1.
+    """
+    table = np.array(table, dtype=np.float64)
+    if table.ndim != 2 or 0 in table.shape:
+        raise ValueError(f"{name} must be a table with a row per condition, got shape {table.shape}")
+    if not (table >= 0).all() or np.abs(table.sum(axis=1) - 1).max() > 1e-6:
+        raise ValueError(
+            f"every row of {name} must hold probabilities that sum to 1, got sums {table.sum(axis=1)}"
+        )
+    return table
+
+
+def entropy(distributions: np.ndarray) -> np.ndarray:
+    """H = - sum_s p_s ln p_s of each row.
+
+    Args:
+        distributions: (R, S) probabilities.
+
+    Returns:
+        (R,) nats.
+    """
+    logs = np.log(distributions, where=distributions > 0, out=np.zeros_like(distributions))
+    return -(distributions * logs).sum(axis=1)
+
+
+def stationary_distribution(walk: np.ndarray) -> np.ndarray:
+    """Solve pi P = pi, sum pi = 1.
+
+    Args:
+        walk: (K, K) p(next state | state).
+
+    Returns:
+        (K,) share of time that a long walk spends in each state.
+
+    Raises:
+        ValueError: the answer depends on where the walk begins.
+    """
+    drift = walk.T - np.eye(len(walk))
+    if np.linalg.matrix_rank(drift, tol=1e-10) < len(walk) - 1:
+        raise ValueError(
+            "the chain falls apart into pieces that never meet, so it has no single entropy rate"
+        )
+    equations = np.vstack([drift, np.ones(len(walk))])
+    pi = np.linalg.lstsq(equations, np.eye(len(walk) + 1)[-1], rcond=None)[0].clip(min=0)
+    return pi / pi.sum()
+
+
+def draw_index(heights: Sequence[float], rng: random.Random) -> int:
+    """Draw i with probability heights[i] - heights[i - 1], `heights` being cumulative sums that end in 1."""
+    return min(bisect_right(heights, rng.random() * heights[-1]), len(heights) - 1)
+
+
+def token_ids(ids: Sequence[int], vocab_size: int) -> np.ndarray:
+    """Give the ids as (N,) int64 if they are of this vocabulary.
+
+    Raises:
+        ValueError: an id below 0 or not below `vocab_size`.
+    """
+    ids = np.array(ids, dtype=np.int64).reshape(-1)
+    if ids.size and (ids.min() < 0 or ids.max() >= vocab_size):
+        raise ValueError(f"ids must lie in 0 ... {vocab_size - 1}, got {ids.min()} ... {ids.max()}")
+    return ids

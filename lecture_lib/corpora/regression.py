@@ -1,0 +1,89 @@
+r"""In-context regression: pairs (x, y = w . x + noise) of a task that is new each time; the next y is to be told.
+
+A model that does it has learnt to learn: nothing in its weights knows w. The best possible answer is ridge regression
+with lambda = noise variance, because w is drawn from a standard normal.
+
+Axes: B tasks, N pairs of a task, D width of x.
+Source: Garg et al. (2022), sections 2 and 3; the Bayes answer: Bishop & Bishop (2024), section 4.1.
+"""
+
+import numpy as np
+
+from lecture_lib.corpora.draws import check_size
+
+
+def regression_tasks(
+    n_tasks: int, n_pairs: int, d: int, seed: int, noise: float = 0.1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    r"""Draw tasks: w, x from N(0, 1) in each component, y = w . x + noise * sqrt(D) * N(0, 1).
+
+    Args:
+        n_tasks: B.
+        n_pairs: N.
+        d: D.
+        seed: the same seed gives the same numbers.
+        noise: standard deviation of the noise, in units of that of w . x, which is sqrt(D).
+
+    Returns:
+        X (B, N, D), y (B, N) and w (B, D), float64.
+
+    Raises:
+        ValueError: a negative size or noise.
+    """
+    for size, what in ((n_tasks, "tasks"), (n_pairs, "pairs"), (d, "dimensions"), (noise, "units of noise")):
+        check_size(size, what)
+    rng = np.random.RandomState(seed)  # the one generator of numpy whose stream is promised never to change
+    w, X = rng.standard_normal((n_tasks, d)), rng.standard_normal((n_tasks, n_pairs, d))
+    noises = noise * np.sqrt(d) * rng.standard_normal((n_tasks, n_pairs))
+    return X, np.einsum("bnd,bd->bn", X, w) + noises, w
+
+
+def prompt_tokens(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Write tasks as rows x_1, (x_1, y_1), x_2, (x_2, y_2) ...: at an even position the y of the next is to be told.
+
+    Args:
+        X: (B, N, D).
+        y: (B, N).
+
+    Returns:
+        (B, 2N, D + 2) float64: x, then y or 0, then 1 where y is shown.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    if X.ndim != 3 or X.shape[:2] != y.shape:
+        raise ValueError(f"X must be (B, N, D) and y (B, N): got {X.shape} and {y.shape}")
+    n_tasks, n_pairs, d = X.shape
+    tokens = np.zeros((n_tasks, n_pairs, 2, d + 2))
+    tokens[..., :d] = X[:, :, None]
+    tokens[:, :, 1, d] = y
+    tokens[:, :, 1, d + 1] = 1
+    return tokens.reshape(n_tasks, 2 * n_pairs, d + 2)
+
+
+def ridge_predictions(X: np.ndarray, y: np.ndarray, noise: float = 0.1) -> np.ndarray:
+    r"""E[y_n | x_n and the pairs before it] = x_n . (X^T X + lambda I)^-1 X^T y, lambda = noise^2 D: none can do better.
+
+    Args:
+        X: (B, N, D).
+        y: (B, N).
+        noise: as given to `regression_tasks`; 0 gives the least-squares answer of smallest norm.
+
+    Returns:
+        (B, N) predictions; that of the first pair is 0.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    if X.ndim != 3 or X.shape[:2] != y.shape:
+        raise ValueError(f"X must be (B, N, D) and y (B, N): got {X.shape} and {y.shape}")
+    n_tasks, n_pairs, d = X.shape
+    predictions = np.zeros((n_tasks, n_pairs))
+    for n in range(1, n_pairs):
+        past, known = X[:, :n], y[:, :n, None]
+        if noise:
+            w = np.linalg.solve(past.mT @ past + noise**2 * d * np.eye(d), past.mT @ known)
+        else:
+            w = np.linalg.pinv(past) @ known
+        predictions[:, n] = (X[:, n, None] @ w)[:, 0, 0]
+    return predictions
