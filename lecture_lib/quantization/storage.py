@@ -1,0 +1,166 @@
+"""Save and load a quantized model: one safetensors file with the schemes as JSON in its header.
+
+One file is replaced in one step, so a reader finds the old model or the new one, never a mixture.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lecture_lib.quantization.linear import QuantizedLinear
+from lecture_lib.quantization.model import linear_weight, replace_layer
+from lecture_lib.quantization.scheme import Scheme
+
+FILE = "quantized.safetensors"
+KEY = "lecture_lib.quantization"
+
+
+def save_quantized(model: nn.Module, folder: str | os.PathLike) -> None:
+    """Write all tensors of the model and the schemes of its quantized layers to `folder`.
+
+    Args:
+        model: a model from `quantize_model`.
+        folder: made if it is missing; holds `quantized.safetensors` afterwards.
+
+    Raises:
+        ValueError: the model has no quantized layer.
+        OSError: the folder cannot be written; an older file in it is left whole.
+    """
+    layers = {n: m for n, m in model.named_modules(remove_duplicate=False) if isinstance(m, QuantizedLinear)}
+    if not layers:
+        raise ValueError("the model has no quantized layer: call quantize_model first")
+    tensors, tied = _distinct(model.state_dict())
+    header = {"layers": {name: _description(layer) for name, layer in layers.items()}, "tied": tied}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{FILE}.{os.getpid()}"
+    try:
+        save_file(tensors, temporary, metadata={KEY: json.dumps(header)})
+        os.replace(temporary, folder / FILE)
+    except SafetensorError as error:
+        raise OSError(f"{folder / FILE} could not be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_quantized(model: nn.Module, folder: str | os.PathLike) -> nn.Module:
+    """Fill a float model of the same architecture with what `save_quantized` wrote.
+
+    Args:
+        model: the skeleton: its weights do not matter and may lie on the meta device. Changed in place; if the
+            file is refused, nothing has been changed.
+        folder: holds `quantized.safetensors`.
+
+    Returns:
+        The model, quantized, with the dtypes of the file, on the skeleton's device (CPU for a meta skeleton).
+
+    Raises:
+        FileNotFoundError: no such file in the folder.
+        ValueError: a damaged or foreign file, or one of another architecture.
+    """
+    header, tensors = _read(Path(folder) / FILE, _device(model))
+    tensors |= {name: tensors[first] for name, first in header["tied"].items()}
+    layers = {name: _layer(model, name, about, tensors) for name, about in header["layers"].items()}
+    _check_names(model, layers, tensors)
+    for old, new in layers.values():
+        model = replace_layer(model, old, new)
+    model.load_state_dict(tensors, assign=True)
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for name, first in header["tied"].items():
+        if name in parameters and first in parameters:
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, parameters[first])
+    return model
+
+
+def _distinct(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Each tensor once, and for every further name of a tensor its first name."""
+    first: dict[tuple, str] = {}
+    tensors, tied = {}, {}
+    for name, tensor in state.items():
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else name
+        if first.setdefault(key, name) == name:
+            tensors[name] = tensor.contiguous()
+        else:
+            tied[name] = first[key]
+    return tensors, tied
+
+
+def _description(layer: QuantizedLinear) -> dict:
+    dtype = None if layer.compute_dtype is None else str(layer.compute_dtype).removeprefix("torch.")
+    return {"scheme": asdict(layer.scheme), "compute_dtype": dtype}
+
+
+def _device(model: nn.Module) -> str:
+    parameter = next(model.parameters(), None)
+    return "cpu" if parameter is None or parameter.is_meta else str(parameter.device)
+
+
+def _read(path: Path, device: str) -> tuple[dict, dict[str, Tensor]]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no quantized model in {path.parent}: expected {FILE}, as save_quantized writes it"
+        )
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            header = json.loads((file.metadata() or {})[KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
+        return {"layers": dict(header["layers"]), "tied": dict(header["tied"])}, tensors
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}): save the model again") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} was not written by save_quantized: its header lacks the schemes") from error
+
+
+def _layer(
+    model: nn.Module, name: str, about: dict, tensors: dict[str, Tensor]
+) -> tuple[nn.Module, QuantizedLinear]:
+    """The float layer of the skeleton and the quantized one from the file."""
+    old = dict(model.named_modules(remove_duplicate=False)).get(name)
+    W = None if old is None else linear_weight(old)
+    if W is None:
+        raise ValueError(f"the file has a quantized layer {name!r}; this model has no linear layer there")
+    prefix = f"{name}." if name else ""
+    parts = {
+        part: tensors.get(f"{prefix}{part}")
+        for part in ("packed", "scale", "zero_point", "bias", "channel_scale")
+    }
+    try:
+        scheme, dtype = Scheme(**about["scheme"]), about["compute_dtype"]
+        new = QuantizedLinear(
+            parts["packed"],
+            parts["scale"],
+            parts["zero_point"],
+            W.shape[1],
+            scheme,
+            None if parts["bias"] is None else nn.Parameter(parts["bias"]),
+            parts["channel_scale"],
+            None if dtype is None else getattr(torch, dtype),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the description of {name!r} in the file is damaged") from error
+    if new.out_features != W.shape[0] or (new.bias is None) != (old.bias is None):
+        raise ValueError(f"{name!r} is {new} in the file, but {old} in this model")
+    return old, new
+
+
+def _check_names(model: nn.Module, layers: dict[str, tuple], tensors: dict[str, Tensor]) -> None:
+    """Everything outside the quantized layers must be in both, with the same shape."""
+
+    def rest(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+        return {key: t.shape for key, t in state.items() if key.rpartition(".")[0] not in layers}
+
+    ours, theirs = rest(model.state_dict()), rest(tensors)
+    odd = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    if odd:
+        name = odd[0]
+        raise ValueError(
+            f"the file is of another model: {name} is {tuple(theirs.get(name, ()))} in the file, "
+            f"{tuple(ours.get(name, ()))} here ({len(odd)} tensors differ)"
+        )
