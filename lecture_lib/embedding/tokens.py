@@ -67,7 +67,7 @@ def check_ids(ids: Tensor, vocab_size: int, kind: str = "token") -> None:
         kind: what the ids stand for, named in the message.
 
     Raises:
-        ValueError: with the first offending id.
+        ValueError: no integers, or one of them is out of range.
     """
     if ids.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
         raise ValueError(f"{kind} ids must be integers (torch.int64), got {ids.dtype}")
@@ -75,9 +75,7 @@ def check_ids(ids: Tensor, vocab_size: int, kind: str = "token") -> None:
         low, high = ids.aminmax()
         if low < 0 or high >= vocab_size:
             wrong = int(low if low < 0 else high)
-            raise ValueError(
-                f"{kind} id {wrong} is outside the vocabulary of {vocab_size} (ids 0 to {vocab_size - 1})"
-            )
+            X
 
 
 class TokenEmbedding(nn.Embedding):

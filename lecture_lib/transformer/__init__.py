@@ -1,11 +1,22 @@
-"""The transformer: its choices (`config`), one layer (`layer`, Algorithm 12.3) and a stack of them (`stack`)."""
+"""The transformer: its choices (`config`), the way in (`input`), one layer (`layer`, Algorithm 12.3), a `stack` of them."""
 
 from lecture_lib.transformer.config import ModelConfig
-from lecture_lib.transformer.layer import ACTIVATIONS, FeedForward, TransformerLayer, layer_norm, rms_norm
-from lecture_lib.transformer.stack import InputEmbedding, TransformerStack, initialise, parameter_count
+from lecture_lib.transformer.input import InputEmbedding, length_mask
+from lecture_lib.transformer.layer import (
+    ACTIVATIONS,
+    GATED,
+    FeedForward,
+    TransformerLayer,
+    layer_norm,
+    make_norm,
+    rms_norm,
+)
+from lecture_lib.transformer.stack import Cache, TransformerStack, initialise, parameter_count
 
 __all__ = [
     "ACTIVATIONS",
+    "GATED",
+    "Cache",
     "FeedForward",
     "InputEmbedding",
     "ModelConfig",
@@ -13,6 +24,8 @@ __all__ = [
     "TransformerStack",
     "initialise",
     "layer_norm",
+    "length_mask",
+    "make_norm",
     "parameter_count",
     "rms_norm",
 ]

@@ -1,0 +1,183 @@
+"""The encoder: every token reads every other (BERT), and the heads that turn its output into predictions.
+
+Source: lecture, "Encoder model example: BERT"; Devlin et al. (2019).
+Axes: B batch, N tokens, D = d_model, |V| = vocab_size, C classes.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from lecture_lib.transformer import (
+    ACTIVATIONS,
+    GATED,
+    InputEmbedding,
+    ModelConfig,
+    TransformerStack,
+    initialise,
+    length_mask,
+    make_norm,
+)
+
+
+class Encoder(nn.Module):
+    """Turn each token into a vector that knows its whole text: embeddings, then layers without a causal mask.
+
+    Args:
+        config: the choices.
+        generator: source of the initial weights; None: torch's own.
+
+    Source: Devlin et al. (2019), section 3.
+    """
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = InputEmbedding(config)
+        self.stack = TransformerStack(config)
+        self.pooler: nn.Linear | None = (
+            None  # the map of `TextClassifier` from the first token to a whole text
+        )
+        initialise(self, config, generator)
+
+    def forward(self, ids: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """Read a batch of texts.
+
+        Args:
+            ids: (B, N) integer token ids, padded on the right.
+            lengths: (B,) number of real tokens in each text; None: all N.
+            segments: (B, N) segment of each token (sentence A: 0, B: 1); None: 0.
+
+        Returns:
+            (B, N, D) one vector a token; what stands at padding has no meaning.
+
+        Raises:
+            ValueError: an id, a length or a segment out of range, or a text longer than the context.
+        """
+        return self.stack(self.embedding(ids, segments=segments), length_mask(lengths, ids))
+
+
+class MaskedLanguageModel(nn.Module):
+    """Guess hidden tokens: a dense map, its activation and norm, then the token table as output (BERT's MLM head).
+
+    Args:
+        encoder: what reads the text; it becomes part of this model.
+        generator: source of the initial weights of the head; None: torch's own.
+
+    Source: Devlin et al. (2019), section 3.1, task 1.
+    """
+
+    def __init__(self, encoder: Encoder, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config = encoder.config
+        self.dense = nn.Linear(config.d_model, config.d_model)
+        self.activation = ACTIVATIONS[GATED.get(config.activation, config.activation)]
+        self.norm = make_norm(config)
+        self.head = nn.Linear(config.d_model, config.vocab_size)
+        initialise(self, config, generator)
+        self.encoder = encoder
+        self.tie()
+
+    def tie(self) -> None:
+        """Let the output head be the token table, if the config says so."""
+        if self.config.tied_head:
+            self.head.weight = self.encoder.embedding.tokens.weight
+
+    def forward(self, ids: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """Score every token of the vocabulary at every place.
+
+        Args:
+            ids: (B, N) integer token ids, padded on the right.
+            lengths: (B,) number of real tokens in each text; None: all N.
+            segments: (B, N) segment of each token; None: 0.
+
+        Returns:
+            (B, N, |V|) logits.
+        """
+        X = self.encoder(ids, lengths, segments)
+        return self.head(self.norm(self.activation(self.dense(X))))
+
+
+class TextClassifier(nn.Module):
+    """Classify a text by its first token, `[CLS]`: tanh(x_1 W_pool) W_class.
+
+    Args:
+        encoder: what reads the text; it becomes part of this model, and gets a pooler if it has none.
+        n_classes: number of classes C; 1 for a yes or no, with a sigmoid.
+        generator: source of the initial weights of the head; None: torch's own.
+
+    Source: lecture, "Text classification"; Devlin et al. (2019), section 4.1.
+    """
+
+    def __init__(self, encoder: Encoder, n_classes: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config = encoder.config
+        pooler = nn.Linear(config.d_model, config.d_model)
+        self.classifier = nn.Linear(config.d_model, check_classes(n_classes))
+        self.dropout = nn.Dropout(config.dropout)
+        initialise(nn.ModuleList([pooler, self.classifier]), config, generator)
+        self.encoder = encoder
+        self.encoder.pooler = pooler if encoder.pooler is None else encoder.pooler
+
+    def forward(self, ids: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """Score the classes of each text.
+
+        Args:
+            ids: (B, N) integer token ids, padded on the right, the first of each text being `[CLS]`.
+            lengths: (B,) number of real tokens in each text; None: all N.
+            segments: (B, N) segment of each token; None: 0.
+
+        Returns:
+            (B, C) logits.
+        """
+        first = self.encoder(ids, lengths, segments)[:, 0]  # (B, D)
+        return self.classifier(self.dropout(torch.tanh(self.encoder.pooler(first))))
+
+
+class WordClassifier(nn.Module):
+    """Classify every token, such as person, place or neither: x_n W_class.
+
+    Args:
+        encoder: what reads the text; it becomes part of this model.
+        n_classes: number of classes C.
+        generator: source of the initial weights of the head; None: torch's own.
+
+    Source: lecture, "Word classification"; Devlin et al. (2019), section 5.3.
+    """
+
+    def __init__(self, encoder: Encoder, n_classes: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config = encoder.config
+        self.classifier = nn.Linear(config.d_model, check_classes(n_classes))
+        self.dropout = nn.Dropout(config.dropout)
+        initialise(self, config, generator)
+        self.encoder = encoder
+
+    def forward(self, ids: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """Score the classes of each token.
+
+        Args:
+            ids: (B, N) integer token ids, padded on the right.
+            lengths: (B,) number of real tokens in each text; None: all N.
+            segments: (B, N) segment of each token; None: 0.
+
+        Returns:
+            (B, N, C) logits.
+        """
+        return self.classifier(self.dropout(self.encoder(ids, lengths, segments)))
+
+
+def check_classes(n_classes: int) -> int:
+    """Refuse a number of classes that is not positive.
+
+    Args:
+        n_classes: the number.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: it is not a positive integer.
+    """
+    if type(n_classes) is not int or n_classes < 1:
+        raise ValueError(f"n_classes must be a positive integer, got {n_classes!r}")
+    return n_classes

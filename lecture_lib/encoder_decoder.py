@@ -1,0 +1,106 @@
+"""The encoder-decoder: read one text, write another (Vaswani 2017, Marian); the lecture's English to French.
+
+Source: lecture, "Encoder-decoder model example: machine translation"; Vaswani et al. (2017), figure 1.
+Axes: B batch, N source tokens, M target tokens, D = d_model, |V| = vocab_size of the target.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from lecture_lib.decoder import Decoder
+from lecture_lib.encoder import Encoder
+from lecture_lib.transformer import Cache, ModelConfig, length_mask
+
+
+class EncoderDecoder(nn.Module):
+    """Read a source with an encoder; write a target with a decoder whose every layer looks back at the source.
+
+    Args:
+        config: the choices of the encoder.
+        decoder_config: those of the decoder; None: the same.
+        shared_embedding: whether source and target use one token table, as with one vocabulary for both.
+        generator: source of the initial weights; None: torch's own.
+
+    Raises:
+        ValueError: encoder and decoder differ in width, or share a table but differ in vocabulary.
+
+    Source: Vaswani et al. (2017), section 3.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        decoder_config: ModelConfig | None = None,
+        shared_embedding: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        decoder_config = config if decoder_config is None else decoder_config
+        if config.d_model != decoder_config.d_model:
+            raise ValueError(
+                f"encoder and decoder must share d_model: got {config.d_model} and {decoder_config.d_model}"
+            )
+        if shared_embedding and config.vocab_size != decoder_config.vocab_size:
+            raise ValueError(
+                "a shared embedding needs one vocabulary, got "
+                f"{config.vocab_size} source and {decoder_config.vocab_size} target tokens"
+            )
+        self.config, self.shared_embedding = decoder_config, shared_embedding
+        self.encoder = Encoder(config, generator)
+        self.decoder = Decoder(decoder_config, cross_attention=True, generator=generator)
+        self.tie()
+
+    def tie(self) -> None:
+        """Let source, target and output head share one table, as far as the configs say so."""
+        if self.shared_embedding:
+            self.decoder.embedding.tokens.weight = self.encoder.embedding.tokens.weight
+        self.decoder.tie()
+
+    def forward(self, source_ids: Tensor, target_ids: Tensor, source_lengths: Tensor | None = None) -> Tensor:
+        """Score, at every place of the target, what comes next, given the source (teacher forcing).
+
+        Args:
+            source_ids: (B, N) integer ids of the source, padded on the right.
+            target_ids: (B, M) integer ids of the target so far, the first being the start token.
+            source_lengths: (B,) number of real tokens in each source; None: all N.
+
+        Returns:
+            (B, M, |V|) logits.
+
+        Raises:
+            ValueError: an id or a length out of range, a text longer than the context, or batches that differ.
+        """
+        return self.decode(target_ids, self.encode(source_ids, source_lengths), source_lengths)
+
+    def encode(self, source_ids: Tensor, source_lengths: Tensor | None = None) -> Tensor:
+        """Read the source once; `decode` may then be called again and again.
+
+        Args:
+            source_ids: (B, N) integer ids of the source, padded on the right.
+            source_lengths: (B,) number of real tokens in each source; None: all N.
+
+        Returns:
+            (B, N, D) the memory: one vector a source token.
+        """
+        return self.encoder(source_ids, source_lengths)
+
+    def decode(
+        self,
+        target_ids: Tensor,
+        memory: Tensor,
+        source_lengths: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Score what comes next in the target, given the memory.
+
+        Args:
+            target_ids: (B, M) integer ids of the target so far; with a cache, the new ones only.
+            memory: (B, N, D) the source as `encode` gave it.
+            source_lengths: (B,) number of real tokens in each source; None: all N.
+            cache: keys and values of the target tokens before.
+
+        Returns:
+            (B, M, |V|) logits.
+        """
+        memory_mask = length_mask(source_lengths, memory)
+        return self.decoder(target_ids, memory=memory, memory_mask=memory_mask, cache=cache)
