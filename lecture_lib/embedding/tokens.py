@@ -75,7 +75,8 @@ def check_ids(ids: Tensor, vocab_size: int, kind: str = "token") -> None:
         low, high = ids.aminmax()
         if low < 0 or high >= vocab_size:
             wrong = int(low if low < 0 else high)
-            X
+            among = f"the vocabulary of {vocab_size}" if kind == "token" else f"the {vocab_size} {kind}s"
+            raise ValueError(f"{kind} id {wrong} is outside {among} (ids 0 to {vocab_size - 1})")
 
 
 class TokenEmbedding(nn.Embedding):
