@@ -12,6 +12,7 @@ from lecture_lib.attention import (
     MultiHeadAttention,
     causal_mask,
     merge_heads,
+    multi_head_attention,
     padding_mask,
     scaled_dot_product_attention,
     softmax,
@@ -179,6 +180,28 @@ def test_multi_head_equals_torch_in_values_and_gradients(bias, cross, kind):
         strict=True,
     ):
         assert_close(a, b[: a.shape[0]], atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("mask", [None, causal_mask(5), padding_mask(torch.tensor([5, 0]))])
+def test_the_definition_equals_the_module_and_a_loop_over_heads(mask):
+    module = MultiHeadAttention(12, 3, qkv_bias=False, out_bias=False)
+    W_q, W_k, W_v, W_o = (W.weight.mT for W in (module.W_q, module.W_k, module.W_v, module.W_o))
+    X = torch.randn(2, 5, 12)
+    out = multi_head_attention(X, W_q, W_k, W_v, W_o, 3, mask)
+    assert_close(out, module(X, mask=mask), atol=1e-5, rtol=0)
+    mask = None if mask is None else mask.expand(2, 1, 5, 5)[:, 0]
+    heads = [
+        F.scaled_dot_product_attention(X @ W_q[:, s], X @ W_k[:, s], X @ W_v[:, s], attn_mask=mask)
+        for s in (slice(0, 4), slice(4, 8), slice(8, 12))
+    ]
+    assert_close(out, torch.cat(heads, dim=-1) @ W_o, atol=1e-5, rtol=0)
+
+
+def test_values_may_be_wider_than_keys_and_leading_axes_many():
+    X, W_k, W_v, W_o = torch.randn(2, 3, 5, 12), torch.randn(12, 8), torch.randn(12, 6), torch.randn(6, 12)
+    out = multi_head_attention(X, W_k, W_k, W_v, W_o, 2)
+    assert out.shape == X.shape
+    assert_close(out[1, 2], multi_head_attention(X[1, 2], W_k, W_k, W_v, W_o, 2), atol=1e-4, rtol=1e-5)
 
 
 def test_grouped_query_equals_full_attention_with_repeated_heads():

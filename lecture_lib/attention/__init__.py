@@ -1,4 +1,4 @@
-"""Attention: one head (`dot_product`, Algorithm 12.1) and many (`multi_head`, Algorithm 12.2)."""
+"""Attention: one head (`dot_product`), many as Algorithm 12.2 writes them (`heads`) and as models run them (`multi_head`)."""
 
 from lecture_lib.attention.dot_product import (
     causal_mask,
@@ -8,7 +8,8 @@ from lecture_lib.attention.dot_product import (
     scaled_dot_product_attention,
     softmax,
 )
-from lecture_lib.attention.multi_head import LayerCache, MultiHeadAttention, merge_heads, split_heads
+from lecture_lib.attention.heads import merge_heads, multi_head_attention, split_heads
+from lecture_lib.attention.multi_head import LayerCache, MultiHeadAttention
 
 __all__ = [
     "LayerCache",
@@ -17,6 +18,7 @@ __all__ = [
     "check_attention",
     "check_mask",
     "merge_heads",
+    "multi_head_attention",
     "padding_mask",
     "scaled_dot_product_attention",
     "softmax",

@@ -19,7 +19,12 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
         dim: the axis along which the weights sum to one.
 
     Returns:
-        (...) weights, in the shape and dtype of x. A slice of -inf only, a query that may look nowhere, gives zeros.
+        (...) weights, in the shape and dtype of x. A slice that is -inf throughout
+        (a query that may look nowhere) gives zeros.
+
+    Example:
+        >>> softmax(torch.tensor([0.0, 1.0, -torch.inf]))
+        tensor([0.2689, 0.7311, 0.0000])
 
     Source: Bishop & Bishop (2024), eq. 5.76.
     """
@@ -75,21 +80,27 @@ def check_mask(mask: Tensor, scores: tuple[int, ...]) -> None:
         raise ValueError(f"the mask must broadcast to (..., N, M) = {tuple(scores)}: got {tuple(mask.shape)}")
 
 
-def scaled_dot_product_attention(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> Tensor:
+def scaled_dot_product_attention(
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    mask: Tensor | None = None,
+) -> Tensor:
     r"""Mix the value vectors by query-key similarity: $\mathrm{Softmax}(QK^T/\sqrt{D_k})\,V$.
 
     Args:
         Q: (..., N, D_k) queries.
         K: (..., M, D_k) keys.
-        V: (..., M, D_v) values; the unit vectors `torch.eye(M)` give the attention weights themselves.
-        mask: (N, M) bool or anything that broadcasts to (..., N, M), True where a query may look at a key;
-            None: everywhere. A query that may look nowhere gives zeros.
+        V: (..., M, D_v) values; the unit vectors `torch.eye(M)` bring out the weights.
+        mask: (N, M) bool or anything that broadcasts to (..., N, M), True where a query
+            may look at a key; None: everywhere. A query that may look nowhere gives zeros.
 
     Returns:
         (..., N, D_v) one mixed value vector per query.
 
     Raises:
-        ValueError: queries and keys differ in width, keys and values in number, or the mask does not fit.
+        ValueError: queries and keys differ in width, keys and values in number,
+            or the mask does not fit.
 
     Example:
         >>> I = torch.eye(2); scaled_dot_product_attention(I, I, I)

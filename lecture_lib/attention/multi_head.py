@@ -1,7 +1,7 @@
 """Attention with many heads (lecture, Algorithm 12.2): self, cross and grouped-query, with or without a cache.
 
-`scaled_dot_product_attention` is the definition. The heads here call torch's fused kernel, which computes the same without
-ever storing the N x M scores; a test holds the two equal.
+`multi_head_attention` is the definition. `MultiHeadAttention`, which the models are made of, calls torch's fused kernel: the
+same numbers without ever storing the N x M scores; a test holds the two equal.
 
 Source: Vaswani et al. (2017), section 3.2.2; Ainslie et al. (2023) for grouped queries.
 Axes: B batch, H heads, H_kv key-value heads, N query tokens, M key tokens, D = d_model, D_k = d_head.
@@ -14,34 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lecture_lib.attention.dot_product import causal_mask, check_mask, scaled_dot_product_attention
+from lecture_lib.attention.heads import merge_heads, split_heads
 from lecture_lib.embedding import rotate
-
-
-def split_heads(X: Tensor, n_heads: int) -> Tensor:
-    """Cut the features into heads and put the head axis before the tokens.
-
-    Args:
-        X: (..., N, H * D_k) features of all heads side by side.
-        n_heads: number of heads H.
-
-    Returns:
-        (..., H, N, D_k) head h holds features h D_k ... (h + 1) D_k - 1.
-    """
-    if n_heads < 1 or X.shape[-1] % n_heads:
-        raise ValueError(f"{n_heads} heads must divide the width {X.shape[-1]} of {tuple(X.shape)}")
-    return X.unflatten(-1, (n_heads, X.shape[-1] // n_heads)).transpose(-3, -2)
-
-
-def merge_heads(X: Tensor) -> Tensor:
-    """Put the heads side by side again, Concat[H_1, ..., H_H]: the inverse of `split_heads`.
-
-    Args:
-        X: (..., H, N, D_k) outputs of the heads.
-
-    Returns:
-        (..., N, H * D_k) features of all heads side by side.
-    """
-    return X.transpose(-3, -2).flatten(-2)
 
 
 class LayerCache(Protocol):
