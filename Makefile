@@ -18,7 +18,7 @@ BOOK := _build/book
 LIBRARY := $(shell find lecture_lib book/_ext -name '*.py' -not -path '*/__pycache__/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help environment notebooks book test check bench gradebook lab clean
+.PHONY: help environment notebooks book pages test check bench gradebook lab clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ book: $(VENV)/.ready notebooks ## build the executed book
 test: $(VENV)/.ready ## run all tests
 	@mkdir -p _build/home
 	@$(BIN)/python -m pytest
+
+pages: book ## look at the built pages in a headless Chromium
+	@$(BIN)/python -m pytest -m browser
 
 check: $(VENV)/.ready ## lint, fast tests, notebooks up to date: under two minutes
 	@$(BIN)/ruff check .

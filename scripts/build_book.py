@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import check_book
 import fetch_assets
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +55,8 @@ def main() -> None:
         for report in sorted((built / "html" / "reports").glob("**/*.log")):
             print(f"--- {report}\n{report.read_text()}")
         sys.exit("The book was not built: the first warning or error above says why.")
+    if faults := check_book.faults(built / "html"):
+        sys.exit("\n".join(["The book was built, but:", *sorted(set(faults))]))
     print(f"The book: {built / 'html' / 'book' / 'index.html'}   ({time.monotonic() - start:.0f} s)")
 
 

@@ -83,18 +83,25 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] += OPEN.format(name=found[1], colab=build_notebooks.colab_url(found[1]))
 
 
-def only_notebooks_launch(
-    app: Sphinx, pagename: str, template: str, context: dict, doctree: nodes.document
-) -> None:
-    """Keep the launch button on notebooks: Colab cannot open the text of a chapter page."""
+def tidy_page(app: Sphinx, pagename: str, template: str, context: dict, doctree: nodes.document) -> None:
+    """Keep the launch button on notebooks, since Colab cannot open a chapter's text; leave out thebe, which is not used."""
     if not NOTEBOOK.fullmatch(pagename):
-        context["header_buttons"] = [
-            b for b in context.get("header_buttons", []) if b.get("label") != "launch-buttons"
-        ]
+        context["header_buttons"] = [b for b in context.get("header_buttons", []) if b.get("label") != "launch-buttons"]
+    for kind in ("script_files", "css_files"):
+        files = context.get(kind, [])
+        context[kind] = [file for file in files if "thebe" not in f"{file} {getattr(file, 'attributes', '')}".lower()]
+
+
+def read_docstring(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Let docstrings be written as Markdown is: formulas between dollar signs, code between single backticks."""
+    lines[:] = [re.sub(r"(?<![`:])`([^`]+)`(?!`)", r"``\1``", line) for line in lines]
+    lines[:] = [re.sub(r"(?<!`)(<\|\w+\|>)", r"``\1``", line) for line in lines]
+    lines[:] = [re.sub(r"\$([^$]+)\$", r":math:`\1`", line) for line in lines]
 
 
 def setup(app: Sphinx) -> dict:
     """Register with Sphinx."""
     app.connect("source-read", read_source)
-    app.connect("html-page-context", only_notebooks_launch, priority=900)
+    app.connect("html-page-context", tidy_page, priority=900)
+    app.connect("autodoc-process-docstring", read_docstring)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

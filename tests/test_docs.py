@@ -1,0 +1,125 @@
+"""Public docstrings are complete, their examples run, and the book's reference has every module."""
+
+import ast
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = ROOT / "lecture_lib"
+FILES = sorted(
+    path for path in LIBRARY.rglob("*.py") if not path.name.startswith("_") or path.name == "__init__.py"
+)
+
+
+def definitions(path):
+    """Public functions, and methods of public classes, with the class they belong to."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield None, node
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield None, node
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
+                    yield node, inner
+
+
+def exported(path):
+    """Names that a package's readers see: those of its __init__; None for a module, all of whose names are public."""
+    if path.parent == LIBRARY or path.parent.name == "checks":
+        return None
+    tree = (
+        ast.parse((path.parent / "__init__.py").read_text())
+        if (path.parent / "__init__.py").exists()
+        else ast.parse("")
+    )
+    lists = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"
+    ]
+    return set(ast.literal_eval(lists[0])) if lists else set()
+
+
+def is_public(path, owner, node):
+    names = exported(path)
+    return node.name != "extra_repr" and (names is None or (owner or node).name in names)
+
+
+PUBLIC = [
+    (path, owner, node) for path in FILES for owner, node in definitions(path) if is_public(path, owner, node)
+]
+FUNCTIONS = [(path, owner, node) for path, owner, node in PUBLIC if isinstance(node, ast.FunctionDef)]
+
+
+def name(value):
+    if isinstance(value, Path):
+        return ".".join(value.relative_to(LIBRARY).with_suffix("").parts)
+    return getattr(value, "name", "")
+
+
+def parameters(node):
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return [argument.arg for argument in arguments if argument.arg not in ("self", "cls")]
+
+
+def is_property(node):
+    return any("property" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+
+@pytest.mark.parametrize(("path", "owner", "node"), PUBLIC, ids=name)
+def test_there_is_a_docstring(path, owner, node):
+    assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+@pytest.mark.parametrize(("path", "owner", "node"), FUNCTIONS, ids=name)
+def test_every_argument_and_the_result_are_described(path, owner, node):
+    text = ast.get_docstring(node) or ""
+    described = re.findall(
+        r"^    (\w+)(?: \([^)]*\))?:", text.partition("Args:")[2].partition("\n\n")[0], re.MULTILINE
+    )
+    assert described == parameters(node) or (is_property(node) and not described)
+    gives = node.returns is not None and ast.unparse(node.returns) != "None"
+    if gives and parameters(node) and not is_property(node):
+        assert re.search(r"^(Returns|Yields):", text, re.MULTILINE), "what does it return?"
+
+
+@pytest.mark.parametrize(("path", "owner", "node"), FUNCTIONS, ids=name)
+def test_every_error_that_is_raised_is_documented(path, owner, node):
+    inner = [each for each in ast.walk(node) if isinstance(each, ast.Raise) and each.exc is not None]
+    kinds = {ast.unparse(each.exc.func if isinstance(each.exc, ast.Call) else each.exc) for each in inner}
+    section = (ast.get_docstring(node) or "").partition("Raises:")[2]
+    for kind in kinds - {"NotImplementedError", "error"}:
+        assert kind.rpartition(".")[2] in section, f"{kind} is raised; say when"
+
+
+@pytest.mark.parametrize(("path", "owner", "node"), FUNCTIONS, ids=name)
+def test_arguments_and_results_are_annotated(path, owner, node):
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    assert [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")] == []
+    assert node.returns is not None
+    assert node.args.kwarg is None, "no **kwargs"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_examples_in_docstrings_are_true(path):
+    module = importlib.import_module(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    )
+    torch.manual_seed(0)
+    result = doctest.testmod(
+        module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS, extraglobs={"torch": torch}
+    )
+    assert result.failed == 0
+
+
+def test_the_reference_has_every_module():
+    shown = set(re.findall(r"automodule:: lecture_lib\.(\w+)", (ROOT / "book" / "api.md").read_text()))
+    there = {
+        path.stem if path.is_file() else path.name
+        for path in LIBRARY.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert shown == there - {"__init__"}
