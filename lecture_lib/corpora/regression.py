@@ -82,7 +82,9 @@ def ridge_predictions(X: np.ndarray, y: np.ndarray, noise: float = 0.1) -> np.nd
     for n in range(1, n_pairs):
         past, known = X[:, :n], y[:, :n, None]
         if noise:
-            w = np.linalg.solve(past.mT @ past + noise**2 * d * np.eye(d), past.mT @ known)
+            w = np.linalg.solve(
+                np.swapaxes(past, 1, 2) @ past + noise**2 * d * np.eye(d), np.swapaxes(past, 1, 2) @ known
+            )
         else:
             w = np.linalg.pinv(past) @ known
         predictions[:, n] = (X[:, n, None] @ w)[:, 0, 0]
