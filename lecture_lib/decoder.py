@@ -93,12 +93,13 @@ class Decoder(nn.Module):
         Returns:
             (B, N, D) outputs of the last layer.
         """
-        length_mask(lengths, ids)  # refuses lengths that do not fit; the mask itself is not needed:
-        if cache is None:  # the causal mask hides padding on the right from every real token
-            X = self.embedding(ids, positions)
-            return self.stack(X, None, True, memory, memory_mask, positions)
-        if positions is not None:
-            raise ValueError("give positions or a cache: a cache says itself where the new tokens stand")
-        positions, mask = cache.begin(ids.shape[1], lengths)
+        mask, is_causal = None, True
+        if cache is not None:
+            if positions is not None:
+                raise ValueError("give positions or a cache: a cache says itself where the new tokens stand")
+            (positions, mask), is_causal = cache.begin(ids.shape[-1], lengths), False
         X = self.embedding(ids, positions)
-        return self.stack(X, mask, False, memory, memory_mask, positions, cache)
+        length_mask(
+            lengths, X
+        )  # refuses what does not fit; the causal mask already hides padding on the right
+        return self.stack(X, mask, is_causal, memory, memory_mask, positions, cache)

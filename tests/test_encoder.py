@@ -137,7 +137,7 @@ def test_wrong_calls_get_one_sentence():
             "text has 10 tokens, but the context of the model is 9",
         ),
         (lambda: encoder(IDS + 5), "token id 14 is outside the vocabulary of 11"),
-        (lambda: encoder(IDS, torch.tensor([5])), r"one length a text: got \(1,\) for ids \(2, 5\)"),
+        (lambda: encoder(IDS, torch.tensor([5])), r"one length a text: got \(1,\) for texts \(2, 5"),
         (lambda: encoder(IDS, torch.tensor([6, 2])), r"0 ... 5, got \[6, 2\]"),
         (lambda: encoder(IDS, segments=IDS), "segment id 9 is outside the 2 segments"),
         (

@@ -101,12 +101,12 @@ class InputEmbedding(nn.Module):
         return positions
 
 
-def length_mask(lengths: Tensor | None, ids: Tensor) -> Tensor | None:
+def length_mask(lengths: Tensor | None, tokens: Tensor) -> Tensor | None:
     """Make the padding mask of a batch of texts.
 
     Args:
         lengths: (B,) integer number of real tokens in each text; None: all N.
-        ids: (B, N) token ids.
+        tokens: (B, N) or (B, N, D) the texts, as ids or as vectors.
 
     Returns:
         (B, 1, 1, N) bool, True for real tokens; None if all are real.
@@ -116,6 +116,6 @@ def length_mask(lengths: Tensor | None, ids: Tensor) -> Tensor | None:
     """
     if lengths is None:
         return None
-    if lengths.shape != ids.shape[:1]:
-        raise ValueError(f"one length a text: got {tuple(lengths.shape)} for ids {tuple(ids.shape)}")
-    return padding_mask(lengths, ids.shape[1])
+    if lengths.shape != tokens.shape[:1]:
+        raise ValueError(f"one length a text: got {tuple(lengths.shape)} for texts {tuple(tokens.shape)}")
+    return padding_mask(lengths, tokens.shape[1])
