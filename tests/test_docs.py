@@ -30,7 +30,7 @@ def definitions(path):
 
 def exported(path):
     """Names that a package's readers see: those of its __init__; None for a module, all of whose names are public."""
-    if path.parent == LIBRARY or path.parent.name == "checks":
+    if path.parent == LIBRARY:
         return None
     tree = (
         ast.parse((path.parent / "__init__.py").read_text())
@@ -62,6 +62,7 @@ def name(value):
 
 def parameters(node):
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    arguments += [node.args.vararg] if node.args.vararg else []
     return [argument.arg for argument in arguments if argument.arg not in ("self", "cls")]
 
 

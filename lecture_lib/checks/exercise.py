@@ -53,7 +53,15 @@ class Exercise:
         return self.name.rpartition(".")[2]
 
     def call(self, answer: Callable, case: Case) -> object:
-        """Call an answer on one case: plain results, an error, or the reason why the answer is refused."""
+        """Call an answer on one case.
+
+        Args:
+            answer: a function or class, whoever wrote it.
+            case: the call.
+
+        Returns:
+            Plain results, ``Raised``, or ``Refused`` with the reason.
+        """
         try:
             inputs, named = copy.deepcopy((case.inputs, case.named))
             results = self._results(answer, inputs, named, case.gradient)
