@@ -11,6 +11,8 @@ from typing import Any, Self
 
 import regex
 
+from lecture_lib.tokenization.byte_level import WHITE_SPACE
+
 
 @dataclass(frozen=True)
 class AddedToken:
@@ -56,7 +58,8 @@ class AddedTokenMatcher:
     """Cuts a text at the added tokens."""
 
     def __init__(self, tokens: Iterable[AddedToken], normalize: Callable[[str], str]) -> None:
-        tokens = [token for token in tokens if token.content]
+        # Of two tokens with the same text the first one counts, special tokens before others.
+        tokens = sorted((token for token in tokens if token.content), key=lambda token: token.special)[::-1]
         self.normalize = normalize
         self.raw = {token.content: token for token in tokens if not token.normalized}
         self.normalized = {normalize(token.content): token for token in tokens if token.normalized}
@@ -91,12 +94,14 @@ def _split(
     end = 0  # of what has been given out
     for match in pattern.finditer(text) if pattern else ():
         token, start, stop = tokens[match.group()], match.start(), match.end()
+        if start < end:  # swallowed by the token before
+            continue
         if token.single_word and (_WORD.match(text, stop) or (start and _WORD.match(text, start - 1))):
             continue
         if token.lstrip:
-            start = max(end, len(text[:start].rstrip(_SPACES)))
+            start = max(end, len(text[:start].rstrip(WHITE_SPACE)))
         if token.rstrip:
-            stop += len(text) - stop - len(text[stop:].lstrip(_SPACES))
+            stop += len(text) - stop - len(text[stop:].lstrip(WHITE_SPACE))
         if end < start:
             yield text[end:start]
         yield token.id
@@ -106,6 +111,3 @@ def _split(
 
 
 _WORD = regex.compile(r"\w")
-_SPACES = "".join(map(chr, [*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)])) + (
-    "\u2028\u2029\u202f\u205f\u3000"
-)  # Unicode's White_Space; str.strip() would also take U+001C to U+001F

@@ -12,20 +12,20 @@ from lecture_lib.tokenization.added_tokens import AddedToken, AddedTokenMatcher
 from lecture_lib.tokenization.files import check_kind, read_json, write_text
 from lecture_lib.tokenization.pipeline import Normalizer, surrounding_ids
 
-CACHED_WORDS = 1_000_000
+CACHED = 300_000
 
 
-class _WordCache(dict[str, list[int]]):
-    """Ids of the words seen so far: a text repeats its words, so most are looked up, not merged."""
+class Cache(dict[str, list[int]]):
+    """Ids of the pieces of text seen so far: texts repeat themselves, so most are looked up, not merged."""
 
-    def __init__(self, encode: Callable[[str], list[int]]) -> None:
+    def __init__(self, encode: Callable[[str], Iterable[int]]) -> None:
         super().__init__()
         self.encode = encode
 
-    def __missing__(self, word: str) -> list[int]:
-        if len(self) >= CACHED_WORDS:
+    def __missing__(self, piece: str) -> list[int]:
+        if len(self) >= CACHED:
             self.clear()
-        ids = self[word] = self.encode(word)
+        ids = self[piece] = list(self.encode(piece))
         return ids
 
 
@@ -51,7 +51,7 @@ class Tokenizer(ABC):
             i: t for t, i in added.items()
         }
         self._before, self._after = surrounding_ids(description.get("post_processor"))
-        self._cache = _WordCache(self._encode_word)
+        self._cache = Cache(self._encode_word)
         self._matcher = AddedTokenMatcher(self.added_tokens, self._build_normalizer())
 
     @abstractmethod
@@ -105,6 +105,10 @@ class Tokenizer(ABC):
         """
         write_text(path, json.dumps(self.description, ensure_ascii=False, indent=1))
 
+    def _encode_ordinary(self, text: str) -> Iterable[int]:
+        """Encode normalized text that holds no added token."""
+        return chain.from_iterable(map(self._cache.__getitem__, self.split_words(text)))
+
     @property
     def vocab_size(self) -> int:
         """Number of tokens, added tokens included."""
@@ -125,13 +129,13 @@ class Tokenizer(ABC):
         """
         if not isinstance(text, str):
             raise ValueError(f"encode takes a str, not {type(text).__name__}: {text!r:.60}")
-        ids: list[int] = []
+        ids = self._before.copy() if add_special_tokens else []
         for piece in self._matcher.split(text):
             if isinstance(piece, int):
                 ids.append(piece)
             else:
-                ids += chain.from_iterable(map(self._cache.__getitem__, self.split_words(piece)))
-        return [*self._before, *ids, *self._after] if add_special_tokens else ids
+                ids += self._encode_ordinary(piece)
+        return ids + self._after if add_special_tokens and self._after else ids
 
     def token_to_id(self, token: str) -> int:
         """Give the id of a token.

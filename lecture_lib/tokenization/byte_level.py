@@ -10,6 +10,11 @@ PRINTABLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *
 # A word carries the space before it; letters, digits and the rest never share a word; English contractions apart.
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
+# Unicode's White_Space, as the tokenizer files mean it; str.strip() would take U+001C to U+001F as well.
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+
 
 def byte_alphabet() -> dict[int, str]:
     """Give every byte one visible character: itself where it is printable Latin-1, else `chr(256 + k)`.

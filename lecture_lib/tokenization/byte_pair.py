@@ -6,11 +6,13 @@ pairs the one with the lowest ids (special tokens come first, then the bytes in 
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, ClassVar, Self
 
-from lecture_lib.tokenization.base import Tokenizer
+from lecture_lib.tokenization.base import Cache, Tokenizer
 from lecture_lib.tokenization.byte_level import BYTE_TO_CHARACTER, spell, to_bytes, to_text, unspell
 from lecture_lib.tokenization.descriptions import BYTE_LEVEL, describe_byte_pair
 from lecture_lib.tokenization.fast_merges import encode_long_word, learn_merges_incrementally
@@ -19,6 +21,10 @@ from lecture_lib.tokenization.merges import encode_word
 from lecture_lib.tokenization.pipeline import Normalizer, build_normalizer, build_splitter
 
 LONG_WORD = 100  # bytes; the quadratic loop of encode_word wins below
+
+# GPT-2 always begins a word at a space that a visible character follows. So text is cut there first, by Python's
+# quick `re`, and what lies between two such places (" word,", "end.\n\nStart") is looked up as a whole.
+CHUNK = re.compile(r"(?s:.[^ ]*(?: +(?!\S)[^ ]*)*)")
 
 
 class BytePairTokenizer(Tokenizer):
@@ -38,6 +44,7 @@ class BytePairTokenizer(Tokenizer):
         super().__init__(description)
         self._refuse_other_kinds()
         self._splitter = build_splitter(description.get("pre_tokenizer"))
+        self._chunks = Cache(super()._encode_ordinary)
         vocab = self.model["vocab"]
         self._unknown = vocab.get(self.model.get("unk_token"))  # for bytes that the vocabulary lacks
         self._byte_ids = {byte: vocab[c] for byte, c in BYTE_TO_CHARACTER.items() if c in vocab}
@@ -188,6 +195,11 @@ class BytePairTokenizer(Tokenizer):
 
     def _build_normalizer(self) -> Normalizer:
         return build_normalizer(self.description.get("normalizer"))
+
+    def _encode_ordinary(self, text: str) -> Iterable[int]:
+        if self.description["pre_tokenizer"] != BYTE_LEVEL:
+            return super()._encode_ordinary(text)
+        return chain.from_iterable(map(self._chunks.__getitem__, CHUNK.findall(text)))
 
     def _encode_word(self, word: str) -> list[int]:
         data = to_bytes(word)

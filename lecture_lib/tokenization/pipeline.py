@@ -49,12 +49,17 @@ def build_normalizer(section: Section | None) -> Normalizer:
         case {"type": "NFC" | "NFD" | "NFKC" | "NFKD" as form}:
             return partial(unicodedata.normalize, form)
         case {"type": "Lowercase"}:
-            return str.lower
+            return _lower
         case {"type": "Sequence", "normalizers": steps}:
             return partial(_apply_all, [build_normalizer(step) for step in steps])
     raise ValueError(
         f"the normalizer {section.get('type')!r} is not one of byte-level BPE: NFC, NFD, NFKC, NFKD"
     )
+
+
+def _lower(text: str) -> str:
+    """Lower-case each character by itself: str.lower would write a Greek sigma at the end of a word as ς."""
+    return "".join(map(str.lower, text))
 
 
 def _apply_all(steps: list[Normalizer], text: str) -> str:
