@@ -5,6 +5,7 @@ needs no answer. A notebook does both in one process, a grader runs the first be
 """
 
 import copy
+import inspect
 import linecache
 import traceback
 from collections.abc import Callable
@@ -51,6 +52,14 @@ class Exercise:
     def function(self) -> str:
         """Name of the function or class to write."""
         return self.name.rpartition(".")[2]
+
+    def argument_names(self) -> list[str]:
+        """What the positional inputs of a case are called, as far as a signature says so."""
+        function = self.use or resolve(f"lecture_lib.{self.name}") or self.mistakes[0].function
+        try:
+            return list(inspect.signature(function).parameters)[1 if self.use else 0 :]
+        except ValueError:  # a compiled function
+            return []
 
     def call(self, answer: Callable, case: Case) -> object:
         """Call an answer on one case.

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from lecture_lib.checks.compare import shorten
-from lecture_lib.checks.exercise import Case, Exercise, Verdict, size
+from lecture_lib.checks.exercise import Exercise, Verdict, size
 from lecture_lib.checks.plain import Array, Raised, Refused, plain
 
 PRINTED_IN_FULL = (
@@ -44,26 +44,29 @@ def lines(verdict: Verdict) -> list[str]:
     if verdict.hint:
         return [*rows, verdict.hint]
     if not isinstance(found, Refused):
-        rows += [f"  {row}" for row in by_hand(verdict.cases[index], found, verdict.expected[index])]
+        rows += [f"  {row}" for row in by_hand(verdict, index)]
     return rows
 
 
-def by_hand(case: Case, found: object, expected: object) -> list[str]:
+def by_hand(verdict: Verdict, index: int) -> list[str]:
     """The case itself, if it is small: inputs, the answer's result and the expected one."""
-    inputs = [(f"input {place + 1}", plain(value)) for place, value in enumerate(case.inputs)]
-    inputs += [(name, plain(value)) for name, value in case.named.items()]
-    shown = [*inputs, ("yours", found), ("expected", expected)]
+    case, names = verdict.cases[index], verdict.exercise.argument_names()
+    names += [f"input {place + 1}" for place in range(len(names), len(case.inputs))]
+    inputs = [
+        *zip(names, map(plain, case.inputs), strict=False),
+        *((name, plain(x)) for name, x in case.named.items()),
+    ]
+    shown = [*inputs, ("yours", verdict.outputs[index]), ("expected", verdict.expected[index])]
     if sum(size(value) for _, value in shown) > PRINTED_IN_FULL:
         return []
-    return [f"{name} = {_printed(value)}" for name, value in shown if not isinstance(value, Raised | Refused)]
+    return [_printed(name, value) for name, value in shown if not isinstance(value, Raised | Refused)]
 
 
-def _printed(value: object) -> str:
+def _printed(name: str, value: object) -> str:
     if not isinstance(value, Array):
-        return shorten(value, 400)
-    return np.array2string(value.values, precision=4, suppress_small=True, separator=", ").replace(
-        "\n", "\n" + " " * 8
-    )
+        return f"{name} = {shorten(value, 400)}"
+    numbers = np.array2string(value.values, precision=4, suppress_small=True, separator=", ")
+    return f"{name} = {numbers}".replace("\n", "\n" + " " * (len(name) + 7))
 
 
 def text(verdict: Verdict) -> str:
