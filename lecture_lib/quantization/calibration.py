@@ -32,7 +32,8 @@ def second_moments(
     """
     moments: dict[str, Tensor] = {}
     handles = [
-        layer.register_forward_pre_hook(partial(_add_moment, moments, name)) for name, layer in layers.items()
+        layer.register_forward_pre_hook(partial(_add_moment, moments, name), with_kwargs=True)
+        for name, layer in layers.items()
     ]
     modes = {module: module.training for module in model.modules()}
     try:
@@ -58,8 +59,15 @@ def _run(model: nn.Module, batches: Iterable[Batch]) -> None:
                 model(*batch)
 
 
-def _add_moment(moments: dict[str, Tensor], name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    X = inputs[0].detach().flatten(0, -2).float()  # (T, K)
+def _add_moment(
+    moments: dict[str, Tensor],
+    name: str,
+    layer: nn.Module,
+    args: tuple[Tensor, ...],
+    kwargs: dict[str, Tensor],
+) -> None:
+    (x,) = (*args, *kwargs.values())
+    X = x.detach().flatten(0, -2).float()  # (T, K)
     if name not in moments:
         moments[name] = X.new_zeros(X.shape[1], X.shape[1])
     moments[name].addmm_(X.T, X)

@@ -3,7 +3,7 @@ r"""Eight-bit floats: 1 sign, 4 exponent and 3 mantissa bits (E4M3), with a scal
 An integer grid has the same step everywhere; a float grid has the same *relative* step, 2^-3 between powers
 of two. Large weights are rounded more coarsely and small ones more finely than by INT8.
 
-Axes: N rows, K columns, G columns that share one scale.
+Axes: K columns of a row, G columns that share one scale.
 Source: Micikevicius et al. (2022), FP8 formats for deep learning, section 3.
 """
 
@@ -23,12 +23,12 @@ def float8_quantize(
     `dequantize(q, scale)` is the way back.
 
     Args:
-        x: (N, K) reals.
+        x: (..., K) reals.
         group_size: neighbours in a row that share a scale; None: the whole row.
         per_tensor: one scale for all of x.
 
     Returns:
-        (N, K) torch.float8_e4m3fn codes and the (N, K / G) scale of each group, in the dtype of x.
+        (..., K) torch.float8_e4m3fn codes and the (..., K / G) scale of each group, in the dtype of x.
 
     Raises:
         ValueError: this torch has no float8, NaN or infinity in x, a group size that does not divide the row.

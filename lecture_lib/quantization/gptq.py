@@ -48,8 +48,8 @@ def gptq_quantize(
     Args:
         W: (N, K) weights.
         H: (K, K) second moment XᵀX of the inputs; zeros give round-to-nearest.
-        scale: (N, K / G) step of each group, taken from W beforehand.
-        zero_point: (N, K / G) uint8 code of zero; None: the symmetric grid.
+        scale: (N, K / G) or (1, 1) step of each group, taken from W beforehand.
+        zero_point: (N, K / G) or (1, 1) uint8 code of zero; None: the symmetric grid.
         bits: bits per code, 2 to 8.
         act_order: columns with the largest inputs first, while there are most columns left to repair them.
         damping: this share of the mean of H's diagonal is added to the diagonal.

@@ -7,7 +7,7 @@ One grid may serve the whole tensor, a row, or `group_size` neighbours in a row;
 Rounding moves a value inside the grid by at most Δ/2, in effect uniformly, so the mean squared error is
 $\int_{-Δ/2}^{Δ/2} e^2\,de/Δ = Δ^2/12$. One more bit halves Δ: 6.02 dB less noise.
 
-Axes: N rows (output features), K columns (input features), G columns that share one scale.
+Axes: N rows (output features), K columns (input features), G columns that share one scale; in general (..., K).
 Source: Jacob et al. (2018), eq. 1; Dettmers et al. (2022), section 2; Bennett (1948) for Δ²/12.
 """
 
@@ -21,13 +21,14 @@ def absmax_scale(x: Tensor, bits: int = 8, group_size: int | None = None, per_te
     r"""Step of the symmetric grid that just reaches the largest magnitude: $Δ = \max|x| / (2^{b-1} - 1)$.
 
     Args:
-        x: (N, K) reals; any shape with at least one axis, the last one is cut into groups.
+        x: (..., K) reals; the last axis is cut into groups.
         bits: bits per code, 2 to 8.
         group_size: neighbours in a row that share a step; None: the whole row.
         per_tensor: one step for all of x.
 
     Returns:
-        (N, K / G) step of each group, in the unit and dtype of x; 1 where a group holds only zeros.
+        (..., K / G) step of each group, in the unit and dtype of x; 1 where a group holds only zeros.
+        All leading axes are 1 with per_tensor.
 
     Raises:
         ValueError: bits outside 2 to 8, a group size that does not divide the row, NaN or infinity in x.
@@ -48,13 +49,14 @@ def symmetric_scale(
     r"""Step that maps the largest magnitude onto the largest code: $Δ = \max|x| / q_{max}$.
 
     Args:
-        x: (N, K) reals.
+        x: (..., K) reals.
         largest_code: q_max, the largest number that a code can hold.
         group_size: neighbours in a row that share a step; None: the whole row.
         per_tensor: one step for all of x.
 
     Returns:
-        (N, K / G) step of each group, in the unit and dtype of x; 1 where a group holds only zeros.
+        (..., K / G) step of each group, in the unit and dtype of x; 1 where a group holds only zeros.
+        All leading axes are 1 with per_tensor.
 
     Raises:
         ValueError: a group size that does not divide the row, NaN or infinity in x.
@@ -70,13 +72,14 @@ def affine_parameters(
     The range is widened to hold 0, so that 0 has a code of its own (padding and sparse weights stay exact).
 
     Args:
-        x: (N, K) reals; any shape with at least one axis, the last one is cut into groups.
+        x: (..., K) reals; the last axis is cut into groups.
         bits: bits per code, 2 to 8.
         group_size: neighbours in a row that share a grid; None: the whole row.
         per_tensor: one grid for all of x.
 
     Returns:
-        (N, K / G) step of each group, in the unit and dtype of x, and (N, K / G) uint8 code of zero.
+        (..., K / G) step of each group, in the unit and dtype of x, and (..., K / G) uint8 code of zero;
+        all leading axes are 1 with per_tensor.
 
     Raises:
         ValueError: bits outside 2 to 8, a group size that does not divide the row, NaN or infinity in x.
@@ -99,13 +102,13 @@ def quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None = None, bits: i
     r"""Nearest code on the grid: $q = \mathrm{clamp}(\mathrm{round}(x / Δ) + z)$.
 
     Args:
-        x: (N, K) reals.
-        scale: (N, K / G) step of each group, as `absmax_scale` or `affine_parameters` gives it.
-        zero_point: (N, K / G) uint8 code of zero; None: the symmetric grid around 0.
+        x: (..., K) reals.
+        scale: (..., K / G) step of each group, as `absmax_scale` or `affine_parameters` gives it.
+        zero_point: (..., K / G) uint8 code of zero; None: the symmetric grid around 0.
         bits: bits per code, 2 to 8.
 
     Returns:
-        (N, K) codes: int8 in ±(2^(b−1) − 1) without a zero point, else uint8 in 0 to 2^b − 1.
+        (..., K) codes: int8 in ±(2^(b−1) − 1) without a zero point, else uint8 in 0 to 2^b − 1.
 
     Raises:
         ValueError: the groups of `scale` do not divide the row.
@@ -125,12 +128,12 @@ def dequantize(q: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Te
     r"""The real that a code stands for: $\hat x = Δ (q - z)$.
 
     Args:
-        q: (N, K) codes: int8, uint8 or an 8-bit float.
-        scale: (N, K / G) step of each group.
-        zero_point: (N, K / G) uint8 code of zero; None: 0.
+        q: (..., K) codes: int8, uint8 or an 8-bit float.
+        scale: (..., K / G) step of each group.
+        zero_point: (..., K / G) uint8 code of zero; None: 0.
 
     Returns:
-        (N, K) reals in the dtype of `scale`.
+        (..., K) reals in the dtype of `scale`.
 
     Raises:
         ValueError: the groups of `scale` do not divide the row.
@@ -150,7 +153,7 @@ def noise_power(scale: Tensor) -> Tensor:
     r"""Mean squared rounding error that a grid of step Δ promises: $Δ^2 / 12$.
 
     Args:
-        scale: (N, K / G) step of each group.
+        scale: (..., K / G) step of each group.
 
     Returns:
         () mean squared error over all groups, in the squared unit of `scale`.
@@ -164,8 +167,8 @@ def signal_to_noise(x: Tensor, x_hat: Tensor) -> Tensor:
     r"""How far the signal stands above the rounding noise: $10 \log_{10} \sum x^2 / \sum (x - \hat x)^2$.
 
     Args:
-        x: (N, K) reals.
-        x_hat: (N, K) the same after quantization and back.
+        x: (..., K) reals.
+        x_hat: (..., K) the same after quantization and back.
 
     Returns:
         () ratio in dB; infinite when nothing was lost.

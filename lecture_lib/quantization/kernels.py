@@ -139,9 +139,9 @@ def has_int8_kernel(device_type: str) -> bool:
     x = torch.eye(3, 128, dtype=torch.bfloat16, device=device_type)
     try:
         y = torch._weight_int8pack_mm(x, q, torch.ones(16, dtype=x.dtype, device=device_type))
+        return torch.equal(y, q[:, :3].T.to(y.dtype))
     except (RuntimeError, NotImplementedError, AttributeError):
         return False
-    return torch.equal(y, q[:, :3].T.to(y.dtype))
 
 
 @cache
@@ -161,9 +161,9 @@ def has_int4_kernel(device_type: str, whole_tiles: bool = True) -> bool:
     scale = torch.ones(16, 1, device=device_type)
     try:
         y = int4_matmul(x, tile_int4(q), steps_and_zeros(scale, 0 * scale, 16, width), 16)
+        return torch.equal(y, q[:, :3].T.to(y.dtype))
     except (RuntimeError, NotImplementedError, AttributeError):
         return False
-    return torch.equal(y, q[:, :3].T.to(y.dtype))
 
 
 def _nibbles(tiles: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def quantize_model(
     per_tensor: bool = False,
     skip: str | Sequence[str] = (),
     include_tied: bool = False,
-    act_order: bool = False,
+    act_order: bool = True,
     layers_per_pass: int | None = None,
     compute_dtype: torch.dtype | None = None,
     progress: bool = True,
@@ -130,7 +130,7 @@ def replace_layer(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module
         The model; `new` if the model was the old layer.
     """
     for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
+        for name, child in parent._modules.items():
             if child is old:
                 setattr(parent, name, new)
     return new if model is old else model
@@ -196,7 +196,7 @@ def _check_layer(name: str, layer: nn.Module, scheme: Scheme) -> None:
         raise ValueError(f"{name} has no values yet (meta device): load the weights first")
     if not torch.isfinite(W).all():
         raise ValueError(f"the weights of {name} hold NaN or infinity")
-    if scheme.group_size is not None and (scheme.group_size < 1 or W.shape[1] % scheme.group_size):
+    if scheme.group_size is not None and W.shape[1] % scheme.group_size:
         raise ValueError(f"group_size={scheme.group_size} does not divide the {W.shape[1]} inputs of {name}")
 
 

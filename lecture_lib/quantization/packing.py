@@ -2,7 +2,7 @@
 
 The first code lies in the lowest bits: two 4-bit codes a, b make the byte a + 16 b.
 
-Axes: N rows, K codes in a row.
+Axes: K codes in a row.
 """
 
 import math
@@ -16,10 +16,10 @@ def pack_int4(q: Tensor) -> Tensor:
     """Two 4-bit codes in a byte: q[2i] + 16 q[2i + 1].
 
     Args:
-        q: (N, K) uint8 codes from 0 to 15, K even.
+        q: (..., K) uint8 codes from 0 to 15, K even.
 
     Returns:
-        (N, K / 2) uint8.
+        (..., K / 2) uint8.
 
     Raises:
         ValueError: an odd number of codes in a row, or a code above 15.
@@ -32,17 +32,17 @@ def pack_int4(q: Tensor) -> Tensor:
         raise ValueError(f"a byte holds two codes: got an odd number, {q.shape[-1]}, in a row")
     _check_codes(q, bits=4)
     low, high = q[..., 0::2], q[..., 1::2]
-    return low | (high << 4)  # (N, K / 2)
+    return low | (high << 4)  # (..., K / 2)
 
 
 def unpack_int4(packed: Tensor) -> Tensor:
     """The two 4-bit codes of each byte: (byte mod 16, byte div 16).
 
     Args:
-        packed: (N, K / 2) uint8.
+        packed: (..., K / 2) uint8.
 
     Returns:
-        (N, K) uint8 codes from 0 to 15.
+        (..., K) uint8 codes from 0 to 15.
 
     Example:
         >>> unpack_int4(torch.tensor([[33, 15]], dtype=torch.uint8))
@@ -55,11 +55,11 @@ def pack(q: Tensor, bits: int) -> Tensor:
     """Codes of any width in words of lcm(bits, 8) bits: word = Σ q_i 2^(bits·i), cut into bytes.
 
     Args:
-        q: (N, K) uint8 codes below 2^bits.
+        q: (..., K) uint8 codes below 2^bits.
         bits: bits per code, 2 to 8.
 
     Returns:
-        (N, packed_width(K, bits)) uint8; a row that does not fill its last word ends in zeros.
+        (..., packed_width(K, bits)) uint8; a row that does not fill its last word ends in zeros.
 
     Raises:
         ValueError: a code of 2^bits or more.
@@ -77,12 +77,12 @@ def unpack(packed: Tensor, bits: int, n_codes: int) -> Tensor:
     """The inverse of `pack`.
 
     Args:
-        packed: (N, packed_width(K, bits)) uint8.
+        packed: (..., packed_width(K, bits)) uint8.
         bits: bits per code, 2 to 8.
         n_codes: K, the codes in a row.
 
     Returns:
-        (N, K) uint8 codes.
+        (..., K) uint8 codes.
     """
     if bits == 4:
         return unpack_int4(packed)[..., :n_codes]

@@ -23,6 +23,10 @@ class Scheme:
 
     def __post_init__(self) -> None:
         check_bits(self.bits)
+        if self.group_size is not None and (not isinstance(self.group_size, int) or self.group_size < 1):
+            raise ValueError(f"group_size is a whole number from 1 on, or None: got {self.group_size!r}")
+        if self.per_tensor and self.group_size is not None:
+            raise ValueError(f"per_tensor leaves no groups: leave group_size={self.group_size} out")
         if self.float8 and (self.bits != 8 or not self.symmetric):
             raise ValueError(f"fp8 has 8 bits and no zero point: got {self}")
 
