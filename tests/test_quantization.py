@@ -723,7 +723,7 @@ def test_a_file_of_another_model_is_refused_and_changes_nothing(skeleton, messag
         ({"bits": "8"}, "2 to 8 bits"),
         ({"bits": True}, "2 to 8 bits"),
         ({"bits": 8, "group_size": 48}, "group_size=48 does not divide the 64 inputs of blocks.0.0"),
-        ({"bits": 8, "group_size": 0}, "group_size=0"),
+        ({"bits": 8, "group_size": 0}, "group_size is a whole number"),
         ({"bits": 8, "group_size": 32, "per_tensor": True}, "per_tensor leaves no groups"),
         ({"bits": 8, "group_size": "tensor"}, "group_size is a whole number"),
         ({"bits": 4, "method": "fp8"}, "fp8 has 8 bits"),

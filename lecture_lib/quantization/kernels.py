@@ -29,16 +29,18 @@ def int8_matmul(x: Tensor, q: Tensor, scale: Tensor) -> Tensor:
     r"""Product with INT8 weights: $y = (x q^T)\,Δ$, the step pulled out of the sum.
 
     Args:
-        x: (B, K) bfloat16 activations.
+        x: (B, K) bfloat16 activations, B at least 1.
         q: (N, K) int8 codes.
         scale: (N, 1) or (1, 1) step of each row.
 
     Returns:
         (B, N) bfloat16.
     """
-    scale = scale.expand(len(q), 1)[:, 0].to(x.dtype)  # (N,)
-    if 0 < len(x) <= FEW_TOKENS and has_int8_kernel(x.device.type):
-        return torch._weight_int8pack_mm(x.contiguous(), q, scale.contiguous())
+    scale = scale.squeeze(1) if len(scale) == len(q) else scale.expand(len(q), 1)[:, 0].contiguous()  # (N,)
+    if scale.dtype != x.dtype:
+        scale = scale.to(x.dtype)
+    if len(x) <= FEW_TOKENS and has_int8_kernel(x.device.type):
+        return torch._weight_int8pack_mm(x.contiguous(), q, scale)
     return F.linear(x, q.to(x.dtype)) * scale
 
 
@@ -55,8 +57,9 @@ def int4_matmul(x: Tensor, tiles: Tensor, steps_and_zeros: Tensor, n_rows: int) 
         (B, N) bfloat16.
     """
     group_size = x.shape[1] // len(steps_and_zeros)
-    product = "_weight_int4pack_mm_for_cpu" if x.device.type == "cpu" else "_weight_int4pack_mm"
-    return getattr(torch.ops.aten, product)(x.contiguous(), tiles, group_size, steps_and_zeros)[:, :n_rows]
+    product = torch._weight_int4pack_mm_for_cpu if x.is_cpu else torch._weight_int4pack_mm
+    y = product(x.contiguous(), tiles, group_size, steps_and_zeros)
+    return y if y.shape[1] == n_rows else y[:, :n_rows]
 
 
 def tile_int4(q: Tensor) -> Tensor:
@@ -69,10 +72,10 @@ def tile_int4(q: Tensor) -> Tensor:
         The same nibbles in the kernel's order (shape and dtype are the kernel's), N filled up with zeros.
     """
     q = F.pad(q, (0, 0, 0, -len(q) % ROWS_PER_TILE))
-    if q.device.type == "cpu":
-        return torch.ops.aten._convert_weight_to_int4pack_for_cpu(q.int(), 1)
+    if q.is_cpu:
+        return torch._convert_weight_to_int4pack_for_cpu(q.int(), 1)
     swapped = q.unflatten(1, (-1, 2)).flip(-1).flatten(1)  # CUDA wants the first code in the high bits
-    return torch.ops.aten._convert_weight_to_int4pack(pack_int4(swapped), 8)
+    return torch._convert_weight_to_int4pack(pack_int4(swapped), 8)
 
 
 def untile_int4(tiles: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -116,10 +116,17 @@ class QuantizedLinear(nn.Module):
         """
         if x.shape[-1] != self.in_features:
             raise ValueError(f"the layer takes {self.in_features} input features: got {tuple(x.shape)}")
-        y = x if self.channel_scale is None else x / self.channel_scale.to(x.dtype)
-        y = self._product(y.to(self.compute_dtype or x.dtype).reshape(-1, self.in_features))  # (B, N)
-        y = y.to(x.dtype).reshape(*x.shape[:-1], self.out_features)
-        return y if self.bias is None else y + self.bias
+        y, s = x.reshape(-1, self.in_features), self.channel_scale  # (B, K)
+        if s is not None:
+            y = y / s.to(y.dtype)
+        if self.compute_dtype not in (None, y.dtype):
+            y = y.to(self.compute_dtype)
+        y = self._product(y)  # (B, N)
+        if y.dtype != x.dtype:
+            y = y.to(x.dtype)
+        bias = self.bias
+        y = y if bias is None else y + bias
+        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.out_features)
 
     def _check(self, packed: Tensor, scale: Tensor, zero_point: Tensor | None) -> None:
         scheme = self.scheme
@@ -141,7 +148,12 @@ class QuantizedLinear(nn.Module):
 
     def _product(self, x: Tensor) -> Tensor:
         """(B, K) to (B, N), by a packed kernel if one fits."""
-        if x.dtype == torch.bfloat16 and len(x) and not (torch.is_grad_enabled() and x.requires_grad):
+        if (
+            self._kernel
+            and x.dtype == torch.bfloat16
+            and len(x)
+            and not (torch.is_grad_enabled() and x.requires_grad)
+        ):
             if self._kernel == 8:
                 return kernels.int8_matmul(x, self.packed, self.scale)
             if self._kernel == 4 and kernels.has_int4_kernel(x.device.type, self.in_features % 128 == 0):
