@@ -86,7 +86,9 @@ def _shape(array: Array) -> str:
 def _close(found: object, expected: object, tolerance: float) -> np.ndarray:
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.abs(np.asarray(found) - np.asarray(expected))
-        return (np.asarray(found) == np.asarray(expected)) | (error <= tolerance * (1 + np.abs(expected)))
+        near = error <= tolerance * (1 + np.abs(expected))
+        both_nan = np.isnan(found) & np.isnan(expected)  # so that a known mistake is recognised by its NaN
+        return (np.asarray(found) == np.asarray(expected)) | near | both_nan
 
 
 def _array_difference(found: Array, expected: Array, tolerance: float | None) -> str | None:
