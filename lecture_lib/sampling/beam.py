@@ -1,0 +1,132 @@
+r"""Beam search: keep the W most likely beginnings of a text, not only the best one (lecture, "Sampling").
+
+Greedy search is W = 1; with W as large as the number of texts the search is exhaustive.
+
+Source: Sutskever et al. (2014), section 3.2; length penalty and stopping rules as in `transformers`.
+Axes: W beams, n tokens so far, V tokens of the vocabulary.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Hypothesis(NamedTuple):
+    """A finished text with its score."""
+
+    ids: Tensor  # (n,) the prompt, the new tokens, and the stop token if there was room for it
+    score: float  # log-probability of the new tokens, nats, divided by (their number) ** length_penalty
+
+
+@torch.no_grad()
+def beam_search(
+    step: Callable[[Tensor], Tensor],
+    ids: Tensor,
+    beam_width: int,
+    max_new_tokens: int,
+    stop: Collection[int] = (),
+    length_penalty: float = 1.0,
+    early_stopping: bool | Literal["never"] = False,
+) -> list[Hypothesis]:
+    r"""Find texts of high probability: the score is $\sum_i \ln p_i / n^\alpha$ over the n new tokens.
+
+    Every beam is continued by every token; the best W unfinished texts are the beams of the next round. A text is finished
+    by a stop token, or by `max_new_tokens`, if it is among the best W of its round.
+
+    Args:
+        step: takes (W, n) ids, gives (W, V) logits of the token after each row.
+        ids: (n,) the prompt.
+        beam_width: W, number of beginnings that are kept, and of texts that are returned at most.
+        max_new_tokens: largest number of new tokens n.
+        stop: token ids that finish a text; they count as tokens of it.
+        length_penalty: alpha; 0 compares log-probabilities, which favours short texts; 1 their mean per token.
+        early_stopping: True: stop as soon as W texts are finished. False: stop when the best beam, scored at its present
+            length, is no better than the worst of W finished texts. "never": stop only when no beam can become better.
+
+    Returns:
+        The best W finished texts, best first; fewer if there are not so many.
+
+    Raises:
+        ValueError: the prompt is not one text, a number is out of range, or the logits are unfit.
+
+    Example:
+        >>> likely = torch.tensor([[.5, .4, .1], [.3, .3, .4], [.9, .05, .05]]).log()  # row: last token, column: next
+        >>> best = beam_search(lambda ids: likely[ids[:, -1]], torch.tensor([0]), beam_width=3, max_new_tokens=2)
+        >>> [(text.ids.tolist(), round(text.score, 3)) for text in best]
+        [([0, 0, 0], -0.693), ([0, 0, 1], -0.805), ([0, 1, 2], -0.916)]
+    """
+    check_search(ids, beam_width, max_new_tokens, early_stopping)
+    stop_ids = torch.tensor(sorted(set(stop)), dtype=torch.long, device=ids.device)
+    n_candidates = max(2, 1 + len(stop_ids)) * beam_width  # enough that W of them are unfinished
+    beams, log_probs = ids[None].long(), torch.zeros(1, device=ids.device)  # (1, n), (1,)
+    finished: list[Hypothesis] = []
+    for length in range(1, max_new_tokens + 1):
+        scores = log_probs[:, None] + next_log_probs(step, beams)  # (W, V)
+        log_probs, index = scores.flatten().topk(min(n_candidates, scores.numel()))  # (2 W,)
+        log_probs, index = log_probs[log_probs > -torch.inf], index[log_probs > -torch.inf]
+        parent, token = index // scores.shape[1], index % scores.shape[1]
+        beams = torch.cat([beams[parent], token[:, None]], dim=1)  # (2 W, n + 1)
+        is_finished = torch.isin(token, stop_ids) | (length == max_new_tokens)
+
+        best = is_finished[:beam_width].nonzero()[:, 0].tolist()
+        finished += [Hypothesis(beams[i], float(log_probs[i]) / length**length_penalty) for i in best]
+        finished = sorted(finished, key=lambda text: -text.score)[:beam_width]
+        going_on = (~is_finished).nonzero()[:beam_width, 0]
+        beams, log_probs = beams[going_on], log_probs[going_on]  # (W, n + 1), (W,)
+        if len(beams) == 0:
+            break
+        if len(finished) == beam_width:
+            # A log-probability only falls, but divided by the length to a positive power it may still rise.
+            final = max_new_tokens if early_stopping == "never" and length_penalty > 0 else length
+            best_possible = float(log_probs[0]) / final**length_penalty
+            if early_stopping is True or best_possible <= finished[-1].score:
+                break
+    return finished
+
+
+def next_log_probs(step: Callable[[Tensor], Tensor], beams: Tensor) -> Tensor:
+    """Ask the model for the log-probabilities of the token after each beam.
+
+    Args:
+        step: takes (W, n) ids, gives (W, V) logits.
+        beams: (W, n) ids.
+
+    Returns:
+        (W, V) log-probabilities, nats, in at least single precision.
+
+    Raises:
+        ValueError: the logits are not (W, V), are NaN, or rule every token out.
+    """
+    logits = step(beams)
+    if logits.ndim != 2 or len(logits) != len(beams):
+        raise ValueError(
+            f"step must give (W, |V|) logits for ids {tuple(beams.shape)}: got {tuple(logits.shape)}"
+        )
+    log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    if log_probs.isnan().any():
+        raise ValueError("step gave logits that are NaN or +inf, or that rule every token out")
+    return log_probs
+
+
+def check_search(ids: Tensor, beam_width: int, max_new_tokens: int, early_stopping: bool | str) -> None:
+    """Refuse what `beam_search` cannot use.
+
+    Args:
+        ids: (n,) the prompt.
+        beam_width: number of beams W.
+        max_new_tokens: largest number of new tokens.
+        early_stopping: when to stop.
+
+    Raises:
+        ValueError: the prompt is not one text, or a number is out of range.
+    """
+    if ids.ndim != 1 or len(ids) == 0 or ids.is_floating_point():
+        raise ValueError(f"beam search continues one text, (n,) integers: got {tuple(ids.shape)} {ids.dtype}")
+    if beam_width < 1 or max_new_tokens < 1:
+        raise ValueError(
+            f"beam search needs at least 1 beam and 1 new token, got {beam_width} beams and {max_new_tokens} tokens"
+        )
+    if early_stopping not in (True, False, "never"):
+        raise ValueError(f'early_stopping must be True, False or "never", got {early_stopping!r}')

@@ -1,0 +1,171 @@
+"""From logits to the next token: take the most likely one, or draw one (lecture, "Sampling: generating text").
+
+The order is that of `transformers`: repetition penalty, temperature, top-k, top-p, min-p. Nothing here waits for the device.
+
+Axes: V tokens of the vocabulary, N tokens of the text so far; `...` any number of leading axes, such as the batch.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lecture_lib.sampling.filters import (
+    apply_temperature,
+    min_p,
+    probabilities,
+    repetition_penalty,
+    top_k,
+    top_p,
+)
+
+COLDEST = 1e-6  # below it logits / T may overflow; the outcome is that of temperature 0 anyway
+
+
+@dataclass(frozen=True)
+class SamplingParameters:
+    """How the next token is chosen; the default draws from the model's own distribution.
+
+    Raises:
+        ValueError: a number outside its range.
+    """
+
+    temperature: float = 1.0  # in units of the logits; 0: greedy, the filters below then change nothing
+    top_k: int | None = None  # keep the k most likely tokens; None or 0: all
+    top_p: float | None = None  # keep the smallest set of tokens with this probability; None or 1: all
+    min_p: float | None = None  # keep what is at least this times as likely as the best; None or 0: all
+    repetition_penalty: float = 1.0  # divides the logits of tokens that have appeared; 1: none
+
+    def __post_init__(self) -> None:
+        if not (self.temperature == 0 or COLDEST <= self.temperature < math.inf):
+            raise ValueError(
+                f"temperature must be 0 (greedy) or between {COLDEST:g} and infinity, got {self.temperature}"
+            )
+        if self.top_k is not None and (not isinstance(self.top_k, int) or self.top_k < 0):
+            raise ValueError(f"top_k must be a whole number of tokens, or None for all, got {self.top_k!r}")
+        for name, p in (("top_p", self.top_p), ("min_p", self.min_p)):
+            if p is not None and not 0 <= p <= 1:
+                raise ValueError(f"{name} must lie between 0 and 1, got {p}")
+        if not 0 < self.repetition_penalty < math.inf:
+            raise ValueError(
+                f"repetition_penalty must be positive, 1 for none, got {self.repetition_penalty}"
+            )
+
+
+def process_logits(
+    logits: Tensor, sampling: SamplingParameters, ids: Tensor | None = None, lengths: Tensor | None = None
+) -> Tensor:
+    """Turn every knob in its order; the softmax of the result is the distribution that `sample` draws from.
+
+    Args:
+        logits: (..., V) logits of the next token.
+        sampling: the knobs. Temperature 0 (greedy) applies the repetition penalty alone.
+        ids: (..., N) token ids of the text so far; needed by a repetition penalty.
+        lengths: (...) number of real tokens in each right-padded row of ids; None: all are real.
+
+    Returns:
+        (..., V) logits, float64 for float64 logits, else float32; -inf for tokens that are ruled out.
+
+    Raises:
+        ValueError: a repetition penalty without ids, or shapes that do not fit.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if sampling.repetition_penalty != 1:
+        if ids is None:
+            raise ValueError("a repetition penalty needs the ids of the text so far")
+        logits = repetition_penalty(logits, ids, sampling.repetition_penalty, lengths)
+    if sampling.temperature == 0:
+        return logits
+    logits = apply_temperature(logits, sampling.temperature)
+    if sampling.top_k:
+        logits = top_k(logits, sampling.top_k)
+    if sampling.top_p is not None and sampling.top_p < 1:
+        logits = top_p(logits, sampling.top_p)
+    if sampling.min_p:
+        logits = min_p(logits, sampling.min_p)
+    return logits
+
+
+def greedy(logits: Tensor) -> Tensor:
+    r"""Take the most likely token: $\mathrm{argmax}_i z_i$, the first of equals.
+
+    Args:
+        logits: (..., V) logits.
+
+    Returns:
+        (...) token ids.
+
+    Example:
+        >>> greedy(torch.tensor([[1.0, 3.0, 2.0], [0.0, 0.0, -1.0]]))
+        tensor([1, 0])
+    """
+    return logits.argmax(-1)
+
+
+def draw(logits: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None = None) -> Tensor:
+    r"""Draw a token from softmax(logits) as the winner of a race: $\mathrm{argmax}_i p_i / E_i$ with $E_i \sim \mathrm{Exp}(1)$.
+
+    Token i arrives after the time E_i / p_i, exponential with rate p_i, and the first of exponential clocks is clock i with
+    probability p_i. `torch.multinomial` runs the same race, but asks the device whether the probabilities are valid.
+
+    Args:
+        logits: (..., V) logits; -inf is never drawn.
+        generator: source of the random numbers; one for each row of (B, V) logits: a row then gets the same token
+            whatever stands beside it. None: torch's own.
+
+    Returns:
+        (...) token ids.
+
+    Raises:
+        ValueError: the number of generators is not that of the rows.
+
+    Example:
+        >>> draw(torch.tensor([-torch.inf, 0.0, -torch.inf]))
+        tensor(1)
+    """
+    probs = probabilities(logits)
+    clocks = torch.empty_like(probs, memory_format=torch.contiguous_format)
+    if generator is None or isinstance(generator, torch.Generator):
+        clocks.exponential_(generator=generator)  # never 0, as torch documents
+    elif probs.ndim != 2 or len(probs) != len(generator):
+        raise ValueError(f"one generator for each row of logits {tuple(probs.shape)}: got {len(generator)}")
+    else:
+        for row, own in zip(clocks, generator, strict=True):
+            row.exponential_(generator=own)
+    return (probs / clocks).argmax(-1)
+
+
+def sample(
+    logits: Tensor,
+    sampling: SamplingParameters,
+    ids: Tensor | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """Choose the next token of every row: turn the knobs, then take the most likely token or draw one.
+
+    Args:
+        logits: (..., V) logits of the next token of every row.
+        sampling: the knobs; temperature 0: greedy.
+        ids: (..., N) token ids of the text so far; needed by a repetition penalty.
+        generator: source of the random numbers, or one for each row of (B, V) logits; None: torch's own.
+        lengths: (...) number of real tokens in each right-padded row of ids; None: all are real.
+
+    Returns:
+        (...) token ids.
+
+    Raises:
+        ValueError: shapes that do not fit, or (on a CPU) logits that are NaN or +inf, or rule every token out.
+
+    Example:
+        >>> sample(torch.tensor([[1.0, 3.0, 2.0]]), SamplingParameters(temperature=0.7, top_k=1))
+        tensor([1])
+    """
+    if logits.device.type == "cpu" and not logits.amax(-1).isfinite().all():
+        raise ValueError(
+            "a row of logits holds NaN or +inf, or rules every token out: no token can be chosen"
+        )
+    logits = process_logits(logits, sampling, ids, lengths)
+    return greedy(logits) if sampling.temperature == 0 else draw(logits, generator)
