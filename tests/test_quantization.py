@@ -410,6 +410,20 @@ def test_compute_dtype_lets_a_float32_model_use_the_kernels():
     assert relative(y, F.linear(x, quantized.weight, quantized.bias).detach()) < KERNEL_TOLERANCE
 
 
+def test_decoding_in_inference_mode_does_not_spoil_later_training_or_saving():
+    layer = quantize_model(nn.Linear(64, 16).bfloat16(), 4, 32, progress=False)
+    before, x = copy.deepcopy(layer.state_dict()), randn(3, 64, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        layer(x)
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+    layer.load_state_dict(before)
+    with torch.inference_mode():
+        layer(x)
+    layer(x.requires_grad_()).sum().backward()
+    assert torch.isfinite(x.grad).all()
+    layer.float().load_state_dict(before)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_gradients_reach_the_inputs_and_the_bias(dtype):
     layer = quantize_model(nn.Linear(64, 5).to(dtype), 4, 32, progress=False)

@@ -147,16 +147,12 @@ class QuantizedLinear(nn.Module):
         return 4 if self.scheme.bits == 4 and kernels.kernel_group(group_size) else 0
 
     def _product(self, x: Tensor) -> Tensor:
-        """(B, K) to (B, N), by a packed kernel if one fits."""
-        if (
-            self._kernel
-            and x.dtype == torch.bfloat16
-            and len(x)
-            and not (torch.is_grad_enabled() and x.requires_grad)
-        ):
+        """(B, K) to (B, N), by a packed kernel if one fits; the kernels have no gradient."""
+        differentiable = x.requires_grad and torch.is_grad_enabled()
+        if self._kernel and x.dtype == torch.bfloat16 and len(x) and not differentiable:
             if self._kernel == 8:
                 return kernels.int8_matmul(x, self.packed, self.scale)
-            if self._kernel == 4 and kernels.has_int4_kernel(x.device.type, self.in_features % 128 == 0):
+            if kernels.has_int4_kernel(x.device.type, self.in_features % 128 == 0):
                 self._to_tiles()
                 return kernels.int4_matmul(x, self.packed, self.tile_grid, self.out_features)
         self._to_rows()

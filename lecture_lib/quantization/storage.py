@@ -19,6 +19,13 @@ from lecture_lib.quantization.scheme import Scheme
 
 FILE = "quantized.safetensors"
 KEY = "lecture_lib.quantization"
+DTYPES = {
+    None: None,
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
 
 
 def save_quantized(model: nn.Module, folder: str | os.PathLike) -> None:
@@ -65,7 +72,6 @@ def load_quantized(model: nn.Module, folder: str | os.PathLike) -> nn.Module:
         ValueError: a damaged or foreign file, or one of another architecture.
     """
     header, tensors = _read(Path(folder) / FILE, _device(model))
-    tensors |= {name: tensors[first] for name, first in header["tied"].items()}
     layers = {name: _layer(model, name, about, tensors) for name, about in header["layers"].items()}
     _check_names(model, layers, tensors)
     for old, new in layers.values():
@@ -111,10 +117,11 @@ def _read(path: Path, device: str) -> tuple[dict, dict[str, Tensor]]:
         with safe_open(path, framework="pt", device=device) as file:
             header = json.loads((file.metadata() or {})[KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
-        return {"layers": dict(header["layers"]), "tied": dict(header["tied"])}, tensors
+        tensors |= {name: tensors[first] for name, first in header["tied"].items()}
+        return {"layers": dict(header["layers"]), "tied": header["tied"]}, tensors
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}): save the model again") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} was not written by save_quantized: its header lacks the schemes") from error
 
 
@@ -132,7 +139,7 @@ def _layer(
         for part in ("packed", "scale", "zero_point", "bias", "channel_scale")
     }
     try:
-        scheme, dtype = Scheme(**about["scheme"]), about["compute_dtype"]
+        scheme, dtype = Scheme(**about["scheme"]), DTYPES[about["compute_dtype"]]
         new = QuantizedLinear(
             parts["packed"],
             parts["scale"],
@@ -141,9 +148,9 @@ def _layer(
             scheme,
             None if parts["bias"] is None else nn.Parameter(parts["bias"]),
             parts["channel_scale"],
-            None if dtype is None else getattr(torch, dtype),
+            dtype,
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"the description of {name!r} in the file is damaged") from error
     if new.out_features != W.shape[0] or (new.bias is None) != (old.bias is None):
         raise ValueError(f"{name!r} is {new} in the file, but {old} in this model")
