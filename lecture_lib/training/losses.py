@@ -1,0 +1,138 @@
+"""Losses: next token, masked token, smoothed labels.
+
+Axes: B batch, N tokens, |V| vocabulary (or number of classes). All losses are in nats per target.
+Source: the lecture, "Encoder models: pre-training" and "Decoder models"; Devlin et al. (2019), section 3.1;
+Vaswani et al. (2017), section 5.4; Szegedy et al. (2016), section 7.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+
+
+def cross_entropy(
+    logits: Tensor, targets: Tensor, ignore_index: int = IGNORED, label_smoothing: float = 0.0
+) -> Tensor:
+    r"""Mean of $-\ln p(\text{target})$, $p = \mathrm{Softmax}(\text{logits})$, over the targets that are asked for.
+
+    With label smoothing the target is not one class but (1 - epsilon) of it and epsilon spread evenly over all.
+
+    Args:
+        logits: (..., |V|) scores.
+        targets: (...) int64 right classes; `ignore_index` where nothing is asked.
+        ignore_index: marks what does not count.
+        label_smoothing: epsilon, 0 to 1.
+
+    Returns:
+        () nats; 0 if nothing is asked.
+
+    Raises:
+        ValueError: shapes that do not fit, a target that is no class, or epsilon outside 0 ... 1.
+
+    Source: Vaswani et al. (2017), section 5.4.
+    """
+    check_targets(logits, targets, ignore_index, label_smoothing)
+    asked = targets != ignore_index
+    log_probs = torch.log_softmax(logits[asked], dim=-1)  # (n_targets, |V|)
+    losses = -log_probs.gather(-1, targets[asked][:, None]).squeeze(-1)
+    if label_smoothing:
+        losses = (1 - label_smoothing) * losses - label_smoothing * log_probs.mean(dim=-1)
+    return losses.sum() / max(losses.numel(), 1)
+
+
+def shift(ids: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Split texts into what is read and what comes next: inputs are tokens 1 ... N-1, targets tokens 2 ... N.
+
+    Args:
+        ids: (B, N) token ids.
+        lengths: (B,) real tokens in each row; None: all N.
+
+    Returns:
+        inputs (B, N - 1) and targets (B, N - 1), -100 where the next token is padding.
+
+    Raises:
+        ValueError: fewer than two tokens, so that nothing comes next.
+    """
+    if ids.ndim != 2 or ids.shape[1] < 2:
+        raise ValueError(f"ids must be (B, N) with at least two tokens, got {tuple(ids.shape)}")
+    inputs, targets = ids[:, :-1], ids[:, 1:]
+    if lengths is not None:
+        places = torch.arange(1, ids.shape[1], device=ids.device)
+        targets = targets.masked_fill(places >= lengths[:, None], IGNORED)
+    return inputs, targets
+
+
+def mask_tokens(
+    ids: Tensor,
+    mask_id: int,
+    vocab_size: int,
+    special_ids: Sequence[int] = (),
+    probability: float = 0.15,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Choose 15 of 100 tokens to ask for; show 80 of 100 of these as the mask, 10 as any token, 10 as they are.
+
+    Args:
+        ids: (B, N) token ids.
+        mask_id: id of the mask.
+        vocab_size: |V|; "any token" is uniform over it.
+        special_ids: never chosen: padding, start, end.
+        probability: share of the tokens that are chosen, 0 to 1.
+        generator: source of the choices; None: torch's own.
+
+    Returns:
+        (B, N) ids to show, and (B, N) targets: the true id where a token was chosen, -100 elsewhere.
+
+    Raises:
+        ValueError: a probability outside 0 ... 1, or a mask id outside the vocabulary.
+
+    Source: Devlin et al. (2019), section 3.1, task 1.
+    """
+    if not 0 <= probability <= 1:
+        raise ValueError(f"probability must lie in 0 ... 1, got {probability}")
+    if not 0 <= mask_id < vocab_size:
+        raise ValueError(f"mask_id must lie in 0 ... {vocab_size - 1}, got {mask_id}")
+    device = ids.device if generator is None else generator.device
+    chance, kind = torch.rand((2, *ids.shape), generator=generator, device=device).to(ids.device)
+    any_token = torch.randint(vocab_size, ids.shape, generator=generator, device=device).to(ids.device)
+    special = torch.isin(ids, torch.tensor([*special_ids], dtype=ids.dtype, device=ids.device))
+    chosen = (chance < probability) & ~special
+    shown = torch.where(chosen & (kind < 0.8), mask_id, ids)
+    shown = torch.where(chosen & (kind >= 0.9), any_token, shown)
+    return shown, ids.masked_fill(~chosen, IGNORED)
+
+
+def mlm_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean of -ln p(hidden token) over the tokens that `mask_tokens` chose; the others cost nothing.
+
+    Args:
+        logits: (B, N, |V|) scores at every place.
+        targets: (B, N) from `mask_tokens`.
+
+    Returns:
+        () nats; 0 if nothing was chosen.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    return cross_entropy(logits, targets)
+
+
+def check_targets(logits: Tensor, targets: Tensor, ignore_index: int, label_smoothing: float) -> None:
+    """Refuse targets that cannot be looked up in the logits.
+
+    Raises:
+        ValueError: shapes that do not fit, a target that is no class, or epsilon outside 0 ... 1.
+    """
+    if logits.ndim < 1 or logits.shape[:-1] != targets.shape:
+        raise ValueError(
+            f"logits (..., |V|) need targets (...): got {tuple(logits.shape)} and {tuple(targets.shape)}"
+        )
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must lie in 0 ... 1, got {label_smoothing}")
+    wrong = targets[(targets != ignore_index) & ((targets < 0) | (targets >= logits.shape[-1]))]
+    if wrong.numel():
+        raise ValueError(f"targets must lie in 0 ... {logits.shape[-1] - 1}, got {int(wrong[0])}")

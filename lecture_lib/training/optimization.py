@@ -1,0 +1,101 @@
+"""Steps of training: which weights decay, how fast to go, how far at most.
+
+Source: Loshchilov & Hutter (2019), AdamW; Vaswani et al. (2017), section 5.3, warm-up; Loshchilov & Hutter (2017),
+equation 5, the cosine; Pascanu et al. (2013), section 3.2, clipping by the global norm.
+"""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def adamw_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Sort the trainable parameters for AdamW: matrices decay, everything else does not.
+
+    Not decayed: biases and the scales of norms (one axis), which have no direction to regularise, and embeddings, of
+    which rare rows would fade away unseen; a table that is also the output head counts as an embedding.
+
+    Args:
+        model: the model; frozen parameters are left out.
+        weight_decay: share of a weight that is taken off, per step and unit of learning rate.
+
+    Returns:
+        Two groups for `torch.optim.AdamW`, decayed ones first; every parameter is in one of them, once.
+
+    Raises:
+        ValueError: every parameter is frozen.
+    """
+    embedded = {
+        id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()
+    }
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError("the model has no parameter to train: all are frozen, or there is none")
+    decays = [p.ndim >= 2 and id(p) not in embedded for p in trained]
+    return [
+        {
+            "params": [p for p, decay in zip(trained, decays, strict=True) if decay],
+            "weight_decay": weight_decay,
+        },
+        {"params": [p for p, decay in zip(trained, decays, strict=True) if not decay], "weight_decay": 0.0},
+    ]
+
+
+def learning_rate(
+    step: int, max_steps: int, peak: float, warmup_steps: int = 0, final_fraction: float = 0.1
+) -> float:
+    """Rise linearly to the peak, then fall along half a cosine.
+
+    The first of the `warmup_steps` steps has peak / warmup_steps and the last has the peak; the last step of all has
+    final_fraction * peak.
+
+    Args:
+        step: number of the step, from 0.
+        max_steps: steps in all.
+        peak: largest learning rate.
+        warmup_steps: steps of the rise.
+        final_fraction: last learning rate, in units of the peak.
+
+    Returns:
+        The learning rate of this step.
+
+    Raises:
+        ValueError: a step outside 0 ... max_steps - 1, or a warm-up longer than the training.
+    """
+    if not 0 <= step < max_steps:
+        raise ValueError(f"step must lie in 0 ... {max_steps - 1}, got {step}")
+    if not 0 <= warmup_steps <= max_steps:
+        raise ValueError(f"the warm-up must lie within the {max_steps} steps, got {warmup_steps}")
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    after_peak = max_steps - max(warmup_steps, 1)  # steps from the peak to the end
+    progress = (step + 1 - max(warmup_steps, 1)) / max(after_peak, 1)
+    return peak * (final_fraction + (1 - final_fraction) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -> Tensor:
+    """Scale all gradients together so that their global norm sqrt(sum g^2) is at most `max_norm`; keep the direction.
+
+    Args:
+        parameters: those whose gradients count; ones without a gradient are passed over.
+        max_norm: the threshold; None: only measure.
+
+    Returns:
+        () the norm before clipping.
+
+    Raises:
+        ValueError: a threshold that is not positive.
+    """
+    if max_norm is not None and not max_norm > 0:
+        raise ValueError(f"max_norm must be positive, got {max_norm}")
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return torch.tensor(0.0)
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+    if max_norm is not None:
+        factor = (max_norm / norm).clamp(max=1.0)  # norm 0 gives inf, and so 1
+        for gradient in gradients:
+            gradient.mul_(factor)
+    return norm
