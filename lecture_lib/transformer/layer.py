@@ -28,6 +28,10 @@ def layer_norm(x: Tensor, gain: Tensor, bias: Tensor, eps: float = 1e-5) -> Tens
     Returns:
         (..., D) normalised vectors.
 
+    Example:
+        >>> layer_norm(torch.tensor([1.0, 2.0, 3.0, 6.0]), torch.ones(4), torch.zeros(4))
+        tensor([-1.0690, -0.5345,  0.0000,  1.6036])
+
     Source: Ba et al. (2016), eq. 4.
     """
     centred = x - x.mean(dim=-1, keepdim=True)
