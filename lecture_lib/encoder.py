@@ -34,10 +34,18 @@ class Encoder(nn.Module):
         self.config = config
         self.embedding = InputEmbedding(config)
         self.stack = TransformerStack(config)
-        self.pooler: nn.Linear | None = (
-            None  # the map of `TextClassifier` from the first token to a whole text
-        )
+        self.pooler: nn.Linear | None = None
         initialise(self, config, generator)
+
+    def add_pooler(self, generator: torch.Generator | None = None) -> None:
+        """Add the map that makes a whole text's vector of the first token's, if there is none yet.
+
+        Args:
+            generator: source of its initial weights; None: torch's own.
+        """
+        if self.pooler is None:
+            self.pooler = nn.Linear(self.config.d_model, self.config.d_model)
+            initialise(self.pooler, self.config, generator)
 
     def forward(self, ids: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """Read a batch of texts.
@@ -68,13 +76,13 @@ class MaskedLanguageModel(nn.Module):
 
     def __init__(self, encoder: Encoder, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.config = config = encoder.config
+        self.encoder, self.config = encoder, encoder.config
+        config = encoder.config
         self.dense = nn.Linear(config.d_model, config.d_model)
         self.activation = ACTIVATIONS[GATED.get(config.activation, config.activation)]
         self.norm = make_norm(config)
         self.head = nn.Linear(config.d_model, config.vocab_size)
-        initialise(self, config, generator)
-        self.encoder = encoder
+        initialise(nn.ModuleList([self.dense, self.head]), config, generator)
         self.tie()
 
     def tie(self) -> None:
@@ -110,13 +118,12 @@ class TextClassifier(nn.Module):
 
     def __init__(self, encoder: Encoder, n_classes: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.config = config = encoder.config
-        pooler = nn.Linear(config.d_model, config.d_model)
-        self.classifier = nn.Linear(config.d_model, check_classes(n_classes))
-        self.dropout = nn.Dropout(config.dropout)
-        initialise(nn.ModuleList([pooler, self.classifier]), config, generator)
-        self.encoder = encoder
-        self.encoder.pooler = pooler if encoder.pooler is None else encoder.pooler
+        self.encoder, self.config = encoder, encoder.config
+        encoder.add_pooler(generator)
+        self.dropout = nn.Dropout(self.config.dropout)
+        self.classifier = nn.Linear(self.config.d_model, check_classes(n_classes))
+        self.labels = [f"LABEL_{i}" for i in range(n_classes)]  # names of the classes
+        initialise(self.classifier, self.config, generator)
 
     def forward(self, ids: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """Score the classes of each text.
@@ -146,11 +153,11 @@ class WordClassifier(nn.Module):
 
     def __init__(self, encoder: Encoder, n_classes: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.config = config = encoder.config
-        self.classifier = nn.Linear(config.d_model, check_classes(n_classes))
-        self.dropout = nn.Dropout(config.dropout)
-        initialise(self, config, generator)
-        self.encoder = encoder
+        self.encoder, self.config = encoder, encoder.config
+        self.dropout = nn.Dropout(self.config.dropout)
+        self.classifier = nn.Linear(self.config.d_model, check_classes(n_classes))
+        self.labels = [f"LABEL_{i}" for i in range(n_classes)]  # names of the classes
+        initialise(self.classifier, self.config, generator)
 
     def forward(self, ids: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """Score the classes of each token.

@@ -1,0 +1,245 @@
+"""The tokenizer of a checkpoint: text to ids and back, the tokens that have a role, the template of a chat.
+
+Byte-level BPE and WordPiece are those of `lecture_lib.tokenization`; kinds that the course does not teach go through the
+`tokenizers` library, or through `sentencepiece` for Marian, behind the same methods.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import tokenizers
+
+from lecture_lib.pretrained.files import write_text
+
+ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+
+
+class TextTokenizer(Protocol):
+    """What a tokenizer must do to be part of a checkpoint."""
+
+    vocab_size: int
+    special_tokens: Mapping[str, int]
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """Give the token ids of a text."""
+        ...
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Give the text of token ids."""
+        ...
+
+    def token_to_id(self, token: str) -> int:
+        """Give the id of a token, or raise ValueError."""
+        ...
+
+
+class LibraryTokenizer:
+    """A tokenizer.json of a kind that the course does not teach, run by the `tokenizers` library.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: the library cannot read it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.library = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing narrower
+            raise ValueError(f"{path} is not a tokenizer file: {error}") from None
+        self.library.no_truncation()
+        self.library.no_padding()
+        added = self.library.get_added_tokens_decoder()
+        self.special_tokens = {token.content: i for i, token in added.items() if token.special}
+        self.vocab_size = self.library.get_vocab_size()
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """Give the token ids of a text.
+
+        Args:
+            text: any text.
+            add_special_tokens: put the ids around the text that the file asks for.
+
+        Returns:
+            (N,) token ids.
+        """
+        return self.library.encode(text, add_special_tokens=add_special_tokens).ids
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Give the text of token ids.
+
+        Args:
+            ids: (N,) token ids.
+            skip_special_tokens: leave special tokens out.
+
+        Returns:
+            The text.
+        """
+        return self.library.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens)
+
+    def token_to_id(self, token: str) -> int:
+        """Give the id of a token.
+
+        Args:
+            token: a token as the vocabulary spells it.
+
+        Returns:
+            Its id.
+
+        Raises:
+            ValueError: the vocabulary has no such token.
+        """
+        found = self.library.token_to_id(token)
+        if found is None:
+            raise ValueError(f"the vocabulary has no token {token!r}")
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write the tokenizer.json, whole or not at all.
+
+        Args:
+            path: the file; what stood there is replaced.
+        """
+        write_text(path, self.library.to_str(pretty=True))
+
+
+class PretrainedTokenizer:
+    """A tokenizer with what its checkpoint says about it; everything it does not say here, its `inner` answers.
+
+    Args:
+        inner: text to ids and back.
+        settings: content of the tokenizer_config.json, without the chat template.
+        chat_template: how a conversation is written down, in Jinja's language; None: the model knows no chat.
+        token_ids: ids with a role in generation, named as in config.json: eos_token_id (one or several), pad_token_id, ...
+    """
+
+    def __init__(
+        self,
+        inner: TextTokenizer,
+        settings: Mapping[str, Any] | None = None,
+        chat_template: str | None = None,
+        token_ids: Mapping[str, int | Sequence[int]] | None = None,
+    ) -> None:
+        self.inner = inner
+        self.settings = dict(settings or {})
+        self.chat_template = chat_template
+        self.token_ids = dict(token_ids or {})
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # not there yet: while being copied
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """Give the token ids of a text.
+
+        Args:
+            text: any text.
+            add_special_tokens: put the ids around the text that the checkpoint asks for.
+
+        Returns:
+            (N,) token ids.
+        """
+        return self.inner.encode(text, add_special_tokens)
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Give the text of token ids.
+
+        Args:
+            ids: (N,) token ids.
+            skip_special_tokens: leave special tokens out.
+
+        Returns:
+            The text.
+        """
+        return self.inner.decode(ids, skip_special_tokens)
+
+    def role(self, name: str) -> str | None:
+        """Give the token that has a role.
+
+        Args:
+            name: bos, eos, unk, sep, pad, cls or mask.
+
+        Returns:
+            The token, or None if no token has that role.
+        """
+        token = self.settings.get(f"{name}_token")
+        return token.get("content") if isinstance(token, Mapping) else token
+
+    def ids_of(self, name: str) -> tuple[int, ...]:
+        """Give the ids that have a role.
+
+        Args:
+            name: bos, eos, unk, sep, pad, cls or mask, or decoder_start.
+
+        Returns:
+            The ids, none, one or several, as the model's config says; if it does not, as the tokenizer's does.
+        """
+        found = self.token_ids.get(f"{name}_token_id")
+        if found is not None:
+            return (found,) if isinstance(found, int) else tuple(found)
+        token = self.role(name)
+        return () if token is None else (self.inner.token_to_id(token),)
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """Ids after which the model has finished."""
+        return self.ids_of("eos")
+
+    @property
+    def pad_id(self) -> int | None:
+        """Id that fills short rows up."""
+        return next(iter(self.ids_of("pad")), None)
+
+    @property
+    def start_id(self) -> int | None:
+        """Id with which a decoder begins: a translator's start token, else the beginning of a text."""
+        return next(iter(self.ids_of("decoder_start") or self.ids_of("bos")), None)
+
+    def apply_chat_template(
+        self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False
+    ) -> str:
+        """Write a conversation as the one text that the model was trained on.
+
+        The text holds its special tokens already: encode it with `add_special_tokens=False`. The template comes from the
+        checkpoint and runs in Jinja's sandbox, where it can put texts together and nothing else.
+
+        Args:
+            messages: each with a role (system, user, assistant) and a content.
+            add_generation_prompt: end where the assistant begins to speak.
+
+        Returns:
+            The text.
+
+        Raises:
+            ValueError: there is no template, or it refuses the conversation.
+            ImportError: the package jinja2 is missing.
+        """
+        if self.chat_template is None:
+            raise ValueError("this checkpoint has no chat template")
+        try:
+            import jinja2
+            from jinja2.sandbox import ImmutableSandboxedEnvironment
+        except ImportError:
+            raise ImportError("chat templates need the package jinja2: pip install jinja2") from None
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+
+        def refuse(reason: str) -> None:
+            raise jinja2.TemplateError(reason)
+
+        environment.globals |= {"raise_exception": refuse, "strftime_now": datetime.now().strftime}
+        environment.filters["tojson"] = lambda x, indent=None: json.dumps(
+            x, ensure_ascii=False, indent=indent
+        )
+        tokens = {f"{name}_token": self.role(name) or "" for name in ROLES}
+        try:
+            template = environment.from_string(self.chat_template)
+            return template.render(messages=messages, add_generation_prompt=add_generation_prompt, **tokens)
+        except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
+            raise ValueError(f"the chat template refuses this conversation: {error}") from None

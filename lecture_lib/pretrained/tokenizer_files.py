@@ -1,0 +1,120 @@
+"""Which files of a folder make its tokenizer, and how they are written again."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lecture_lib.pretrained.files import read_json, write_json, write_text
+from lecture_lib.pretrained.marian_tokenizer import MARIAN_FILES, MarianTokenizer
+from lecture_lib.pretrained.tokenizer import ROLES, LibraryTokenizer, PretrainedTokenizer, TextTokenizer
+from lecture_lib.tokenization import BytePairTokenizer, WordPieceTokenizer
+
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_eos_token_id")
+# Names by which the roles of a freshly trained tokenizer's special tokens are known.
+USUAL = {
+    "bos": ("<s>", "<bos>", "<|begin_of_text|>", "<|endoftext|>"),
+    "eos": ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"),
+    "unk": ("[UNK]", "<unk>"),
+    "sep": ("[SEP]", "<sep>"),
+    "pad": ("[PAD]", "<pad>", "<|pad|>"),
+    "cls": ("[CLS]", "<cls>"),
+    "mask": ("[MASK]", "<mask>"),
+}
+
+
+def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> PretrainedTokenizer:
+    """Read the tokenizer of a checkpoint.
+
+    Args:
+        folder: the checkpoint.
+        config: content of its config.json.
+
+    Returns:
+        The tokenizer, with its chat template and the ids that have a role.
+
+    Raises:
+        FileNotFoundError: the folder holds no tokenizer that can be read here.
+        ValueError: a file of it is damaged.
+    """
+    settings = read_json(folder / "tokenizer_config.json", optional=True)
+    for name, token in read_json(folder / "special_tokens_map.json", optional=True).items():
+        settings.setdefault(name, token)
+    template = settings.pop("chat_template", None)
+    if isinstance(template, list):  # several, by name
+        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
+        template = named.get("default")
+    if (folder / "chat_template.jinja").is_file():
+        template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    generation = read_json(folder / "generation_config.json", optional=True)
+    ids = {name: generation.get(name, config.get(name)) for name in TOKEN_IDS}
+    inner = load_inner(folder, settings, config)
+    return PretrainedTokenizer(
+        inner, settings, template, {name: i for name, i in ids.items() if i is not None}
+    )
+
+
+def load_inner(folder: Path, settings: Mapping[str, Any], config: Mapping[str, Any]) -> TextTokenizer:
+    """Read what turns text into ids.
+
+    Args:
+        folder: the checkpoint.
+        settings: content of its tokenizer_config.json.
+        config: content of its config.json.
+
+    Returns:
+        A tokenizer of the course if it is of a kind that is taught, else one of a library.
+
+    Raises:
+        FileNotFoundError: there is no file that can be read here.
+        ValueError: the file is damaged.
+    """
+    whole = folder / "tokenizer.json"
+    if whole.is_file():
+        for kind in (BytePairTokenizer, WordPieceTokenizer):
+            try:
+                return kind.load(whole)
+            except ValueError:
+                continue
+        return LibraryTokenizer(whole)
+    if (folder / "vocab.txt").is_file():
+        return WordPieceTokenizer.load(folder / "vocab.txt", lowercase=settings.get("do_lower_case", True))
+    if config.get("model_type") == "gpt2" and (folder / "merges.txt").is_file():
+        return BytePairTokenizer.from_gpt2_files(folder / "vocab.json", folder / "merges.txt")
+    if all((folder / name).is_file() for name in MARIAN_FILES):
+        return MarianTokenizer.load(folder, settings)
+    raise FileNotFoundError(
+        f"{folder} holds no tokenizer that can be read here (tokenizer.json is missing); "
+        "load the model alone with load_pretrained(..., tokenizer=False)"
+    )
+
+
+def save_tokenizer(
+    tokenizer: TextTokenizer | PretrainedTokenizer, folder: Path, context_length: int
+) -> dict[str, Any]:
+    """Write the files of a tokenizer, each whole or not at all.
+
+    Args:
+        tokenizer: one that was loaded here, or one of `lecture_lib.tokenization`.
+        folder: the checkpoint.
+        context_length: longest text of the model, in tokens.
+
+    Returns:
+        The ids that have a role, for the config.json of the model.
+    """
+    if not isinstance(tokenizer, PretrainedTokenizer):
+        usual = {
+            role: next((t for t in names if t in tokenizer.special_tokens), None)
+            for role, names in USUAL.items()
+        }
+        settings = {f"{role}_token": token for role, token in usual.items() if token is not None}
+        tokenizer = PretrainedTokenizer(tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast", **settings})
+    settings = {"model_max_length": context_length, **tokenizer.settings}
+    if isinstance(tokenizer.inner, MarianTokenizer):
+        tokenizer.inner.save(folder)
+    else:
+        tokenizer.inner.save(folder / "tokenizer.json")
+    write_json(folder / "tokenizer_config.json", settings)
+    if tokenizer.chat_template is not None:
+        write_text(folder / "chat_template.jinja", tokenizer.chat_template)
+    roles = {f"{role}_token_id": ids[0] for role in ROLES[:2] + ("pad",) if (ids := tokenizer.ids_of(role))}
+    return {**roles, **tokenizer.token_ids}
