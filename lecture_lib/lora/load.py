@@ -88,7 +88,7 @@ def _adapted(model: nn.Module, name: str, tensors: dict[str, Tensor], config: Ad
     layer = LoRALinear(
         model.get_submodule(name), 1, config.alpha_of(name), config.lora_dropout, config.use_rslora
     )
-    layer.set_matrices(*(tensors[key].to(layer.lora_A) for key in _keys(name)))
+    layer.set_matrices(*(tensors[key].to(layer.lora_A, copy=True) for key in _keys(name)))
     return layer
 
 
