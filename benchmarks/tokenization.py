@@ -80,11 +80,12 @@ def main() -> None:
 
     def first_visit() -> list[list[int]]:
         """Encode the new texts with a tokenizer that has seen only the others."""
-        fresh.clear()
-        fresh.update(warm)
+        fresh.clear(), spaced.clear()
+        fresh.update(warm), spaced.update(warm_spaced)
         return [own.encode(text) for text in new]
 
     fresh, warm = own._chunks, dict(own._chunks)
+    spaced, warm_spaced = own._after_space, dict(own._after_space)
     bench.measure(
         "encoding, new text (own: the words of the seen text are known)",
         {"tiktoken": lambda: [other.encode_ordinary(text) for text in new], "own": first_visit},

@@ -5,7 +5,7 @@ asked to stand alone as a word, to swallow the white space beside it, or to be l
 text has been normalized.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -52,6 +52,25 @@ class AddedToken:
             The keys and values.
         """
         return asdict(self)
+
+
+def check_special_tokens(tokens: Sequence[str]) -> list[str]:
+    """Give the special tokens as a list without repetition.
+
+    Args:
+        tokens: what the caller named.
+
+    Returns:
+        The distinct tokens in order.
+
+    Raises:
+        ValueError: one string instead of a list, or something in it that is no string or empty.
+    """
+    if isinstance(tokens, str):
+        raise ValueError(f"special_tokens must be a list of strings, not the string {tokens!r}")
+    if not all(isinstance(token, str) and token for token in tokens):
+        raise ValueError(f"special tokens must be strings that are not empty, got {list(tokens)!r:.80}")
+    return list(dict.fromkeys(tokens))
 
 
 class AddedTokenMatcher:

@@ -15,17 +15,17 @@ from lecture_lib.tokenization.pipeline import Normalizer, surrounding_ids
 CACHED = 300_000
 
 
-class Cache(dict[str, list[int]]):
+class Cache(dict[str, tuple[int, ...]]):
     """Ids of the pieces of text seen so far: texts repeat themselves, so most are looked up, not merged."""
 
     def __init__(self, encode: Callable[[str], Iterable[int]]) -> None:
         super().__init__()
         self.encode = encode
 
-    def __missing__(self, piece: str) -> list[int]:
+    def __missing__(self, piece: str) -> tuple[int, ...]:
         if len(self) >= CACHED:
             self.clear()
-        ids = self[piece] = list(self.encode(piece))
+        ids = self[piece] = tuple(self.encode(piece))
         return ids
 
 

@@ -6,25 +6,29 @@ pairs the one with the lowest ids (special tokens come first, then the bytes in 
 """
 
 import os
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, ClassVar, Self
 
+from lecture_lib.tokenization.added_tokens import check_special_tokens
 from lecture_lib.tokenization.base import Cache, Tokenizer
 from lecture_lib.tokenization.byte_level import BYTE_TO_CHARACTER, spell, to_bytes, to_text, unspell
+from lecture_lib.tokenization.chunks import CHUNK, count_words
 from lecture_lib.tokenization.descriptions import BYTE_LEVEL, describe_byte_pair
-from lecture_lib.tokenization.fast_merges import encode_long_word, learn_merges_incrementally
-from lecture_lib.tokenization.files import read_json, read_text
+from lecture_lib.tokenization.fast_merges import (
+    collector_paused,
+    encode_long_word,
+    learn_merges_incrementally,
+)
+from lecture_lib.tokenization.files import read_json, read_merges, read_text
 from lecture_lib.tokenization.merges import encode_word
 from lecture_lib.tokenization.pipeline import Normalizer, build_normalizer, build_splitter
 
 LONG_WORD = 100  # bytes; the quadratic loop of encode_word wins below
 
-# GPT-2 always begins a word at a space that a visible character follows. So text is cut there first, by Python's
-# quick `re`, and what lies between two such places (" word,", "end.\n\nStart") is looked up as a whole.
-CHUNK = re.compile(r"(?s:.[^ ]*(?: +(?!\S)[^ ]*)*)")
+
+class _NoCut(Exception):
+    """A space that no visible character follows: the text cannot be cut at every space."""
 
 
 class BytePairTokenizer(Tokenizer):
@@ -42,15 +46,14 @@ class BytePairTokenizer(Tokenizer):
 
     def __init__(self, description: dict[str, Any]) -> None:
         super().__init__(description)
-        self._refuse_other_kinds()
         self._splitter = build_splitter(description.get("pre_tokenizer"))
         self._chunks = Cache(super()._encode_ordinary)
+        self._after_space = Cache(self._encode_after_space)
         vocab = self.model["vocab"]
         self._unknown = vocab.get(self.model.get("unk_token"))  # for bytes that the vocabulary lacks
         self._byte_ids = {byte: vocab[c] for byte, c in BYTE_TO_CHARACTER.items() if c in vocab}
-        self._merges = _merge_table(vocab, self.model.get("merges") or [])
-        added = {token.id: token.content.encode() for token in self.added_tokens}
-        self._bytes = {i: unspell(token) for token, i in vocab.items()} | added
+        self._merges = read_merges(self.model)
+        self._contents = {token.content: token.content.encode() for token in self.added_tokens}
 
     @classmethod
     def train(
@@ -77,33 +80,24 @@ class BytePairTokenizer(Tokenizer):
         Raises:
             ValueError: the corpus is empty, or `vocab_size` is too small for the bytes and special tokens.
         """
-        if isinstance(special_tokens, str):
-            raise ValueError(f"special_tokens must be a list of strings, not the string {special_tokens!r}")
-        if not all(isinstance(token, str) and token for token in special_tokens):
-            raise ValueError(f"special tokens must be non-empty strings, got {list(special_tokens)!r:.80}")
+        special_tokens = check_special_tokens(special_tokens)
         tokens = list(dict.fromkeys([*special_tokens, *BYTE_TO_CHARACTER.values()]))
         if vocab_size < len(tokens):
             raise ValueError(
                 f"vocab_size {vocab_size} is smaller than the alphabet: 256 bytes and the special tokens "
                 f"make {len(tokens)}"
             )
-        split_words = build_splitter(BYTE_LEVEL)
-        counts: Counter[str] = Counter()
-        for text in [texts] if isinstance(texts, str | bytes) else texts:
-            counts.update(split_words(to_text(text)))
-        if not counts:
-            raise ValueError("the corpus is empty: give at least one text that is not empty")
-        ids = {token: chr(i) for i, token in enumerate(tokens)}
-        words = {
-            "".join(ids[c] for c in spell(to_bytes(word))): frequency for word, frequency in counts.items()
-        }
-        merges = learn_merges_incrementally(words, tokens, vocab_size, min_frequency, progress=progress)
-        # Where a pair came back, its last place is its rank, as in the library that reads the file.
-        order = dict.fromkeys(reversed(merges))
-        spelled = [(tokens[a], tokens[b]) for a, b in reversed(order)]
-        return cls(
-            describe_byte_pair(dict(zip(tokens, range(len(tokens)), strict=True)), spelled, special_tokens)
-        )
+        with collector_paused():
+            counts = count_words(
+                [texts] if isinstance(texts, str | bytes) else texts, build_splitter(BYTE_LEVEL)
+            )
+            ids = {token: chr(i) for i, token in enumerate(tokens)}
+            words = {"".join([ids[c] for c in spell(to_bytes(word))]): n for word, n in counts.items()}
+            merges = learn_merges_incrementally(words, tokens, vocab_size, min_frequency, progress=progress)
+            # Where a pair came back, its last place is its rank, as in the library that reads the file.
+            order = reversed(dict.fromkeys(reversed(merges)))
+            spelled = [(tokens[a], tokens[b]) for a, b in order]
+            return cls(describe_byte_pair({t: i for i, t in enumerate(tokens)}, spelled, special_tokens))
 
     @classmethod
     def from_gpt2_files(
@@ -191,7 +185,7 @@ class BytePairTokenizer(Tokenizer):
             ValueError: an id is outside the vocabulary.
         """
         tokens = self._checked_tokens(ids, skip_special_tokens)
-        return b"".join(self._bytes[self.vocabulary[token]] for token in tokens)
+        return b"".join([self._contents.get(token) or unspell(token) for token in tokens])
 
     def _build_normalizer(self) -> Normalizer:
         return build_normalizer(self.description.get("normalizer"))
@@ -199,7 +193,16 @@ class BytePairTokenizer(Tokenizer):
     def _encode_ordinary(self, text: str) -> Iterable[int]:
         if self.description["pre_tokenizer"] != BYTE_LEVEL:
             return super()._encode_ordinary(text)
-        return chain.from_iterable(map(self._chunks.__getitem__, CHUNK.findall(text)))
+        first, *others = text.split(" ")
+        try:
+            return [*self._chunks[first], *chain.from_iterable(map(self._after_space.__getitem__, others))]
+        except _NoCut:
+            return chain.from_iterable(map(self._chunks.__getitem__, CHUNK.findall(text)))
+
+    def _encode_after_space(self, part: str) -> tuple[int, ...]:
+        if not part or part[0].isspace():
+            raise _NoCut
+        return self._chunks[" " + part]
 
     def _encode_word(self, word: str) -> list[int]:
         data = to_bytes(word)
@@ -207,28 +210,3 @@ class BytePairTokenizer(Tokenizer):
             return [self.model["vocab"][token]]
         ids = [i for byte in data if (i := self._byte_ids.get(byte, self._unknown)) is not None]
         return (encode_word if len(ids) <= LONG_WORD else encode_long_word)(ids, self._merges)
-
-    def _refuse_other_kinds(self) -> None:
-        """Raise ValueError for settings of BPE files that are not byte-level BPE."""
-        for setting in (
-            "dropout",
-            "byte_fallback",
-            "fuse_unk",
-            "continuing_subword_prefix",
-            "end_of_word_suffix",
-        ):
-            if self.model.get(setting):
-                raise ValueError(
-                    f"this BPE has {setting}={self.model[setting]!r}, which byte-level BPE does not use"
-                )
-
-
-def _merge_table(vocab: dict[str, int], merges: list[Any]) -> dict[tuple[int, int], tuple[int, int]]:
-    """Give (rank, new id) of each pair of ids; a merge is written `"a b"` or `["a", "b"]`."""
-    table = {}
-    for rank, merge in enumerate(merges):
-        pair = merge.split(" ") if isinstance(merge, str) else merge
-        if len(pair) != 2 or not {pair[0], pair[1], pair[0] + pair[1]} <= vocab.keys():
-            raise ValueError(f"the merge {merge!r:.60} has a token that the vocabulary lacks")
-        table[vocab[pair[0]], vocab[pair[1]]] = (rank, vocab[pair[0] + pair[1]])
-    return table

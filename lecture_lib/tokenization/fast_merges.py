@@ -4,9 +4,11 @@
 on megabytes of text take seconds. `encode_word` scans the word for each merge; here long words stay O(N log N).
 """
 
+import gc
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from operator import add
 
@@ -26,8 +28,7 @@ def learn_merges_incrementally(
     """Learn what `learn_merges` learns, visiting after each merge only the words that hold the pair.
 
     A word is a string with one character `chr(id)` per token, so that Python finds and replaces pairs in C.
-    The queue holds (-count, pair, words with the pair); counts in it grow stale and are renewed when they
-    come to the top. Ties: the lowest pair of ids. Where two different merges spell the same token (`aa` `a`
+    Counts in the queue grow stale and are renewed when they come to the top. Ties: the lowest pair of ids. Where two different merges spell the same token (`aa` `a`
     and `a` `aa`) the second reuses its id, and the count of a pair that was merged is kept. Both are the
     rules of the `tokenizers` library, whose merges come out; `learn_merges` differs in such words alone.
 
@@ -44,43 +45,94 @@ def learn_merges_incrementally(
     """
     texts, frequencies = list(words), list(words.values())
     ids = {token: i for i, token in enumerate(tokens)}
-    counts, places = _count_pairs(words)
-    queue = [(-counts[pair], pair, where) for pair, where in places.items()]
-    heapq.heapify(queue)
     merges: list[Pair] = []
     bar = tqdm(total=max(0, vocab_size - len(tokens)), desc="merges", disable=not progress)
-    while len(tokens) < vocab_size and queue:
-        count, pair, where = queue[0]
-        if -count != counts[pair]:
-            heapq.heapreplace(queue, (-counts[pair], pair, where))
-            continue
-        if -count < max(1, min_frequency):
-            break
-        heapq.heappop(queue)
-        a, b = map(ord, pair)
-        token = join(tokens[a], tokens[b])
-        if token not in ids:
-            ids[token] = len(tokens)
-            tokens.append(token)
-            bar.update()
-        merges.append((a, b))
-        places = _merge_in_words(texts, frequencies, counts, where, pair, chr(ids[token]))
-        for new_pair, where in places.items():
-            if counts[new_pair] > 0:
-                heapq.heappush(queue, (-counts[new_pair], new_pair, where))
-    bar.close()
+    with bar, collector_paused():
+        counts, places = _count_pairs(words)
+        queue = _PairQueue()
+        queue.push_all(counts, places)
+        while len(tokens) < vocab_size and queue:
+            count, pair, where = queue.pop()
+            if count != counts[pair]:
+                queue.push_all(counts, {pair: where})
+                continue
+            if count < min_frequency:
+                break
+            a, b = map(ord, pair)
+            token = join(tokens[a], tokens[b])
+            if token not in ids:
+                ids[token] = len(tokens)
+                tokens.append(token)
+                bar.update()
+            merges.append((a, b))
+            queue.push_all(counts, _merge_in_words(texts, frequencies, counts, where, pair, chr(ids[token])))
     return merges
 
 
+class _PairQueue:
+    """Pairs by count, highest first, of equals the lowest pair: a heap at the top count, plain lists below it.
+
+    Most pairs are rare and never come to the top, so they are never sorted.
+    """
+
+    def __init__(self) -> None:
+        self.buckets: dict[int, list[tuple[str, list[int]]]] = {}
+        self.levels: list[int] = []  # heap of the negative counts that have a bucket
+        self.top = 0  # the count whose bucket is a heap
+
+    def __bool__(self) -> bool:
+        return bool(self.levels)
+
+    def push_all(self, counts: Mapping[str, int], places: Mapping[str, list[int]]) -> None:
+        """Add pairs that occur at all, each with the words that hold it."""
+        for pair, where in places.items():
+            count = counts[pair]
+            if count < 1:
+                continue
+            if count == self.top:
+                heapq.heappush(self.buckets[count], (pair, where))
+            elif count in self.buckets:
+                self.buckets[count].append((pair, where))
+            else:
+                self.buckets[count] = [(pair, where)]
+                heapq.heappush(self.levels, -count)
+
+    def pop(self) -> tuple[int, str, list[int]]:
+        """Take the first pair with the count it was pushed with."""
+        count = -self.levels[0]
+        bucket = self.buckets[count]
+        if count != self.top:
+            self.top = count
+            heapq.heapify(bucket)
+        pair, where = heapq.heappop(bucket)
+        if not bucket:
+            heapq.heappop(self.levels)
+            del self.buckets[count]
+            self.top = 0
+        return count, pair, where
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Stop Python's cycle collector: it would walk the lists of places, which hold no cycles, again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _count_pairs(words: Mapping[str, int]) -> tuple[defaultdict[str, int], dict[str, list[int]]]:
-    """Count each pair, and list the words that hold it."""
-    counts: defaultdict[str, int] = defaultdict(int)
+    """Count each pair, and list the words that hold it (once for each time)."""
     places: defaultdict[str, list[int]] = defaultdict(list)
-    for w, (word, frequency) in enumerate(words.items()):
+    for w, word in enumerate(words):
         for pair in map("".join, pairwise(word)):
-            counts[pair] += frequency
             places[pair].append(w)
-    return counts, places
+    frequency = list(words.values()).__getitem__
+    counts = {pair: sum(map(frequency, where)) for pair, where in places.items()}
+    return defaultdict(int, counts), places
 
 
 def _merge_in_words(
@@ -92,28 +144,30 @@ def _merge_in_words(
     new: str,
 ) -> dict[str, list[int]]:
     """Merge `pair` in the words `where`, update the pair counts; return the words of each pair that is new."""
-    first, second = pair
-    places: defaultdict[str, list[int]] = defaultdict(list)
+    lefts: defaultdict[str, list[int]] = defaultdict(list)  # words in which this token stands before the pair
+    rights: defaultdict[str, list[int]] = defaultdict(list)
     for w in where:
-        frequency = frequencies[w]
-        done, rest = "", texts[w]
-        while True:
-            head, found, rest = rest.partition(pair)
-            done += head
-            if not found:
-                break
+        done, found, rest = texts[w].partition(pair)
+        while found:
             if done:
-                left = done[-1]
-                counts[left + first] -= frequency
-                counts[left + new] += frequency
-                places[left + new].append(w)
+                lefts[done[-1]].append(w)
             if rest:
-                right = rest[0]
-                counts[second + right] -= frequency
-                counts[new + right] += frequency
-                places[new + right].append(w)
-            done += new
+                rights[rest[0]].append(w)
+            if pair not in rest:
+                done = f"{done}{new}{rest}"
+                break
+            head, found, rest = rest.partition(pair)
+            done = f"{done}{new}{head}"
         texts[w] = done
+    first, second = pair
+    changes = [(left + first, left + new, ws) for left, ws in lefts.items()]
+    changes += [(second + right, new + right, ws) for right, ws in rights.items()]
+    places: dict[str, list[int]] = {}
+    for old_pair, new_pair, ws in changes:
+        change = sum(map(frequencies.__getitem__, ws))
+        counts[old_pair] -= change
+        counts[new_pair] += change
+        places[new_pair] = places[new_pair] + ws if new_pair in places else ws
     return places
 
 

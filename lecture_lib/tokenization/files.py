@@ -91,6 +91,39 @@ def check_kind(description: dict[str, Any], kind: str) -> dict[str, Any]:
     return model
 
 
+def read_merges(model: dict[str, Any]) -> dict[tuple[int, int], tuple[int, int]]:
+    """Read the merges of a byte-level BPE model, each written `"a b"` or `["a", "b"]`.
+
+    Args:
+        model: the section `model` of a tokenizer.json.
+
+    Returns:
+        (rank, new id) of each pair of ids; rank 0 was learned first.
+
+    Raises:
+        ValueError: a merge of tokens that the vocabulary lacks, or a setting that byte-level BPE does not use.
+    """
+    for setting in (
+        "dropout",
+        "byte_fallback",
+        "fuse_unk",
+        "continuing_subword_prefix",
+        "end_of_word_suffix",
+    ):
+        if model.get(setting):
+            raise ValueError(f"this BPE has {setting}={model[setting]!r}, which byte-level BPE does not use")
+    vocab, table = model["vocab"], {}
+    for rank, merge in enumerate(model.get("merges") or []):
+        try:
+            left, right = merge.split(" ") if isinstance(merge, str) else merge
+            table[vocab[left], vocab[right]] = (rank, vocab[left + right])
+        except (KeyError, ValueError, TypeError):
+            raise ValueError(
+                f"merge {rank}, {merge!r:.60}, is not a pair of tokens of the vocabulary that make a third"
+            ) from None
+    return table
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a file whole or not at all: to a temporary file beside it, then renamed over it.
 

@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Self
 
 import tokenizers
 
+from lecture_lib.tokenization.added_tokens import check_special_tokens
 from lecture_lib.tokenization.base import Tokenizer
-from lecture_lib.tokenization.byte_level import WHITE_SPACE, to_bytes
+from lecture_lib.tokenization.byte_level import WHITE_SPACE, to_bytes, to_text
 from lecture_lib.tokenization.descriptions import describe_word_piece
 from lecture_lib.tokenization.fast_merges import learn_merges_incrementally
 from lecture_lib.tokenization.files import read_text
@@ -134,6 +135,7 @@ class WordPieceTokenizer(Tokenizer):
         Raises:
             ValueError: the corpus is empty, or `vocab_size` is too small for the alphabet.
         """
+        special_tokens = check_special_tokens(special_tokens)
         untrained = cls(
             describe_word_piece(
                 {token: i for i, token in enumerate(special_tokens)}, special_tokens, lowercase
@@ -141,7 +143,7 @@ class WordPieceTokenizer(Tokenizer):
         )
         counts: Counter[str] = Counter()
         for text in [texts] if isinstance(texts, str) else texts:
-            counts.update(untrained.split_words(untrained._normalize(text)))
+            counts.update(untrained.split_words(untrained._normalize(to_text(text))))
         if not counts:
             raise ValueError("the corpus is empty: give at least one text that is not empty")
         spelled = {word: [word[0], *("##" + c for c in word[1:])] for word in counts}
