@@ -61,12 +61,21 @@ def test_a_mistake_is_rejected_and_recognised(task, mistake):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "mistake"), MISTAKES, ids=named)
-def test_a_mistake_is_rejected_for_many_seeds(task, mistake):
+@pytest.mark.parametrize("task", EXERCISES, ids=named)
+def test_mistakes_are_rejected_and_told_apart_for_many_seeds(task):
+    def same(one, other):
+        return all(difference(*pair, task.tolerance) is None for pair in zip(one, other, strict=True))
+
     for seed in range(1, 30):
         cases = task.cases(seed)
-        verdict = task.judge(cases, [task.call(mistake.function, case) for case in cases])
-        assert verdict.hint == f"This is what comes out when {mistake.hint}", f"seed {seed}: {text(verdict)}"
+        expected = [task.call(task.reference, case) for case in cases]
+        seen = []
+        for mistake in task.mistakes:
+            outputs = [task.call(mistake.function, case) for case in cases]
+            assert not same(outputs, expected), f"seed {seed}: nobody notices that {mistake.hint}"
+            twin = [hint for hint, theirs in seen if same(outputs, theirs)]
+            assert not twin, f"seed {seed}: {mistake.hint!r} looks like {twin[0]!r}"
+            seen.append((mistake.hint, outputs))
 
 
 @pytest.mark.parametrize("task", EXERCISES, ids=named)

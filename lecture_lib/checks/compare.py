@@ -38,7 +38,9 @@ def difference(found: object, expected: object, tolerance: float | None = None) 
         return _dict_difference(found, expected, tolerance)
     if type(found) in (float, complex):
         return (
-            None if _close(found, expected, tolerance or 1e-9) else f"yours {found!r}, expected {expected!r}"
+            None
+            if _close(found, expected, 1e-9 if tolerance is None else tolerance)
+            else f"yours {found!r}, expected {expected!r}"
         )
     return None if found == expected else f"yours {shorten(found)}, expected {shorten(expected)}"
 
@@ -63,6 +65,8 @@ def shorten(value: object, width: int = 160) -> str:
 
 
 def _abnormal(found: object, expected: object) -> str | None:
+    if isinstance(found, Refused) and found == expected:  # two wrong answers refused for the same reason
+        return None
     if isinstance(found, Refused):
         wanted = "" if isinstance(expected, Raised) else f"; expected {describe(expected)}"
         return f"returned {found.reason}{wanted}"
@@ -97,7 +101,9 @@ def _array_difference(found: Array, expected: Array, tolerance: float | None) ->
     if found.dtype != expected.dtype:
         return f"shape {_shape(found)} is right; its numbers are {found.dtype}, expected {expected.dtype}"
     if np.issubdtype(found.values.dtype, np.inexact):
-        same = _close(found.values, expected.values, tolerance or TOLERANCE[found.dtype])
+        same = _close(
+            found.values, expected.values, TOLERANCE[found.dtype] if tolerance is None else tolerance
+        )
     else:
         same = np.equal(found.values, expected.values)
     return None if np.all(same) else _count(found.values, expected.values, ~np.asarray(same))
