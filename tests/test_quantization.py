@@ -645,11 +645,13 @@ def test_layers_that_calibration_never_reaches_are_rounded_to_nearest():
         def forward(self, x):
             return self.used(x)
 
-    for method in ("gptq", "awq"):
+    for method, layers_per_pass in (("gptq", None), ("awq", None), ("gptq", 1)):
         model = Branch()
         expected = quantize_model(copy.deepcopy(model.unused), 4, progress=False)
         with pytest.warns(UserWarning, match="never reached unused"):
-            quantize_model(model, 4, method=method, calibration=[randn(5, 8)], progress=False)
+            quantize_model(
+                model, 4, None, method, [randn(5, 8)], layers_per_pass=layers_per_pass, progress=False
+            )
         assert torch.equal(model.unused.packed, expected.packed)
 
 
@@ -821,7 +823,7 @@ def test_models_that_cannot_be_quantized():
         (lambda: gptq_quantize(torch.ones(2, 2), -torch.eye(2), torch.ones(2, 1)), "singular|damping"),
         (lambda: awq_scale(torch.ones(2, 6), torch.eye(5), torch.round), r"\(5, 5\) and \(2, 6\)"),
         (lambda: quantize_model(nn.Linear(6, 2), 8, progress=False)(torch.ones(3, 5)), "6 input features"),
-        (lambda: second_moments(nn.ReLU(), {"x": nn.Linear(2, 2)}, [torch.ones(2)]), "none of the layers"),
+        (lambda: second_moments(nn.ReLU(), {"x": nn.Linear(2, 2)}, []), "holds no batches"),
     ],
 )
 def test_one_clear_sentence(call, message):

@@ -28,8 +28,11 @@ def second_moments(
         (K, K) float32 for each name that a batch reached. Padded positions count like others.
 
     Raises:
-        ValueError: no batches, or batches that reach none of the layers.
+        ValueError: no batches.
     """
+    batches = list(batches)
+    if not batches:
+        raise ValueError("calibration holds no batches: pass a list of model inputs, e.g. ids (B, N)")
     moments: dict[str, Tensor] = {}
     handles = [
         layer.register_forward_pre_hook(partial(_add_moment, moments, name), with_kwargs=True)
@@ -37,14 +40,14 @@ def second_moments(
     ]
     modes = {module: module.training for module in model.modules()}
     try:
-        _run(model.eval(), tqdm(batches, "calibration", disable=not progress, leave=False, unit="batch"))
+        n_batches = _run(
+            model.eval(), tqdm(batches, "calibration", disable=not progress, leave=False, unit="batch")
+        )
     finally:
         for handle in handles:
             handle.remove()
         for module, training in modes.items():
             module.training = training
-    if not moments:
-        raise ValueError("the calibration batches reach none of the layers; is there at least one batch?")
     return moments
 
 

@@ -63,27 +63,28 @@ def gptq_quantize(
 
     Source: Frantar et al. (2023), Algorithm 1.
     """
-    U = _inverse_factor(W, H, order := _column_order(H, act_order), damping)
-    group = (torch.arange(W.shape[1], device=W.device) // (W.shape[1] // scale.shape[1]))[order]
+    order = torch.argsort(H.diagonal(), descending=True, stable=True) if act_order else torch.arange(len(H))
+    U = _inverse_factor(W, H, order, damping)
+    grids = _column_grids(scale, zero_point, W.shape[1])
+    grids = [grids[k] for k in order.tolist()]
     W, q = W.to(H.dtype)[:, order], []
     for start in range(0, W.shape[1], block_size):
         stop = min(start + block_size, W.shape[1])
         errors = torch.zeros_like(W[:, start:stop])
         for j in range(start, stop):
-            grid = scale[:, group[j], None], None if zero_point is None else zero_point[:, group[j], None]
-            q.append(quantize(W[:, j, None], *grid, bits))
-            errors[:, j - start] = (W[:, j] - dequantize(q[-1], *grid)[:, 0]) / U[j, j]
+            q.append(quantize(W[:, j, None], *grids[j], bits))
+            errors[:, j - start] = (W[:, j] - dequantize(q[-1], *grids[j])[:, 0]) / U[j, j]
             W[:, j + 1 : stop] -= errors[:, j - start, None] * U[j, j + 1 : stop]
         W[:, stop:] -= errors @ U[start:stop, stop:]
     return torch.cat(q, dim=1)[:, torch.argsort(order)]
 
 
-def _column_order(H: Tensor, act_order: bool) -> Tensor:
-    return (
-        torch.argsort(H.diagonal(), descending=True, stable=True)
-        if act_order
-        else torch.arange(H.shape[0], device=H.device)
-    )
+def _column_grids(scale: Tensor, zero_point: Tensor | None, width: int) -> list[tuple[Tensor, Tensor | None]]:
+    """Scale (N, 1) and zero point (N, 1) of each of the columns."""
+    size = width // scale.shape[1]
+    scales = scale.split(1, dim=1)
+    zeros = [None] * len(scales) if zero_point is None else zero_point.split(1, dim=1)
+    return [(scales[k // size], zeros[k // size]) for k in range(width)]
 
 
 def _inverse_factor(W: Tensor, H: Tensor, order: Tensor, damping: float) -> Tensor:
