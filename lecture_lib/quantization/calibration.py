@@ -40,9 +40,7 @@ def second_moments(
     ]
     modes = {module: module.training for module in model.modules()}
     try:
-        n_batches = _run(
-            model.eval(), tqdm(batches, "calibration", disable=not progress, leave=False, unit="batch")
-        )
+        _run(model.eval(), tqdm(batches, "calibration", disable=not progress, leave=False, unit="batch"))
     finally:
         for handle in handles:
             handle.remove()
