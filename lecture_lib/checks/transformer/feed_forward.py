@@ -45,8 +45,8 @@ def _feed_forward_cases(seed: int) -> list[Case]:
             (*large, whole_numbers(7, 5, draw=draw), whole_numbers(5, draw=draw)),
         ),
         Case(
-            f"X ({n}, 5), all tables transposed, d_ff=6",
-            (normal(5, n).mT, normal(6, 5).mT, normal(6), normal(5, 6).mT, normal(5)),
+            f"X ({n}, 5), all tables transposed, d_ff=5",
+            (normal(5, n).mT, normal(5, 5).mT, normal(5), normal(5, 5).mT, normal(5)),
         ),
         case(
             f"X ({n}, 4) in float64, with its gradients",

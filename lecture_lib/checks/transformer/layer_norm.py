@@ -37,7 +37,7 @@ def _layer_norm_cases(seed: int) -> list[Case]:
         case(f"x ({n}, 5), spread 0.3 and eps=0.1", 0.3 * normal(n, 5), 0.1),
         case(f"x ({n}, 5), spread 0.002: eps is as large as the variance", 0.002 * normal(n, 5)),
         case(f"x ({n}, 8) with numbers near 4096", far_away),
-        case(f"x ({n}, 6), in each vector all numbers the same", whole_numbers(n, 1, draw=draw).expand(n, 6)),
+        case(f"x ({n}, 8), in each vector all numbers the same", whole_numbers(n, 1, draw=draw).expand(n, 8)),
         case(f"x ({n}, 1), vectors of one number", normal(n, 1)),
         case(f"x ({n}, 5) in float64, with its gradients", normal(n, 5).double(), gradient=(0, 1, 2)),
     ]
@@ -70,6 +70,7 @@ LAYER_NORM = Exercise(
         ),
         *("batch_norm", "native_batch_norm", "_native_batch_norm_legit", "instance_norm"),
     ),
+    owned=("lecture_lib.transformer.rms_norm", "torch._ops.OpOverload"),  # torch.ops.aten... as well
     mistakes=(
         Mistake(
             "mean and variance run over the first axis, the tokens. Should a token's numbers depend on its neighbours?",
