@@ -72,6 +72,8 @@ def write_config(family_name: str, configs: tuple[ModelConfig, ...]) -> dict[str
         theirs[names["activation"]] = "gelu_new" if plain == "gelu_tanh" else plain
         if config.positions == "rotary":
             theirs |= write_rotary(config)
+    if family_name == "bert" and not configs[0].n_segments:
+        raise ValueError("a Hugging Face bert cannot have n_segments=0, only 1 or more")
     for ours, back in zip(configs, read_config(theirs), strict=True):
         for name, value in dataclasses.asdict(ours).items():
             if name not in FREE and value != dataclasses.asdict(back)[name]:

@@ -152,7 +152,7 @@ def links(model: nn.Module, family: str) -> list[Link]:
         number = re.search(r"\.layers\.(\d+)\.", module)
         if number:
             module = module.replace(number[0], ".layers.#.", 1)
-        if module not in NAMES[family]:
+        if module not in NAMES[family] or kind not in ("weight", "bias"):
             raise ValueError(
                 f"the parameter {name} has no place in a {family} checkpoint; merge adapters before saving"
             )
