@@ -144,8 +144,7 @@ class MarianTokenizer:
         Raises:
             ValueError: an id is outside the vocabulary.
         """
-        texts: list[str] = []
-        pieces: list[str] = []
+        text, pieces = "", []
         for i in map(int, ids):
             if i not in self.target_tokens:
                 raise ValueError(
@@ -155,7 +154,6 @@ class MarianTokenizer:
             if token not in (self.eos, self.unk, self.pad):
                 pieces.append(token)
             elif not skip_special_tokens:
-                texts += [self.target.decode_pieces(pieces), token]
+                text += self.target.decode_pieces(pieces) + token + " "
                 pieces = []
-        texts.append(self.target.decode_pieces(pieces))
-        return " ".join(text for text in texts if text).replace("▁", " ").strip()
+        return (text + self.target.decode_pieces(pieces)).replace("▁", " ").strip()

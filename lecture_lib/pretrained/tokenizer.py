@@ -167,8 +167,7 @@ class PretrainedTokenizer:
         Returns:
             The token, or None if no token has that role.
         """
-        token = self.settings.get(f"{name}_token")
-        return token.get("content") if isinstance(token, Mapping) else token
+        return self.settings.get(f"{name}_token")
 
     def ids_of(self, name: str) -> tuple[int, ...]:
         """Give the ids that have a role.

@@ -39,6 +39,8 @@ def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> PretrainedTokeniz
     settings = read_json(folder / "tokenizer_config.json", optional=True)
     for name, token in read_json(folder / "special_tokens_map.json", optional=True).items():
         settings.setdefault(name, token)
+    for name, token in settings.items():  # older files spell every property of a token out
+        settings[name] = token["content"] if isinstance(token, Mapping) and "content" in token else token
     template = settings.pop("chat_template", None)
     if isinstance(template, list):  # several, by name
         named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
