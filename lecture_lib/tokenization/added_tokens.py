@@ -113,8 +113,6 @@ def _split(
     end = 0  # of what has been given out
     for match in pattern.finditer(text) if pattern else ():
         token, start, stop = tokens[match.group()], match.start(), match.end()
-        if start < end:  # swallowed by the token before
-            continue
         if token.single_word and (_WORD.match(text, stop) or (start and _WORD.match(text, start - 1))):
             continue
         if token.lstrip:
@@ -123,7 +121,8 @@ def _split(
             stop += len(text) - stop - len(text[stop:].lstrip(WHITE_SPACE))
         if end < start:
             yield text[end:start]
-        yield token.id
+        if start < stop:  # else all of it was white space that the token before has swallowed
+            yield token.id
         end = stop
     if end < len(text):
         yield text[end:]
