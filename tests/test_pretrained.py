@@ -518,7 +518,10 @@ def test_names_that_are_no_folder(tmp_path, monkeypatch):
         load_pretrained(tmp_path / "file")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="the Hub does not give a model of that name") as error:
+    with pytest.raises(
+        FileNotFoundError,
+        match="there is no folder somebody/some-model-that-is-not-here; the Hub cannot be reached",
+    ) as error:
         load_pretrained("somebody/some-model-that-is-not-here")
     assert "\n" not in str(error.value)
 

@@ -230,6 +230,8 @@ def test_chat_template_writes_what_transformers_writes(template, place, prompt, 
     there = pytest.importorskip("transformers").PreTrainedTokenizerFast.from_pretrained(tmp_path)
     expected = there.apply_chat_template(CHAT, tokenize=False, add_generation_prompt=prompt)
     assert tokenizer.apply_chat_template(CHAT, add_generation_prompt=prompt) == expected
+    shout = {"messages": [{"role": "user", "content": "!"}]}
+    assert "!" in tokenizer.apply_chat_template(CHAT, variables=shout)
     save_pretrained(model, tokenizer, tmp_path / "again")
     again = load_pretrained(tmp_path / "again")[1]
     assert again.apply_chat_template(CHAT, add_generation_prompt=prompt) == expected
@@ -243,6 +245,10 @@ def test_chat_template_writes_what_transformers_writes(template, place, prompt, 
         ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
         ("{{ messages[0].nothing.at_all }}", "refuses this conversation"),
         ("{% for %}", "refuses this conversation"),
+        (
+            "{% if tools is not none %}{{ raise_exception('tools') }}{% endif %}{{ 1 / 0 }}",
+            "division by zero",
+        ),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe|refuses this conversation"),
         ("{{ cycler.__init__.__globals__.os.system('true') }}", "unsafe|refuses this conversation"),
         ("{{ messages.append(1) }}", "refuses this conversation"),

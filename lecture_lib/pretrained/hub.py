@@ -3,7 +3,14 @@
 import os
 from pathlib import Path
 
-WANTED = ["*.json", "*.safetensors", "*.txt", "*.spm", "*.jinja"]
+WANTED = ["*.json", "model*.safetensors", "vocab.txt", "merges.txt", "*.spm", "*.jinja"]
+REASONS = {  # errors of huggingface_hub, the narrower first
+    "GatedRepoError": "its owner must grant you access first",
+    "RepositoryNotFoundError": "the Hub has no such model, or it is private",
+    "HFValidationError": "this is no name of a model either",
+    "LocalEntryNotFoundError": "the Hub cannot be reached and the model was not downloaded before",
+    "OfflineModeIsEnabled": "the Hub cannot be reached and the model was not downloaded before",
+}
 
 
 def find_folder(name_or_folder: str | os.PathLike[str]) -> Path:
@@ -26,16 +33,11 @@ def find_folder(name_or_folder: str | os.PathLike[str]) -> Path:
         raise FileNotFoundError(f"there is no folder {folder}")
     try:
         from huggingface_hub import snapshot_download
-    except ImportError:
-        raise FileNotFoundError(
-            f"there is no folder {name}; to download a model of that name, pip install huggingface-hub"
-        ) from None
-    try:
+
         return Path(snapshot_download(name, allow_patterns=WANTED))
-    except (
-        Exception
-    ) as error:  # no network, no such model, no permission: the library has many classes for them
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FileNotFoundError(
-            f"there is no folder {name}, and the Hub does not give a model of that name: {reason}"
-        ) from None
+    except ImportError:
+        reason = "to download a model of that name, pip install huggingface-hub"
+    except Exception as error:  # the library has many classes for no network, no model, no permission
+        names = [kind.__name__ for kind in type(error).__mro__]
+        reason = next((REASONS[name] for name in names if name in REASONS), f"{names[0]} on the Hub")
+    raise FileNotFoundError(f"there is no folder {name}; {reason}")

@@ -4,14 +4,13 @@ Byte-level BPE and WordPiece are those of `lecture_lib.tokenization`; kinds that
 `tokenizers` library, or through `sentencepiece` for Marian, behind the same methods.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import tokenizers
 
+from lecture_lib.pretrained.chat_template import render
 from lecture_lib.pretrained.files import write_text
 
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -200,16 +199,20 @@ class PretrainedTokenizer:
         return next(iter(self.ids_of("decoder_start") or self.ids_of("bos")), None)
 
     def apply_chat_template(
-        self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool = False,
+        variables: Mapping[str, Any] | None = None,
     ) -> str:
         """Write a conversation as the one text that the model was trained on.
 
-        The text holds its special tokens already: encode it with `add_special_tokens=False`. The template comes from the
-        checkpoint and runs in Jinja's sandbox, where it can put texts together and nothing else.
+        The text holds its special tokens already: encode it with `add_special_tokens=False`. The template comes
+        from the checkpoint and runs in Jinja's sandbox, where it can put texts together and nothing else.
 
         Args:
             messages: each with a role (system, user, assistant) and a content.
             add_generation_prompt: end where the assistant begins to speak.
+            variables: further names that the template reads, such as enable_thinking.
 
         Returns:
             The text.
@@ -220,25 +223,11 @@ class PretrainedTokenizer:
         """
         if self.chat_template is None:
             raise ValueError("this checkpoint has no chat template")
-        try:
-            import jinja2
-            from jinja2.sandbox import ImmutableSandboxedEnvironment
-        except ImportError:
-            raise ImportError("chat templates need the package jinja2: pip install jinja2") from None
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        names = {f"{name}_token": self.role(name) or "" for name in ROLES} | {
+            "tools": None,
+            "documents": None,
+        }
+        names |= {"messages": messages, "add_generation_prompt": add_generation_prompt} | dict(
+            variables or {}
         )
-
-        def refuse(reason: str) -> None:
-            raise jinja2.TemplateError(reason)
-
-        environment.globals |= {"raise_exception": refuse, "strftime_now": datetime.now().strftime}
-        environment.filters["tojson"] = lambda x, indent=None: json.dumps(
-            x, ensure_ascii=False, indent=indent
-        )
-        tokens = {f"{name}_token": self.role(name) or "" for name in ROLES}
-        try:
-            template = environment.from_string(self.chat_template)
-            return template.render(messages=messages, add_generation_prompt=add_generation_prompt, **tokens)
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError) as error:
-            raise ValueError(f"the chat template refuses this conversation: {error}") from None
+        return render(self.chat_template, names)
