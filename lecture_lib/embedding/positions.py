@@ -141,9 +141,9 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor:
-    r"""Turn feature pair i of the token at position n by the angle $n\,\theta^{-2i/D_k}$.
+    r"""Turn feature pair i of the token at position n by the angle $n\,\theta^{-2i/D_k}$: $z_i \to z_i\,e^{in\omega_i}$.
 
-    Dot products of turned queries and keys depend on the difference of their positions alone. The pairs are
+    This is the definition; models turn by `rotate` with tables made once. Dot products of turned queries and keys depend on the difference of their positions alone. The pairs are
     (i, i + D_k / 2), as in Llama.
 
     Args:
@@ -166,5 +166,9 @@ def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor
             f"one position a token: positions {tuple(positions.shape)} do not broadcast to {tuple(x.shape[:-1])} "
             f"for vectors {tuple(x.shape)}"
         )
-    cos, sin = rotary_tables(positions, rotary_frequencies(x.shape[-1], theta, device=x.device))
-    return rotate(x, cos, sin)
+    angles = positions[..., None] * rotary_frequencies(
+        x.shape[-1], theta, device=x.device
+    )  # (..., N, D_k / 2)
+    a, b = x.to(torch.promote_types(x.dtype, torch.float32)).chunk(2, dim=-1)  # there is no complex bfloat16
+    turned = torch.complex(a, b) * torch.polar(torch.ones_like(angles), angles)
+    return torch.cat([turned.real, turned.imag], dim=-1).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Clocks that turn: rotary positions, held against multiplication by complex numbers."""
+"""Clocks that turn: rotary positions, held against rotation matrices."""
 
 import torch
 from torch import Tensor
@@ -8,16 +8,17 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.mistake import Mistake
 
 
-def by_complex_numbers(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor:
-    """Turn each pair as a complex number, in float64; differentiable."""
-    half = x.shape[-1] // 2
+def by_rotation_matrices(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor:
+    """Turn each pair by its 2 x 2 rotation matrix, in float64; differentiable."""
     if x.shape[-1] % 2:
         raise ValueError("D_k must be even")
-    angles = positions.double()[..., None] * float(theta) ** (-torch.arange(half, dtype=torch.float64) / half)
-    turned = torch.complex(x[..., :half].double(), x[..., half:].double()) * torch.polar(
-        torch.ones_like(angles), angles
+    angles = clocks(x.double(), positions.double(), float(theta))
+    matrices = torch.stack([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], dim=-1).unflatten(
+        -1, (2, 2)
     )
-    return torch.cat([turned.real, turned.imag], dim=-1).to(x.dtype)
+    pairs = torch.stack(x.double().chunk(2, dim=-1), dim=-1)
+    turned_pairs = (matrices @ pairs[..., None])[..., 0]
+    return torch.cat(turned_pairs.unbind(-1), dim=-1).to(x.dtype)
 
 
 def rotary_cases(seed: int) -> list[Case]:
@@ -81,8 +82,8 @@ ROTARY = Exercise(
     points=4,
     difficulty=3,
     minutes=25,
-    against="multiplication by complex numbers of modulus 1, in float64 (1e-4, with gradients)",
-    reference=by_complex_numbers,
+    against="2 × 2 rotation matrices, in float64 (1e-4, with gradients)",
+    reference=by_rotation_matrices,
     cases=rotary_cases,
     tolerance=1e-4,
     owned=("lecture_lib.embedding.rotate", "lecture_lib.embedding.rotary_tables"),
