@@ -804,6 +804,24 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
         assert resumed_equal and weights_equal
 
 
+def test_mixed_precision_is_for_the_products_only(monkeypatch):
+    """What a GPU does by itself, tried on the CPU: bfloat16 inside, float32 weights, gradients and loss."""
+    seen = []
+
+    def objective(model, batch):
+        seen.append(model.head(model.embedding(batch.inputs[0])).dtype)
+        return target_loss(model, batch)
+
+    expected = train(Tiny(), text_batches(), CONFIG, objective=objective)
+    assert set(seen) == {torch.float32}
+    seen.clear()
+    monkeypatch.setattr("lecture_lib.training.state.TrainingState.is_mixed", lambda self: True)
+    model = Tiny()
+    run = train(model, text_batches(), CONFIG, objective=objective)
+    assert set(seen) == {torch.bfloat16} and {p.dtype for p in model.parameters()} == {torch.float32}
+    assert run.losses != expected.losses and run.losses == pytest.approx(expected.losses, rel=0.05)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_products_are_bfloat16_and_the_run_goes_on_exactly(tmp_path):

@@ -51,7 +51,7 @@ WORDS = {
     "of a garment": "red 3 blue 2 new 2 old long silk",
     "of an animal": "brown 3 small 3 wild 2 hungry 2 old young fast",
     "of a person": "young 3 old 3 kind 2 clever 2 tired hungry",
-    "of food": "hot 3 fresh 3 sweet 2 cold 2 salty red",
+    "of food": "hot 3 fresh 3 sweet 2 cold 2 salty strange",
     "travels": "passes 3 leaves 2 reaches 2 enters",
     "stop": "station 4 bridge 2 city 2 harbour tunnel",
     "hangs": "hangs 2 lies",
