@@ -235,6 +235,24 @@ def test_an_unpadded_batch_calls_the_model_without_lengths():
     assert generate(model, torch.tensor([[1], [2]]), 2, GREEDY).tolist() == [[1, 2, 3], [2, 3, 4]]
 
 
+def test_texts_of_different_length_are_padded_and_the_model_is_told():
+    seen = []
+
+    def model(ids, lengths=None):
+        seen.append((ids.tolist(), lengths if lengths is None else lengths.tolist(), torch.is_grad_enabled()))
+        return successor(ids)
+
+    generate(model, [[1, 2], [7]], 2, GREEDY, stop=8, pad_id=6)
+    assert seen == [([[1, 2], [7, 6]], [2, 1], False), ([[1, 2, 3], [7, 8, 6]], [3, 2], False)]
+
+
+def test_padding_is_not_penalised():
+    tilted = lambda ids, lengths=None: torch.tensor([1.0, 1.5, 1.4]).expand(*ids.shape, 3)  # noqa: E731
+    penalty = SamplingParameters(0, repetition_penalty=2.0)
+    texts = generate(tilted, [[0, 0], [1]], 1, penalty, pad_id=2)
+    assert [text.tolist() for text in texts] == [[0, 0, 1], [1, 2]]
+
+
 def test_reproducible_by_generator():
     runs = [generate(decoder(), [[1], [2, 3]], 8, generator=seeded(seed)) for seed in (1, 1, 2)]
     texts = [[text.tolist() for text in run] for run in runs]
@@ -263,7 +281,6 @@ def test_streamed_tokens_are_those_of_generate(sampling):
 
 def test_no_gradients_are_kept():
     ids = generate(decoder(), torch.tensor([1, 2]), 3, GREEDY)
-    assert not ids.requires_grad
     loss = decoder()(ids[None]).logsumexp(-1).sum()  # the ids may be trained on
     loss.backward()
 

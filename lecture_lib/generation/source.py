@@ -99,4 +99,4 @@ def translate(
                 length_penalty=length_penalty,
             )
             targets.append(best[0].ids)
-    return [target[1 : -1 if target[-1] == end_id and len(target) > 1 else None] for target in targets]
+    return [target[1 : -1 if target[-1] == end_id else None] for target in targets]
