@@ -82,7 +82,12 @@ LAYER_NORM = Exercise(
         ),
         Mistake(
             "the variance is divided by D - 1, as for a sample. Here it is the mean of the squares: divided by what?",
-            _norm(("mean(dim=-1, keepdim=True)\n    return", "sum(dim=-1, keepdim=True) / (x.shape[-1] - 1)\n    return")),
+            _norm(
+                (
+                    "mean(dim=-1, keepdim=True)\n    return",
+                    "sum(dim=-1, keepdim=True) / (x.shape[-1] - 1)\n    return",
+                )
+            ),
         ),
         Mistake(
             "eps is added to the standard deviation. Is it to be added before or after the root?",
