@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from lecture_lib.attention import (
     MultiHeadAttention,
     causal_mask,
+    cross_attention,
     merge_heads,
     multi_head_attention,
     padding_mask,
@@ -195,6 +196,16 @@ def test_the_definition_equals_the_module_and_a_loop_over_heads(mask):
         for s in (slice(0, 4), slice(4, 8), slice(8, 12))
     ]
     assert_close(out, torch.cat(heads, dim=-1) @ W_o, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([7, 3]), torch.tensor([0, 5])])
+def test_cross_attention_equals_the_module(lengths):
+    module = MultiHeadAttention(12, 3, qkv_bias=False, out_bias=False)
+    maps = [W.weight.mT for W in (module.W_q, module.W_k, module.W_v, module.W_o)]
+    X, memory = torch.randn(2, 5, 12), torch.randn(2, 7, 12)
+    mask = None if lengths is None else padding_mask(lengths, 7)
+    out = cross_attention(X, memory, *maps, 3, lengths)
+    assert_close(out, module(X, memory, mask), atol=1e-5, rtol=0)
 
 
 def test_values_may_be_wider_than_keys_and_leading_axes_many():

@@ -8,7 +8,7 @@ from lecture_lib.attention.dot_product import (
     scaled_dot_product_attention,
     softmax,
 )
-from lecture_lib.attention.heads import merge_heads, multi_head_attention, split_heads
+from lecture_lib.attention.heads import cross_attention, merge_heads, multi_head_attention, split_heads
 from lecture_lib.attention.multi_head import LayerCache, MultiHeadAttention
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "causal_mask",
     "check_attention",
     "check_mask",
+    "cross_attention",
     "merge_heads",
     "multi_head_attention",
     "padding_mask",

@@ -1,12 +1,12 @@
 r"""Many heads, as the lecture writes them down (Algorithm 12.2): split, attend side by side, merge, mix.
 
 Source: Bishop & Bishop (2024), section 12.1.6; Vaswani et al. (2017), section 3.2.2.
-Axes: H heads, N tokens, D width of a token, D_k and D_v width of a head; `...` any number of leading axes.
+Axes: B batch, H heads, N tokens, M tokens of the memory, D width of a token, D_k and D_v width of a head; `...` any number of leading axes.
 """
 
 from torch import Tensor
 
-from lecture_lib.attention.dot_product import scaled_dot_product_attention
+from lecture_lib.attention.dot_product import padding_mask, scaled_dot_product_attention
 
 
 def split_heads(X: Tensor, n_heads: int) -> Tensor:
@@ -76,5 +76,46 @@ def multi_head_attention(
     Source: Bishop & Bishop (2024), Algorithm 12.2.
     """
     Q, K, V = (split_heads(X @ W, n_heads) for W in (W_q, W_k, W_v))  # (..., H, N, D_k or D_v)
+    heads = scaled_dot_product_attention(Q, K, V, mask)
+    return merge_heads(heads) @ W_o
+
+
+def cross_attention(
+    X: Tensor,
+    memory: Tensor,
+    W_q: Tensor,
+    W_k: Tensor,
+    W_v: Tensor,
+    W_o: Tensor,
+    n_heads: int,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """Let the tokens of X read from another text: queries of X, keys and values of the memory.
+
+    Args:
+        X: (B, N, D) tokens that ask.
+        memory: (B, M, D) tokens that are asked, padded on the right.
+        W_q: (D, H * D_k) query maps of all heads, one head beside the other.
+        W_k: (D, H * D_k) key maps.
+        W_v: (D, H * D_v) value maps; D_v need not be D_k.
+        W_o: (H * D_v, D) map from the joined heads back to the width of a token.
+        n_heads: number of heads H.
+        lengths: (B,) integer number of real tokens in each memory, 0 ... M; the rest is
+            padding and is not read. None: there is no padding.
+
+    Returns:
+        (B, N, D) what each token has read; from a memory of length 0, zeros.
+
+    Example:
+        >>> I = torch.eye(2); X = memory = I[None]  # two tokens ask the same two
+        >>> cross_attention(X, memory, I, I, I, I, n_heads=1, lengths=torch.tensor([1]))
+        tensor([[[1., 0.],
+                 [1., 0.]]])
+
+    Source: Vaswani et al. (2017), section 3.2.3.
+    """
+    Q = split_heads(X @ W_q, n_heads)
+    K, V = (split_heads(memory @ W, n_heads) for W in (W_k, W_v))  # (B, H, M, D_k or D_v)
+    mask = None if lengths is None else padding_mask(lengths, memory.shape[-2])
     heads = scaled_dot_product_attention(Q, K, V, mask)
     return merge_heads(heads) @ W_o
