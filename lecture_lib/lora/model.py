@@ -30,7 +30,7 @@ def add_lora(
     Args:
         model: changed in place; its outputs stay what they are until the update is trained.
         target_modules: as in peft. A list of names or name endings (["q_proj", "v_proj"]); a string is a
-            regular expression for the whole name; "all-linear": every linear layer but the output head.
+            regular expression for the whole name; "all-linear": all but the output head of transformers.
         r: rank of each update.
         lora_alpha: strength; the factor in front of each update is lora_alpha / r.
         lora_dropout: probability with which an input of an update is dropped while training.
