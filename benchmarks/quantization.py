@@ -9,6 +9,7 @@ from harness import Benchmark, Timing, median_ratio
 
 # isort: split
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from lecture_lib.decoder import Decoder
 from lecture_lib.quantization import QuantizedLinear, quantize_model, stored_bytes
 from lecture_lib.transformer import ModelConfig
 
+KERNEL = "INT4 kernel alone, groups of 32"
 GPT2_SMALL = ModelConfig(
     vocab_size=50257, d_model=768, n_heads=12, n_layers=12, context_length=1024, norm_first=True
 )
@@ -26,9 +28,11 @@ def linear_layers(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if isinstance(module, nn.Linear | QuantizedLinear)]
 
 
-def all_layers_once(layers: list[nn.Module], inputs: dict[int, Tensor]) -> Tensor:
-    """The last 64 output features of every layer, so that the sides can be compared."""
-    return torch.cat([layer(inputs[layer.in_features])[:, -64:] for layer in layers]).float()
+def all_layers(layers: list[Callable], inputs: list[Tensor], passes: int) -> Tensor:
+    """Every layer on its input, several times; the last 64 features of each, so that the sides can be compared."""
+    for _ in range(passes):
+        outputs = [layer(x) for layer, x in zip(layers, inputs, strict=True)]
+    return torch.cat([y[:, -64:] for y in outputs]).float()
 
 
 def sides() -> dict[str, tuple[list[nn.Module], torch.dtype]]:
@@ -49,22 +53,32 @@ def sides() -> dict[str, tuple[list[nn.Module], torch.dtype]]:
     return {name: (linear_layers(m), m.embedding.positions.weight.dtype) for name, m in models.items()}
 
 
+def kernel_calls(models: dict[str, tuple[list[nn.Module], torch.dtype]]) -> list[Callable]:
+    """The INT4 products without the layer around them: what its checks, its bias and Python cost."""
+    layers = models["INT4, groups of 32"][0]
+    tiled = [(layer.packed, layer.tile_grid) for layer in layers]  # after the first call of the layers
+    return [(lambda x, t=t, g=g: torch._weight_int4pack_mm_for_cpu(x, t, 32, g)) for t, g in tiled]
+
+
 def speed(
     bench: Benchmark, models: dict[str, tuple[list[nn.Module], torch.dtype]], n_tokens: int
 ) -> dict[str, Timing]:
-    generator = torch.Generator().manual_seed(1)
-    inputs = {width: torch.randn(n_tokens, width, generator=generator) for width in (768, 3072)}
-    inputs = {dtype: {k: x.to(dtype) for k, x in inputs.items()} for dtype in (torch.float32, torch.bfloat16)}
+    passes = 8 if n_tokens == 1 else 1  # so that no side takes less than 10 ms
+    widths = [layer.in_features for layer in models["float32"][0]]
+    x = {
+        width: torch.randn(n_tokens, width, generator=torch.Generator().manual_seed(1))
+        for width in set(widths)
+    }
+    inputs = {dtype: [x[width].to(dtype) for width in widths] for dtype in (torch.float32, torch.bfloat16)}
     calls = {
-        name: (lambda layers=layers, x=inputs[dtype]: all_layers_once(layers, x))
+        name: (lambda layers=layers, x=inputs[dtype]: all_layers(layers, x, passes))
         for name, (layers, dtype) in models.items()
     }
     if n_tokens == 1:
-        transposed = [
-            (layer.in_features, layer.weight.detach().T.contiguous()) for layer in models["float32"][0]
-        ]
-        x32 = inputs[torch.float32]
-        calls["float32, x @ W (in, out)"] = lambda: torch.cat([(x32[k] @ W)[:, -64:] for k, W in transposed])
+        transposed = [layer.weight.detach().T.contiguous() for layer in models["float32"][0]]
+        products = [(lambda x, W=W: x @ W) for W in transposed]
+        calls[KERNEL] = lambda: all_layers(kernel_calls(models), inputs[torch.bfloat16], passes)
+        calls["float32, x @ W (in, out)"] = lambda: all_layers(products, inputs[torch.float32], passes)
     same = [name for name in calls if "INT4" not in name and "@" not in name]
     with torch.inference_mode():
         return bench.measure(
@@ -72,7 +86,7 @@ def speed(
             calls,
             tolerance=0.12,  # outputs of unit variance; bfloat16 and INT8 are each off by up to a tenth
             same=same,
-            work=n_tokens,
+            work=passes * n_tokens,
             unit="tokens/s",
         )
 
@@ -137,6 +151,10 @@ def main() -> None:
     for group in (32, 128):
         name = f"INT4, groups of {group}"
         bench.goal(f"float32 / {name} time, 1 token", median_ratio(one["float32"], one[name]), at_least=5.0)
+    bench.note(
+        f"float32 / INT4 kernel alone {median_ratio(one['float32'], one[KERNEL]):.2f}; the layers around it take "
+        f"{1e6 * (one['INT4, groups of 32'].process - one[KERNEL].process) / 8 / 73:.0f} us each"
+    )
     for name in list(models)[2:]:
         ratio = median_ratio(many["bfloat16"], many[name])
         bench.note(f"32 tokens: bfloat16 / {name} time {ratio:.2f} (below 1: bfloat16 is faster)")
