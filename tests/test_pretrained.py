@@ -424,7 +424,7 @@ BROKEN = {
     "no config": (lambda folder: os.remove(folder / "config.json"), "holds no config.json"),
     "config cut off": (truncate("config.json"), "config.json is not valid JSON"),
     "config no object": (write("config.json", b"[1, 2]"), "holds a list, not an object"),
-    "config not text": (write("config.json", b"\xff\xfe\x00"), "not valid JSON"),
+    "config not text": (write("config.json", b"\xff\xfe\x00"), "not UTF-8 text"),
     "no architecture": (settings(architectures=None), "the architecture None is not supported"),
     "architecture": (
         settings(architectures=["T5Model"]),
@@ -433,6 +433,7 @@ BROKEN = {
     "family": (settings(model_type="mamba"), "models of type 'mamba' are not supported"),
     "setting lost": (settings(hidden_size=None), "the setting 'hidden_size' is missing"),
     "setting text": (settings(hidden_size="64"), "d_model must be a positive integer, got '64'"),
+    "setting yes": (settings(attention_bias="yes"), "qkv_bias must be True or False, got 'yes'"),
     "setting list": (settings(rope_parameters=[1]), "config.json makes no sense"),
     "heads": (settings(num_key_value_heads=2), "2 key-value heads must divide 3 heads"),
     "activation": (settings(hidden_act="mish"), "activation 'mish' is not supported in a gated network"),
@@ -452,14 +453,17 @@ BROKEN = {
         write("model.safetensors", b"\x80\x04" + bytes(range(256))),
         "is not a safetensors file",
     ),
-    "tensor missing": (drop(LAST), f"lacks 1 tensors that its config asks for, the first is {LAST}"),
+    "tensor missing": (
+        drop(LAST),
+        f"lacks 1 of the 21 tensors that its config asks for, the first is {LAST}",
+    ),
     "head missing": (drop("lm_head.weight"), "the first is lm_head.weight"),
     "tensor extra": (
         put("model.layers.2.bias", torch.ones(2)),
-        "no place for, the first is model.layers.2.bias",
+        r"no place for \(1, the first is model.layers.2.bias\)",
     ),
-    "more layers": (settings(num_hidden_layers=3), "lacks 9 tensors"),
-    "fewer layers": (settings(num_hidden_layers=1), "holds 9 tensors that its config has no place for"),
+    "more layers": (settings(num_hidden_layers=3), "lacks 9 of the 30 tensors"),
+    "fewer layers": (settings(num_hidden_layers=1), r"holds tensors that its config has no place for \(9, "),
     "wrong shape": (
         put(NORM, torch.ones(17)),
         r"model.norm.weight has shape \(17,\), but its config asks for \(18,\)",

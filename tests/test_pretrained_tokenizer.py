@@ -356,11 +356,19 @@ def test_a_marian_vocabulary_that_is_damaged(marian, tmp_path):
 def test_folders_without_a_tokenizer_or_with_a_broken_one(tmp_path):
     library, settings = gpt2_kind()
     write_folder(tmp_path, library, settings)
+    config = json.loads((tmp_path / "config.json").read_text())
     for name, content, message in (
         ("tokenizer.json", b'{"version": "1.0", "model"', "is not a tokenizer file"),
         ("tokenizer.json", b"\x00\x01", "is not a tokenizer file"),
         ("tokenizer.json", b"{}", "is not a tokenizer file"),
         ("tokenizer_config.json", b"[", "is not valid JSON"),
+        ("tokenizer_config.json", b'{"eos_token": 7}', "eos_token must be a text, got 7"),
+        ("tokenizer_config.json", b'{"chat_template": {}}', "chat_template must be a text"),
+        (
+            "config.json",
+            json.dumps(config | {"eos_token_id": "x"}).encode(),
+            "eos_token_id must be a token id",
+        ),
     ):
         before = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content)

@@ -274,10 +274,19 @@ def test_dropout_acts_in_training_only():
         ({"positions": "rotary", "d_head": 5}, "d_head must be even, got 5"),
         ({"positions": "sinusoidal", "d_model": 9, "d_head": 3}, "d_model must be even, got 9"),
         ({"rope_scaling": RotaryScaling(2.0)}, "rope_scaling needs rotary positions, got 'learned'"),
-        ({"dropout": 1.0}, "dropout is a probability below 1"),
-        ({"n_segments": -1}, "n_segments"),
-        ({"norm_eps": 0.0}, "norm_eps must be positive"),
-        ({"rope_theta": -1.0}, "rope_theta must be positive"),
+        ({"dropout": 1.0}, "dropout must be a probability below 1, got 1.0"),
+        ({"n_segments": -1}, "n_segments must be an integer, 0 or more"),
+        ({"tied_head": 1}, "tied_head must be True or False, got 1"),
+        ({"norm": ["layer"]}, "norm must be one of"),
+        ({"norm_eps": "1e-5"}, "norm_eps must be a positive number, got '1e-5'"),
+        ({"rope_theta": float("inf")}, "rope_theta must be a positive number, got inf"),
+        ({"init_std": float("nan")}, "init_std must be a positive number, got nan"),
+        (
+            {"rope_scaling": 2.0, "positions": "rotary"},
+            "rope_scaling must be a RotaryScaling or None, got 2.0",
+        ),
+        ({"norm_eps": 0.0}, "norm_eps must be a positive number, got 0.0"),
+        ({"rope_theta": -1.0}, "rope_theta must be a positive number"),
     ],
 )
 def test_a_config_that_makes_no_sense_is_refused(changes, message):

@@ -77,10 +77,6 @@ def save_pretrained(
         ValueError: no Hugging Face family has such a model; the sentence names the choice that stands in the way.
     """
     theirs = describe(model)
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; give a folder")
-    folder.mkdir(parents=True, exist_ok=True)
     state = dict(model.named_parameters())
     tensors = {}
     for link in links(model, theirs["model_type"]):
@@ -88,6 +84,10 @@ def save_pretrained(
         tensors[link.theirs[0]] = tensor[None] if link.row else tensor.mT if link.transposed else tensor
     if "cls.predictions.decoder.bias" in tensors:  # transformers holds it twice
         tensors["cls.predictions.bias"] = tensors["cls.predictions.decoder.bias"].clone()
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; give a folder")
+    folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder / SINGLE, tensors)
     theirs |= dict.fromkeys(TOKEN_IDS[:3])
     if tokenizer is not None:

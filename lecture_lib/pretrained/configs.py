@@ -39,11 +39,12 @@ def read_config(theirs: Json) -> tuple[ModelConfig, ...]:
     if rotary:
         refuse_sliding_window(theirs)
     configs = []
+    given = {name: value for name, value in theirs.items() if value is not None}
     for names in family.names:
-        lost = [name for name in names.values() if name not in theirs and name not in family.missing]
+        lost = [name for name in names.values() if name not in given and name not in family.missing]
         if lost:
             raise ValueError(f"the setting {lost[0]!r} is missing")
-        values = {ours: theirs.get(name, family.missing.get(name)) for ours, name in names.items()}
+        values = {ours: given.get(name, family.missing.get(name)) for ours, name in names.items()}
         values["activation"] = read_activation(values["activation"], gated=rotary)
         if values["vocab_size"] is None:  # one vocabulary for source and target
             values["vocab_size"] = theirs["vocab_size"]

@@ -37,12 +37,30 @@ def read_json(path: Path, optional: bool = False) -> dict[str, Any]:
             return {}
         raise FileNotFoundError(f"{path.parent} holds no {path.name}, so it is no Hugging Face checkpoint")
     try:
-        content = json.loads(path.read_bytes().decode("utf-8"))
-    except (ValueError, RecursionError):
+        content = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError):
         raise ValueError(f"{path} is not valid JSON (cut off or damaged?)") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, not an object")
     return content
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its text.
+
+    Raises:
+        ValueError: it is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text (damaged?)") from None
 
 
 def weight_files(folder: Path) -> list[Path]:

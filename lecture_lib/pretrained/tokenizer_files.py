@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lecture_lib.pretrained.files import read_json, write_json, write_text
+from lecture_lib.pretrained.files import read_json, read_text, write_json, write_text
 from lecture_lib.pretrained.marian_tokenizer import MARIAN_FILES, MarianTokenizer
 from lecture_lib.pretrained.tokenizer import ROLES, LibraryTokenizer, PretrainedTokenizer, TextTokenizer
 from lecture_lib.tokenization import BytePairTokenizer, WordPieceTokenizer
@@ -46,13 +46,32 @@ def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> PretrainedTokeniz
         named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
         template = named.get("default")
     if (folder / "chat_template.jinja").is_file():
-        template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        template = read_text(folder / "chat_template.jinja")
     generation = read_json(folder / "generation_config.json", optional=True)
-    ids = {name: generation.get(name, config.get(name)) for name in TOKEN_IDS}
-    inner = load_inner(folder, settings, config)
-    return PretrainedTokenizer(
-        inner, settings, template, {name: i for name, i in ids.items() if i is not None}
-    )
+    ids = {name: i for name in TOKEN_IDS if (i := generation.get(name, config.get(name))) is not None}
+    check(folder, settings, template, ids)
+    return PretrainedTokenizer(load_inner(folder, settings, config), settings, template, ids)
+
+
+def check(folder: Path, settings: Mapping[str, Any], template: object, ids: Mapping[str, object]) -> None:
+    """Refuse what a checkpoint cannot mean.
+
+    Args:
+        folder: the checkpoint, to be named.
+        settings: content of its tokenizer_config.json.
+        template: its chat template.
+        ids: ids that have a role.
+
+    Raises:
+        ValueError: a token or the template is no text, or an id no whole number.
+    """
+    texts = {f"{role}_token": settings.get(f"{role}_token") for role in ROLES} | {"chat_template": template}
+    for name, text in texts.items():
+        if not isinstance(text, str | None):
+            raise ValueError(f"{folder / 'tokenizer_config.json'}: {name} must be a text, got {text!r:.60}")
+    for name, found in ids.items():
+        if not all(type(i) is int for i in (found if isinstance(found, list) else [found])):
+            raise ValueError(f"{folder}: {name} must be a token id or several, got {found!r:.60}")
 
 
 def load_inner(folder: Path, settings: Mapping[str, Any], config: Mapping[str, Any]) -> TextTokenizer:

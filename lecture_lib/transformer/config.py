@@ -3,7 +3,8 @@
 Source: lecture, Algorithm 12.3 and "Three types of transformer models"; the config.json files of the families named.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import Field, dataclass, fields
 
 from lecture_lib.embedding import RotaryScaling
 
@@ -56,49 +57,56 @@ class ModelConfig:
     init_std: float = 0.02  # standard deviation of the initial weights
 
     def __post_init__(self) -> None:
-        for name in (
-            "vocab_size",
-            "d_model",
-            "n_heads",
-            "n_layers",
-            "context_length",
-            "d_ff",
-            "n_kv_heads",
-            "d_head",
-        ):
-            value = getattr(self, name)
-            optional = name in ("d_ff", "n_kv_heads", "d_head")
-            if not (optional and value is None) and (type(value) is not int or value < 1):
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
+        for field in fields(self):
+            check_value(field, getattr(self, field.name))
         if self.d_head is None and self.d_model % self.n_heads:
             raise ValueError(
                 f"{self.n_heads} heads must divide d_model {self.d_model}, or d_head must be given"
             )
-        defaults = {
-            "d_ff": 4 * self.d_model,
-            "n_kv_heads": self.n_heads,
-            "d_head": self.d_model // self.n_heads,
-        }
-        for name, default in defaults.items():
+        d_head = self.d_model // self.n_heads
+        for name, default in {"d_ff": 4 * self.d_model, "n_kv_heads": self.n_heads, "d_head": d_head}.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, default)
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"{self.n_kv_heads} key-value heads must divide {self.n_heads} heads")
         if self.positions == "rotary" and self.d_head % 2:
             raise ValueError(
-                f"rotary positions turn features in pairs: d_head must be even, got {self.d_head}"
+                f"rotary positions turn pairs of features: d_head must be even, got {self.d_head}"
             )
         if self.positions.startswith("sinusoidal") and self.d_model % 2:
             raise ValueError(f"sines and cosines come in pairs: d_model must be even, got {self.d_model}")
         if self.rope_scaling is not None and self.positions != "rotary":
             raise ValueError(f"rope_scaling needs rotary positions, got {self.positions!r}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is a probability below 1, got {self.dropout}")
-        if type(self.n_segments) is not int or self.n_segments < 0:
-            raise ValueError(f"n_segments must be an integer, 0 or more, got {self.n_segments!r}")
-        for name in ("norm_eps", "rope_theta", "init_std"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+def check_value(field: Field, value: object) -> None:
+    """Refuse a value that a field of `ModelConfig` cannot have.
+
+    Args:
+        field: one of its fields.
+        value: its value.
+
+    Raises:
+        ValueError: the value is of another type or out of range.
+    """
+    name = field.name
+    if name in CHOICES:
+        if value not in CHOICES[name]:
+            raise ValueError(f"{name} must be one of {', '.join(CHOICES[name])}; got {value!r}")
+    elif name == "n_segments":
+        if type(value) is not int or value < 0:
+            raise ValueError(f"n_segments must be an integer, 0 or more, got {value!r}")
+    elif field.type is int or (field.type == int | None and value is not None):
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    elif field.type is bool:
+        if type(value) is not bool:
+            raise ValueError(f"{name} must be True or False, got {value!r}")
+    elif field.type is float:
+        if type(value) not in (int, float) or not (
+            0 <= value < 1 if name == "dropout" else 0 < value < math.inf
+        ):
+            wanted = "a probability below 1" if name == "dropout" else "a positive number"
+            raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    elif field.type == RotaryScaling | None and not isinstance(value, RotaryScaling | None):
+        raise ValueError(f"{name} must be a RotaryScaling or None, got {value!r}")
