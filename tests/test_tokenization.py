@@ -21,6 +21,7 @@ from lecture_lib.tokenization import (
     BytePairTokenizer,
     WordPieceTokenizer,
     bytes_per_token,
+    decode_tokens,
     encode_long_word,
     encode_word,
     fertility,
@@ -448,6 +449,13 @@ def test_spelling_of_bytes_round_trips_and_is_that_of_the_library(data):
     assert set(spell(bytes(range(256)))) == set(pre_tokenizers.ByteLevel.alphabet())
 
 
+@given(st.lists(st.binary(max_size=3), min_size=1, max_size=6), st.data())
+def test_decoding_reads_the_bytes_as_the_library_does(tokens, data):
+    ids = data.draw(st.lists(st.integers(0, len(tokens) - 1), max_size=8))
+    spelled = [spell(tokens[i]) for i in ids]
+    assert decode_tokens(ids, tokens) == decoders.ByteLevel().decode(spelled)
+
+
 def test_special_tokens_can_be_left_out(own):
     ids = own.encode("a<s>b<|endoftext|>")
     assert own.decode(ids, skip_special_tokens=True) == "ab"
@@ -498,6 +506,8 @@ def test_torch_is_not_imported():
             lambda: WordPieceTokenizer.train(["abc"], 100, ["[CLS]"]),
             r"lacks the token for unknown words.*\[UNK\]",
         ),
+        (lambda: decode_tokens([0, -1], [b"a", b"b"]), "token id -1 is outside the vocabulary of 2"),
+        (lambda: decode_tokens([2], [b"a", b"b"]), "token id 2 is outside the vocabulary of 2"),
         (lambda: fertility(BytePairTokenizer.train("a", 256), " \n"), "at least one word"),
         (lambda: bytes_per_token(BytePairTokenizer.train("a", 256), ""), "at least one token"),
     ],

@@ -7,7 +7,7 @@ library and give its ids. A text is a `str`, ids are a list of `int`; torch is n
 
 from lecture_lib.tokenization.added_tokens import AddedToken
 from lecture_lib.tokenization.base import Tokenizer
-from lecture_lib.tokenization.byte_level import GPT2_PATTERN, byte_alphabet, spell, unspell
+from lecture_lib.tokenization.byte_level import GPT2_PATTERN, byte_alphabet, decode_tokens, spell, unspell
 from lecture_lib.tokenization.byte_pair import BytePairTokenizer
 from lecture_lib.tokenization.fast_merges import encode_long_word, learn_merges_incrementally
 from lecture_lib.tokenization.measures import bytes_per_token, fertility
@@ -22,6 +22,7 @@ __all__ = [
     "WordPieceTokenizer",
     "byte_alphabet",
     "bytes_per_token",
+    "decode_tokens",
     "encode_long_word",
     "encode_word",
     "fertility",

@@ -5,6 +5,8 @@ file holds text, though, and not every byte is a visible character; GPT-2 theref
 No axes: strings and lists.
 """
 
+from collections.abc import Iterable, Sequence
+
 PRINTABLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
 
 # A word carries the space before it; letters, digits and the rest never share a word; English contractions apart.
@@ -107,3 +109,30 @@ def to_bytes(text: str, errors: str = "surrogateescape") -> bytes:
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
         raise ValueError(f"the text holds the lone surrogate U+{code:04X}, which is no character") from None
+
+
+def decode_tokens(ids: Iterable[int], tokens: Sequence[bytes]) -> str:
+    r"""Put the bytes of the tokens together, then read them as UTF-8; U+FFFD stands for what is no UTF-8.
+
+    A character of several bytes can be spread over several tokens, so only the whole can be read.
+
+    Args:
+        ids: (N,) token ids.
+        tokens: the bytes of each token of the vocabulary, in the order of the ids.
+
+    Returns:
+        The text.
+
+    Raises:
+        ValueError: an id is negative or beyond the vocabulary.
+
+    Example:
+        >>> decode_tokens([0, 2, 1], [b"caf", b"\xa9", b"\xc3", b" "])
+        'café'
+        >>> decode_tokens([0, 2], [b"caf", b"\xa9", b"\xc3", b" "])
+        'caf\ufffd'
+    """
+    ids = list(ids)
+    if outside := [i for i in ids if not 0 <= i < len(tokens)]:
+        raise ValueError(f"token id {outside[0]} is outside the vocabulary of {len(tokens)} tokens")
+    return b"".join(tokens[i] for i in ids).decode("utf-8", errors="replace")

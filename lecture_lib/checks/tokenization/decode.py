@@ -1,0 +1,125 @@
+"""From ids back to text."""
+
+import random
+from collections.abc import Sequence
+
+from tokenizers import decoders
+
+from lecture_lib.checks.exercise import Case, Exercise
+from lecture_lib.checks.mistake import Mistake, altered
+from lecture_lib.tokenization import decode_tokens, spell
+
+TEXTS = (
+    "naïve café 😀",
+    "Straße über Übung",
+    "语言模型 und Wörter",
+    "Ωμέγα = ω",
+    "भाषा मॉडल",
+    "👩‍🔬 à la carte",
+    "£5 — “so”",
+)
+BROKEN = (b"\xff", b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\x80", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf5")
+
+
+def _library_text(ids: Sequence[int], tokens: Sequence[bytes]) -> str:
+    """The ByteLevel decoder of `tokenizers` (written in Rust, reads UTF-8 by its own rules)."""
+    if any(not 0 <= i < len(tokens) for i in ids):
+        raise ValueError("an id outside the vocabulary")
+    return decoders.ByteLevel().decode([spell(tokens[i]) for i in ids])
+
+
+def _torn(draw: random.Random, data: bytes, longest: int = 3) -> tuple[list[int], list[bytes]]:
+    """A text torn into pieces at any byte; the vocabulary is shuffled and holds tokens that are not used."""
+    pieces = []
+    while data:
+        n = draw.randrange(1, longest + 1)
+        pieces.append(data[:n])
+        data = data[n:]
+    tokens = sorted({*pieces, b"unused", b" ", bytes([draw.randrange(256)])})
+    draw.shuffle(tokens)
+    return [tokens.index(piece) for piece in pieces], tokens
+
+
+def _decode_cases(seed: int) -> list[Case]:
+    draw = random.Random(seed)
+    texts = draw.sample(TEXTS, 4)
+    first, second = draw.sample(BROKEN, 2)
+    letters = [bytes([c]) for c in b"abcdefgh"]
+    ids = [draw.randrange(8) for _ in range(5)]
+    return [
+        Case("letters", (ids, letters)),
+        Case("é in two tokens", ([0, 2, 1, 3], [b"caf", b"\xa9", b"\xc3", b"s"])),
+        *(Case(f"{text!r} torn into pieces of 1 to 3 bytes", _torn(draw, text.encode())) for text in texts),
+        Case(f"a broken byte {first!r} inside a text", ([0, 1, 2, 1], [b"ab ", first, b" c"])),
+        Case("half a character at the end", ([1, 0], [b"\xf0\x9f", "né ".encode()])),
+        Case(f"several broken bytes, {second!r} twice", ([0, 1, 1, 2], [b"x", second, b"y"])),
+        Case("white space and control characters", ([0, 1, 2, 0], [b"  ", b"\n\t", b"\x00 \r\n"])),
+        Case(
+            "e and an accent as two characters, and one alone",
+            ([1, 0, 2, 1], [b"\xcc\x81", b"e", "é".encode()]),
+        ),
+        Case("a token of no bytes", ([0, 1, 0], [b"", b"a"])),
+        Case("no ids", ([], letters)),
+        Case("the last id of the vocabulary, as a tuple", ((7, 0, 7), letters)),
+        Case("an id one beyond the vocabulary: ValueError", ([0, 8], letters)),
+        Case("a negative id: ValueError", ([0, -1], letters)),
+    ]
+
+
+JOIN = 'b"".join(tokens[i] for i in ids).decode("utf-8", errors="replace")'
+DECODE = Exercise(
+    name="tokenization.decode_tokens",
+    points=3,
+    difficulty=2,
+    minutes=10,
+    against="the byte-level decoder of the tokenizers library",
+    reference=_library_text,
+    cases=_decode_cases,
+    owned=("lecture_lib.tokenization.BytePairTokenizer",),
+    mistakes=(
+        Mistake(
+            "every token is read as text by itself. What if a character is spread over two tokens?",
+            altered(
+                decode_tokens, (JOIN, '"".join(tokens[i].decode("utf-8", errors="replace") for i in ids)')
+            ),
+        ),
+        Mistake(
+            "broken bytes are left out silently. Which character stands for them?",
+            altered(decode_tokens, ('errors="replace"', 'errors="ignore"')),
+        ),
+        Mistake(
+            "broken bytes end in an error. Can a model be kept from writing half a character?",
+            altered(decode_tokens, ('errors="replace"', 'errors="strict"')),
+        ),
+        Mistake(
+            "every byte becomes one character (Latin-1). How many bytes does é take in UTF-8?",
+            altered(decode_tokens, ('"utf-8", errors="replace"', '"latin-1"')),
+        ),
+        Mistake(
+            "a space is put between tokens. Where are the spaces of the text?",
+            altered(decode_tokens, ('b"".join', 'b" ".join')),
+        ),
+        Mistake(
+            "a negative id takes a token from the end of the vocabulary. What does Python do with tokens[-1]?",
+            altered(decode_tokens, ("not 0 <= i < len(tokens)", "not i < len(tokens)")),
+        ),
+        Mistake(
+            "broken bytes are written as escapes such as \\xff. Which character stands for them?",
+            altered(decode_tokens, ('errors="replace"', 'errors="backslashreplace"')),
+        ),
+        Mistake(
+            "ids that are in no vocabulary are passed over. What should a wrong id lead to?",
+            lambda ids, tokens: decode_tokens([i for i in ids if 0 <= i < len(tokens)], tokens),
+        ),
+        Mistake(
+            "white space at the ends is stripped. Does it belong to the text?",
+            lambda ids, tokens: decode_tokens(ids, tokens).strip(),
+        ),
+        Mistake(
+            "an id that is too large raises an IndexError, which speaks of lists. Which error does the task ask for?",
+            lambda ids, tokens: b"".join(list(tokens)[i] if i >= 0 else {}[i] for i in ids).decode(
+                errors="replace"
+            ),
+        ),
+    ),
+)
