@@ -17,7 +17,7 @@ from lecture_lib.transformer.config import ModelConfig
 
 
 def layer_norm(x: Tensor, gain: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
-    r"""Give each vector mean 0 and variance 1: $g (x - \mu) / \sqrt{\sigma^2 + \epsilon} + b$.
+    r"""Set mean 0 and variance 1: $g (x - \mu) / \sqrt{\sigma^2 + \epsilon} + b$.
 
     Args:
         x: (..., D) vectors.
