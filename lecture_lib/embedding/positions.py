@@ -25,6 +25,11 @@ def sinusoidal_positions(positions: int | Tensor, d_model: int, halves: bool = F
     Raises:
         ValueError: d_model is odd, so that a sine would be left without its cosine.
 
+    Example:
+        >>> sinusoidal_positions(2, 4)
+        tensor([[0.0000, 1.0000, 0.0000, 1.0000],
+                [0.8415, 0.5403, 0.0100, 0.9999]])
+
     Source: Vaswani et al. (2017), section 3.5.
     """
     if d_model % 2:
@@ -157,6 +162,11 @@ def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor
 
     Raises:
         ValueError: D_k is odd, or the positions do not fit the tokens.
+
+    Example:
+        >>> apply_rotary(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))
+        tensor([[1.0000, 0.0000],
+                [0.5403, 0.8415]])
 
     Source: Su et al. (2021), section 3.2.2.
     """

@@ -27,6 +27,11 @@ def one_hot_lookup(ids: Tensor, table: Tensor) -> Tensor:
     Raises:
         ValueError: an id is no integer or outside the vocabulary.
 
+    Example:
+        >>> one_hot_lookup(torch.tensor([2, 0]), torch.tensor([[0.0, 1.0], [2.0, 0.0], [1.0, 5.0]]))
+        tensor([[1., 5.],
+                [0., 1.]])
+
     Source: Prince (2023), section 12.5; Bishop & Bishop (2024), section 12.2.1.
     """
     check_ids(ids, table.shape[0])
@@ -46,6 +51,10 @@ def tied_logits(X: Tensor, table: Tensor) -> Tensor:
 
     Raises:
         ValueError: outputs and table differ in width.
+
+    Example:
+        >>> tied_logits(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 1.0], [2.0, 0.0], [1.0, 5.0]]))
+        tensor([[ 2.,  2., 11.]])
 
     Source: Press & Wolf (2017); Vaswani et al. (2017), section 3.4.
     """
