@@ -7,13 +7,19 @@ Axes: B batch, N source tokens, M target tokens, D = d_model, |V| = vocab_size o
 import torch
 from torch import Tensor, nn
 
-from lecture_lib.decoder import Decoder
-from lecture_lib.encoder import Encoder
-from lecture_lib.transformer import Cache, ModelConfig, length_mask
+from lecture_lib.transformer import (
+    Cache,
+    InputEmbedding,
+    ModelConfig,
+    TransformerStack,
+    initialise,
+    length_mask,
+    place,
+)
 
 
 class EncoderDecoder(nn.Module):
-    """Read a source with an encoder; write a target with a decoder whose every layer looks back at the source.
+    """Read a source with an encoder; write a target with a decoder whose layers look back at the source.
 
     Args:
         config: the choices of the encoder.
@@ -46,15 +52,21 @@ class EncoderDecoder(nn.Module):
                 f"{config.vocab_size} source and {decoder_config.vocab_size} target tokens"
             )
         self.config, self.shared_embedding = decoder_config, shared_embedding
-        self.encoder = Encoder(config, generator)
-        self.decoder = Decoder(decoder_config, cross_attention=True, generator=generator)
+        self.source = InputEmbedding(config)
+        self.encoder = TransformerStack(config)
+        self.target = InputEmbedding(decoder_config)
+        self.decoder = TransformerStack(decoder_config, cross_attention=True)
+        self.head = nn.Linear(config.d_model, decoder_config.vocab_size, bias=decoder_config.head_bias)
+        initialise(nn.ModuleList([self.source, self.encoder]), config, generator)
+        initialise(nn.ModuleList([self.target, self.decoder, self.head]), decoder_config, generator)
         self.tie()
 
     def tie(self) -> None:
         """Let source, target and output head share one table, as far as the configs say so."""
         if self.shared_embedding:
-            self.decoder.embedding.tokens.weight = self.encoder.embedding.tokens.weight
-        self.decoder.tie()
+            self.target.tokens.weight = self.source.tokens.weight
+        if self.config.tied_head:
+            self.head.weight = self.target.tokens.weight
 
     def forward(self, source_ids: Tensor, target_ids: Tensor, source_lengths: Tensor | None = None) -> Tensor:
         """Score, at every place of the target, what comes next, given the source (teacher forcing).
@@ -68,7 +80,7 @@ class EncoderDecoder(nn.Module):
             (B, M, |V|) logits.
 
         Raises:
-            ValueError: an id or a length out of range, a text longer than the context, or batches that differ.
+            ValueError: an id or a length out of range, a text longer than the context, or unequal batches.
         """
         return self.decode(target_ids, self.encode(source_ids, source_lengths), source_lengths)
 
@@ -82,7 +94,7 @@ class EncoderDecoder(nn.Module):
         Returns:
             (B, N, D) the memory: one vector a source token.
         """
-        return self.encoder(source_ids, source_lengths)
+        return self.encoder(self.source(source_ids), length_mask(source_lengths, source_ids))
 
     def decode(
         self,
@@ -102,5 +114,7 @@ class EncoderDecoder(nn.Module):
         Returns:
             (B, M, |V|) logits.
         """
+        positions, mask, is_causal = place(target_ids.shape[-1], None, None, cache)
+        X = self.target(target_ids, positions)
         memory_mask = length_mask(source_lengths, memory)
-        return self.decoder(target_ids, memory=memory, memory_mask=memory_mask, cache=cache)
+        return self.head(self.decoder(X, mask, is_causal, memory, memory_mask, positions, cache))

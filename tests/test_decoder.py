@@ -161,7 +161,6 @@ def test_wrong_calls_get_one_sentence():
         (lambda: model(IDS.float()), "token ids must be integers"),
         (lambda: model(IDS[0]), r"ids must be \(B, N\)"),
         (lambda: model(IDS, torch.tensor([7, 2])), "every length"),
-        (lambda: model(IDS, memory=torch.zeros(2, 3, 12)), "no memory"),
         (lambda: model(IDS, positions=torch.arange(6), cache=ListCache(2)), "positions or a cache"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -57,7 +57,7 @@ def test_equals_torchs_transformer(norm_first):
         b.in_proj_bias.data = torch.cat([m.bias.data for m in maps])
         b.out_proj.load_state_dict(a.W_o.state_dict())
 
-    stacks = ((ours.encoder.stack, theirs.encoder), (ours.decoder.stack, theirs.decoder))
+    stacks = ((ours.encoder, theirs.encoder), (ours.decoder, theirs.decoder))
     for a, b in (
         pair for ours_, theirs_ in stacks for pair in zip(ours_.layers, theirs_.layers, strict=True)
     ):
@@ -68,13 +68,13 @@ def test_equals_torchs_transformer(norm_first):
         b.linear2.load_state_dict(a.feed_forward.W_out.state_dict())
     hidden = ~padding_mask(LENGTHS)[:, 0, 0]
     features = theirs(
-        ours.encoder.embedding(SOURCE),
-        ours.decoder.embedding(TARGET),
+        ours.source(SOURCE),
+        ours.target(TARGET),
         tgt_mask=~causal_mask(4),
         src_key_padding_mask=hidden,
         memory_key_padding_mask=hidden,
     )
-    assert_close(ours(SOURCE, TARGET, LENGTHS), features @ ours.decoder.head.weight.T, atol=1e-5, rtol=0)
+    assert_close(ours(SOURCE, TARGET, LENGTHS), features @ ours.head.weight.T, atol=1e-5, rtol=0)
 
 
 # --- properties -----------------------------------------------------------------------------------------------------
@@ -108,8 +108,8 @@ def test_the_future_of_the_target_is_hidden():
 
 def test_one_table_serves_source_target_and_head():
     model = make()
-    table = model.encoder.embedding.tokens.weight
-    assert model.decoder.embedding.tokens.weight is table and model.decoder.head.weight is table
+    table = model.source.tokens.weight
+    assert model.target.tokens.weight is table and model.head.weight is table
 
 
 def test_encoder_and_decoder_may_differ():
@@ -118,7 +118,7 @@ def test_encoder_and_decoder_may_differ():
     )
     model = make(VASWANI, decoder_config, shared=False)
     assert model(SOURCE, TARGET % 7, LENGTHS).shape == (2, 4, 7)
-    assert len(model.decoder.stack.layers) == 1 and model.decoder.head.weight.shape == (7, 12)
+    assert len(model.decoder.layers) == 1 and model.head.weight.shape == (7, 12)
     assert model.config is decoder_config
 
 

@@ -27,7 +27,15 @@ class LayerCache(Protocol):
     """
 
     def append(self, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-        """Take (B, H_kv, N, D_k) new keys and values, return (B, H_kv, M, D_k) keys and values."""
+        """Store the keys and values of the new tokens and give back all that queries may look at.
+
+        Args:
+            K: (B, H_kv, N, D_k) keys of the new tokens.
+            V: (B, H_kv, N, D_k) their values.
+
+        Returns:
+            (B, H_kv, M, D_k) all keys, and all values in the same shape.
+        """
         ...
 
 

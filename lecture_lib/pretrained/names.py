@@ -104,11 +104,11 @@ MARIAN_LAYER = {
     "feed_forward_norm": "final_layer_norm",
 }
 MARIAN = {
-    "encoder.embedding.tokens": "model.encoder.embed_tokens",
-    **of_layers("encoder.stack.layers.#", "model.encoder.layers.#", MARIAN_LAYER),
-    "decoder.embedding.tokens": "model.decoder.embed_tokens",
-    **of_layers("decoder.stack.layers.#", "model.decoder.layers.#", MARIAN_LAYER),
-    "decoder.head": "lm_head",
+    "source.tokens": "model.encoder.embed_tokens",
+    **of_layers("encoder.layers.#", "model.encoder.layers.#", MARIAN_LAYER),
+    "target.tokens": "model.decoder.embed_tokens",
+    **of_layers("decoder.layers.#", "model.decoder.layers.#", MARIAN_LAYER),
+    "head": "lm_head",
 }
 NAMES = {"bert": BERT, "gpt2": GPT2, "llama": LLAMA, "qwen2": LLAMA, "qwen3": LLAMA, "marian": MARIAN}
 

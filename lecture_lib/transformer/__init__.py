@@ -11,7 +11,7 @@ from lecture_lib.transformer.layer import (
     make_norm,
     rms_norm,
 )
-from lecture_lib.transformer.stack import Cache, TransformerStack, initialise, parameter_count
+from lecture_lib.transformer.stack import Cache, TransformerStack, initialise, parameter_count, place
 
 __all__ = [
     "ACTIVATIONS",
@@ -27,5 +27,6 @@ __all__ = [
     "length_mask",
     "make_norm",
     "parameter_count",
+    "place",
     "rms_norm",
 ]

@@ -30,7 +30,16 @@ class Cache(Protocol):
     layers: Sequence[LayerCache]
 
     def begin(self, n_tokens: int, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Make room for N tokens a row, lengths (B,) of them real; give (B, N) positions and a (B, 1, N, M) mask."""
+        """Make room for new tokens, before the first layer.
+
+        Args:
+            n_tokens: number N of new tokens in a row.
+            lengths: (B,) number of real ones in each row; None: all N.
+
+        Returns:
+            (B, N) or (N,) positions of the new tokens, and a bool mask that broadcasts to (B, H, N, M), True where
+            a new token may look at a stored one.
+        """
         ...
 
 
@@ -97,6 +106,31 @@ class TransformerStack(nn.Module):
         positions = torch.arange(X.shape[1], device=X.device) if positions is None else positions
         frequencies = rotary_frequencies(config.d_head, config.rope_theta, config.rope_scaling, X.device)
         return rotary_tables(positions[:, None] if positions.ndim == 2 else positions, frequencies)
+
+
+def place(
+    n_tokens: int, lengths: Tensor | None, positions: Tensor | None, cache: Cache | None
+) -> tuple[Tensor | None, Tensor | None, bool]:
+    """Say where the new tokens of a text stand, and which tokens they may look at.
+
+    Args:
+        n_tokens: number N of new tokens in a row.
+        lengths: (B,) number of real ones in each row; None: all N.
+        positions: (N,) or (B, N) integer positions; None: 0 ... N - 1, or where the cache says.
+        cache: keys and values of the tokens before; None: there are none.
+
+    Returns:
+        The positions (None: 0 ... N - 1), the mask, and whether it is the causal mask of the new tokens alone.
+
+    Raises:
+        ValueError: positions are given together with a cache.
+    """
+    if cache is None:
+        return positions, None, True
+    if positions is not None:
+        raise ValueError("give positions or a cache: a cache says itself where the new tokens stand")
+    positions, mask = cache.begin(n_tokens, lengths)
+    return positions, mask, False
 
 
 def initialise(model: nn.Module, config: ModelConfig, generator: torch.Generator | None = None) -> None:
