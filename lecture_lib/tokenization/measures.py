@@ -16,7 +16,12 @@ def fertility(tokenizer: Tokenizer, text: str) -> float:
     Raises:
         ValueError: the text holds no word.
 
-    Source: Rust et al. (2021), section 2.
+    Example:
+        >>> tokenizer = BytePairTokenizer.train(["low low"], vocab_size=259)
+        >>> fertility(tokenizer, "low slow")  # low, Ġ, s, low
+        2.0
+
+    Source: Rust et al. (2021), section 3.2.
     """
     words = text.split()
     if not words:
