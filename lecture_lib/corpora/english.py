@@ -1,7 +1,7 @@
 """Real English without a download: the documentation that lies inside every Python installation.
 
-Texts: the language reference (`pydoc_data`), the licence, docstrings and comments of the standard library and,
-where more is asked for, of the installed packages. Nothing is imported or run: files are read as text.
+Texts: the language reference (`pydoc_data`), the licence, docstrings and comments of the standard library
+and, where more is asked for, of the installed packages. Nothing is imported or run: files are read as text.
 For a given installation the result is always the same; another Python version gives slightly different text.
 """
 
@@ -27,9 +27,10 @@ SKIPPED_FOLDERS = {
 FUNCTION_WORDS = set(
     re.findall(
         "[a-z]+",
-        """a an and any are as at be been but by can do does each for from has have if in into is it its may must no
-        not of on only or other so such than that the their then there these they this to was we when where which
-        while will with would you your""",
+        """a an and any are as at be been but by can do does each for from has have if in into is it its may
+        must no not of on only or other so such than that the their then there these they this to was we when
+        where
+        which while will with would you your""",
     )
 )
 
@@ -44,13 +45,14 @@ NOT_PROSE = re.compile(
 
 
 def english_paragraphs(min_bytes: int | None = None, split: str | None = None) -> list[str]:
-    """Collect real English prose, cleaned and without repetition: one string per paragraph, in the order of the files.
+    """Collect real English prose, cleaned and without repetition, in the order of the files.
 
     Args:
-        min_bytes: bytes (UTF-8, a newline per paragraph counted) to reach; None gives all of the standard library.
-            Installed packages are added in alphabetical order, only as far as they are needed.
-        split: "train" (95 of 100 paragraphs), "validation" (the others) or None for both. Which side a paragraph
-            is on depends on its own text alone, so the two never share one, whatever `min_bytes` is.
+        min_bytes: bytes (UTF-8, a newline per paragraph counted) to reach; None gives all of the standard
+            library. Installed packages are added in alphabetical order, only as far as they are needed.
+        split: "train" (95 of 100 paragraphs), "validation" (the others) or None for both. Which side a
+            paragraph is on depends on its own text alone, so the two never share one, whatever `min_bytes`
+            is.
 
     Returns:
         (n_paragraphs,) paragraphs, each a line of at least eight words.
@@ -98,7 +100,7 @@ def prose_paragraphs(text: str) -> Iterator[str]:
 
 
 def is_prose(paragraph: str) -> bool:
-    """Tell sentences from code, tables and signatures: whole, at least eight words, a quarter of them function words."""
+    """Tell sentences from code and tables: whole, eight words or more, a quarter of them function words."""
     words = re.findall(r"[A-Za-z']+", paragraph)
     return (
         len(words) >= 8
@@ -142,7 +144,8 @@ def _text_files(folder: Path) -> Iterator[Path]:
 def _blocks(path: Path) -> Iterator[str]:
     """Give the pieces of a file that may hold prose.
 
-    Two patterns stand in for a parser: forty times faster, and what they take wrongly is no prose and is dropped later.
+    Two patterns stand in for a parser: forty times faster, and what they take wrongly is no prose and is
+    dropped later.
     """
     source = path.read_text(encoding="utf-8", errors="ignore")
     if path.suffix == ".txt":

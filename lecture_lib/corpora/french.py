@@ -1,10 +1,10 @@
 """The French half of the translation grammar: words with their genders, and the rules that join them.
 
-Rules: articles and adjectives agree in gender and number; most adjectives follow the noun, a few short ones precede
-it; le, la, de, ne lose their vowel before a vowel or mute h (l'arbre, d'un, n'aime); de + le = du, de + les = des,
-some = des, but de before an adjective or after a negation (also for un, une); ma becomes mon, beau bel, ce cet before
-such a sound.
-A token that ends in an apostrophe is written together with the next one.
+Rules: articles and adjectives agree in gender and number; most adjectives follow the noun, a few short ones
+precede it; le, la, de, ne lose their vowel before a vowel or mute h (l'arbre, d'un, n'aime); de + le = du, de
++ les = des, some = des, but de before an adjective or after a negation (also for un, une); ma becomes mon,
+beau bel, ce cet before such a sound. A token that ends in an apostrophe is written together with the next
+one.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Verb:
 
 
 def _nouns(kind: str, table: str) -> list[Noun]:
-    """Read rows "english french gender", where english and french may give an irregular plural after a slash."""
+    """Read rows "english french gender"; after a slash stands an irregular plural."""
     nouns = []
     for english, french, gender in (row.split() for row in table.split(",")):
         one, _, many = english.partition("/")
@@ -82,8 +82,9 @@ NOUNS = [
     ),
     *_nouns(
         "thing",
-        "house maison f, car voiture f, tree arbre m, school école f, book livre m, table table f, flower fleur f,"
-        "apple pomme f, hat chapeau m, star étoile f, island île f, window fenêtre f, bridge pont m,"
+        "house maison f, car voiture f, tree arbre m, school école f, book livre m, table table f,"
+        "flower fleur f, apple pomme f, hat chapeau m, star étoile f, island île f, window fenêtre f,"
+        "bridge pont m,"
         "story/stories histoire f, hotel hôtel m, gift cadeau m, church/churches église f, garden jardin m",
     ),
 ]
@@ -100,7 +101,8 @@ ADJECTIVES = [
     *_adjectives(
         "animal thing",
         False,
-        "red rouge rouge, black noir noire, white blanc blanche, green vert verte, gray gris grise, blue bleu bleue",
+        "red rouge rouge, black noir noire, white blanc blanche, green vert verte, gray gris grise,"
+        "blue bleu bleue",
     ),
 ]
 VERBS = [

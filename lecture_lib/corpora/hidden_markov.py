@@ -1,7 +1,7 @@
-r"""Hidden Markov source: a state that is not seen walks, and each state emits tokens, so that the whole past matters.
+r"""Hidden Markov source: an unseen state walks and emits tokens, so that the whole past matters.
 
-Its entropy rate has no closed form, but exact bounds that close in on it; what an ideal decoder (`next_distributions`)
-or an ideal encoder (`masked_distributions`) would say is exact.
+Its entropy rate has no closed form, but exact bounds that close in on it; what an ideal decoder
+(`next_distributions`) or an ideal encoder (`masked_distributions`) would say is exact.
 
 Axes: N tokens, S symbols (the vocabulary), K hidden states. Entropies in nats per token; / ln 2: bits.
 Source: Rabiner (1989), the forward and backward recursions; Cover & Thomas (2006), Theorem 4.5.1.
@@ -31,7 +31,8 @@ class HiddenMarkovSource:
         emissions: (K, S) p(token | state).
 
     Raises:
-        ValueError: not tables of probabilities, sizes that do not fit, or states that are never reached again.
+        ValueError: not tables of probabilities, sizes that do not fit, or states that are never reached
+            again.
     """
 
     def __init__(self, transitions: np.ndarray, emissions: np.ndarray) -> None:
@@ -40,7 +41,8 @@ class HiddenMarkovSource:
         n_states, self.vocab_size = self.emissions.shape
         if self.transitions.shape != (n_states, n_states):
             raise ValueError(
-                f"K states need (K, K) transitions and (K, S) emissions, got {transitions.shape} and {emissions.shape}"
+                f"K states need (K, K) transitions and (K, S) emissions: got {self.transitions.shape} and "
+                f"{self.emissions.shape}"
             )
         self.stationary = stationary_distribution(self.transitions)
 
@@ -48,7 +50,7 @@ class HiddenMarkovSource:
     def random(
         cls, n_states: int, vocab_size: int, seed: int, sharpness: float = 3.0
     ) -> "HiddenMarkovSource":
-        """Make a source with rows from `random_distributions`, emissions from seed and transitions from seed + 1."""
+        """Make a source of `random_distributions`: emissions from seed, transitions from seed + 1."""
         emissions = random_distributions(n_states, vocab_size, seed, sharpness)
         return cls(random_distributions(n_states, n_states, seed + 1, sharpness), emissions)
 
@@ -100,7 +102,8 @@ class HiddenMarkovSource:
             (N, S) probabilities, for unmasked positions too (as if the token there were hidden).
 
         Raises:
-            ValueError: an id outside the vocabulary, a mask of another length, or a text that this source cannot emit.
+            ValueError: an id outside the vocabulary, a mask of another length, or a text that this source
+                cannot emit.
         """
         masked = np.asarray(masked, dtype=bool)
         if masked.shape != np.shape(ids):

@@ -1,4 +1,4 @@
-r"""Markov source: the next token depends on the last few. Its entropy rate is a floor that no language model goes under.
+r"""Markov source: the next token depends on the last few; its entropy rate is a floor under every loss.
 
 Axes: N tokens, S symbols (the vocabulary), C = S^order contexts. Entropies in nats per token; / ln 2: bits.
 Source: Cover & Thomas (2006), Theorem 4.2.4.
@@ -24,12 +24,12 @@ class MarkovSource:
     """Tokens of which each is drawn from p(next | last `order` tokens).
 
     Args:
-        transitions: (C, S) probabilities of the next token; C = S^order. The row of a context is its tokens read as a
-            number in base S, the latest token last; order 1: the row is the token before.
+        transitions: (C, S) probabilities of the next token; C = S^order. The row of a context is its tokens
+            read as a number in base S, the latest token last; order 1: the row is the token before.
 
     Raises:
-        ValueError: not a table of probabilities with S^order rows, or a source in which some context is never reached
-            again, so that long texts have no common statistics.
+        ValueError: not a table of probabilities with S^order rows, or a source in which some context is never
+            reached again, so that long texts have no common statistics.
     """
 
     def __init__(self, transitions: np.ndarray) -> None:
@@ -49,7 +49,7 @@ class MarkovSource:
 
     @property
     def entropy_rate(self) -> float:
-        """Entropy rate H = - sum_c P(c) sum_s p(s|c) ln p(s|c), in nats per token: the least possible mean loss."""
+        """H = - sum_c P(c) sum_s p(s|c) ln p(s|c), in nats per token: the least possible mean loss."""
         return float(self.stationary @ entropy(self.transitions))
 
     def sample(self, n_tokens: int, seed: int) -> np.ndarray:

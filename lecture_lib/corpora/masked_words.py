@@ -1,10 +1,10 @@
-"""Sentences about things, animals, persons and food, in which the probability of every hidden word is known exactly.
+"""Sentences about things, animals, persons and food; the probability of a hidden word is known exactly.
 
-A sentence is drawn in two steps: a frame (a row of slots) by its probability, then each slot's word by its weight.
-Given the frame the words are independent, so conditional probabilities are sums over a dozen frames. What a masked
-language model learns from such sentences ("red" comes before "car" and "dress", never before "swims"; a train is
-likelier to pull into a station than a lasagna) can be held against these numbers.
-Source: the lecture, "Encoder models: pre-training"; Devlin et al. (2019), section 3.1.
+A sentence is drawn in two steps: a frame (a row of slots) by its probability, then each slot's word by its
+weight. Given the frame the words are independent, so conditional probabilities are sums over a dozen frames.
+What a masked language model learns from such sentences ("red" comes before "car" and "dress", never before
+"swims"; a train is likelier to pull into a station than a lasagna) can be held against these numbers. Source:
+the lecture, "Encoder models: pre-training"; Devlin et al. (2019), section 3.1.
 """
 
 import math
@@ -29,7 +29,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A drawn sentence: its words, its topic, and for each word the kind of noun it is ("none" for other words)."""
+    """A drawn sentence: its words, its topic, and for each word the kind of noun it is, or "none"."""
 
     words: tuple[str, ...]
     topic: str
@@ -155,7 +155,8 @@ def mask_distribution(words: Sequence[str], position: int) -> dict[str, float]:
     r"""P(word at `position` | all the other words), exactly: what an ideal masked language model would say.
 
     Args:
-        words: (N,) the sentence; other words may be hidden by `MASK` too. The word at `position` is not looked at.
+        words: (N,) the sentence; other words may be hidden by `MASK` too. The word at `position` is not
+            looked at.
         position: which word is asked for, from 0.
 
     Returns:

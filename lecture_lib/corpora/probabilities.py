@@ -17,7 +17,8 @@ def random_distributions(n_rows: int, n_columns: int, seed: int, sharpness: floa
         n_rows: number of distributions.
         n_columns: outcomes of each.
         seed: the same seed gives the same numbers.
-        sharpness: 0 gives uniform rows, 1 rows uniform over all distributions, more gives rows with few large entries.
+        sharpness: 0 gives uniform rows, 1 rows uniform over all distributions, more gives rows with few large
+            entries.
 
     Returns:
         (n_rows, n_columns) float64, every row sums to 1.

@@ -1,7 +1,7 @@
-r"""In-context regression: pairs (x, y = w . x + noise) of a task that is new each time; the next y is to be told.
+r"""In-context regression: pairs (x, y = w . x + noise) of a new task each time; what is the next y?
 
-A model that does it has learnt to learn: nothing in its weights knows w. The best possible answer is ridge regression
-with lambda = noise variance, because w is drawn from a standard normal.
+A model that does it has learnt to learn: nothing in its weights knows w. The best possible answer is ridge
+regression with lambda = noise variance, because w is drawn from a standard normal.
 
 Axes: B tasks, N pairs of a task, D width of x.
 Source: Garg et al. (2022), sections 2 and 3; the Bayes answer: Bishop & Bishop (2024), section 4.1.
@@ -39,7 +39,7 @@ def regression_tasks(
 
 
 def prompt_tokens(X: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Write tasks as rows x_1, (x_1, y_1), x_2, (x_2, y_2) ...: at an even position the y of the next is to be told.
+    """Write tasks as x_1, (x_1, y_1), x_2, (x_2, y_2) ...: at position 0, 2, 4 ... the next y is asked for.
 
     Args:
         X: (B, N, D).
@@ -62,7 +62,7 @@ def prompt_tokens(X: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def ridge_predictions(X: np.ndarray, y: np.ndarray, noise: float = 0.1) -> np.ndarray:
-    r"""E[y_n | x_n and the pairs before it] = x_n . (X^T X + lambda I)^-1 X^T y, lambda = noise^2 D: none can do better.
+    r"""E[y_n | x_n, earlier pairs] = x_n . (X^T X + lambda I)^-1 X^T y with lambda = noise^2 D.
 
     Args:
         X: (B, N, D).

@@ -1,9 +1,9 @@
-"""English sentences and their one correct French translation, from a grammar with gender, agreement and elision.
+"""English sentences and their one correct French translation, with gender, agreement and elision.
 
-"the old owl does not like my green trees" -> "le vieux hibou n'aime pas mes arbres verts". Every English sentence of
-the grammar has exactly one reading and one translation, so a model's output is right or wrong, and `translate` tells.
-Some pairs of adjective and noun are held out of training: whoever translates them has learnt rules, not pairs.
-Source: the lecture, "Encoder-decoder model example: machine translation".
+"the old owl does not like my green trees" -> "le vieux hibou n'aime pas mes arbres verts". Every English
+sentence of the grammar has exactly one reading and one translation, so a model's output is right or wrong,
+and `translate` tells. Some pairs of adjective and noun are held out of training: whoever translates them has
+learnt rules, not pairs. Source: the lecture, "Encoder-decoder model example: machine translation".
 """
 
 import random
@@ -44,7 +44,7 @@ HELD_OUT = frozenset(
 
 @dataclass(frozen=True)
 class NounPhrase:
-    """A noun with determiner, adjectives (those that precede in French first) and perhaps an owner: of the king."""
+    """A noun with determiner, adjectives (those that precede it in French first) and perhaps an owner."""
 
     noun: Noun
     plural: bool

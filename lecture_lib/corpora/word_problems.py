@@ -1,8 +1,8 @@
 """Word problems with worked steps: Roger has 5 balls, buys 2 cans of 3, and how many are there now?
 
-Every sentence has seven tokens and every number is one token, so that prompts with the same number of steps have the
-same length. Numbers never leave 0 ... 40. Difficulty is the number of steps.
-Source: the lecture, "Chain-of-thought prompting"; Wei et al. (2022), Figure 1.
+Every sentence has seven tokens and every number is one token, so that prompts with the same number of steps
+have the same length. Numbers never leave 0 ... 40. Difficulty is the number of steps. Source: the lecture,
+"Chain-of-thought prompting"; Wei et al. (2022), Figure 1.
 """
 
 import random
@@ -37,8 +37,8 @@ class Problem:
 def problems(n_problems: int, seed: int, n_steps: int = 3) -> list[Problem]:
     """Draw word problems.
 
-    Each step is one of: buy b cans of c (b, c in 2 ... 4), give k or find k (k in 1 ... 7), double; all operations
-    that keep the number in 0 ... 40 are equally likely, and so are their numbers.
+    Each step is one of: buy b cans of c (b, c in 2 ... 4), give k or find k (k in 1 ... 7), double; all
+    operations that keep the number in 0 ... 40 are equally likely, and so are their numbers.
 
     Args:
         n_problems: how many; a problem may occur again.
@@ -60,7 +60,8 @@ def problems(n_problems: int, seed: int, n_steps: int = 3) -> list[Problem]:
 
 def vocabulary() -> list[str]:
     """Give all tokens of questions, steps and answers: the numbers first, then the words alphabetically."""
-    text = "has to start . buys cans of gives then finds more a friend doubles all the how many does have ? answer is + - * ="
+    text = "has to start . buys cans of gives then finds more a friend doubles all the how many does have ?"
+    text += " answer is + - * ="
     return [str(n) for n in range(LARGEST + 1)] + sorted({*text.split(), *NAMES, *ITEMS})
 
 
@@ -98,7 +99,7 @@ def solve(question: str) -> int:
 
 
 def steps_are_right(steps: str) -> bool:
-    """Tell whether every line "a + b = c ." of a chain of thought is true arithmetic; no line at all is not right.
+    """Tell whether every "a + b = c" in a chain of thought is true; a text without any is not right.
 
     Args:
         steps: text with equations of two numbers; other text in it is not looked at.

@@ -78,7 +78,7 @@ def random_windows(
 
 
 def sequential_windows(ids: Sequence[int] | Tensor, batch_size: int, context_length: int) -> list[Batch]:
-    """Cut a text into windows one after the other: every token but the first is a target once, for an evaluation.
+    """Cut a text into windows one after the other; every token but the first is a target once.
 
     Args:
         ids: (n_tokens,) the text.

@@ -1,7 +1,8 @@
-"""Checkpoints: all that a training needs to go on exactly where it was, in one file that is never half written.
+"""Checkpoints: all that a training needs to go on exactly, in one file that is never half written.
 
-A file is first written beside the old one and then takes its name in one step, so that a full disk or a killed
-process leaves the old one as it was. Only tensors and plain values are stored, and nothing in a file is executed.
+A file is first written beside the old one and then takes its name in one step, so that a full disk or a
+killed process leaves the old one as it was. Only tensors and plain values are stored, and nothing in a file
+is executed.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Several processes, one model: each takes its rows of every batch, and the gradients are averaged.
 
-`torchrun --nproc_per_node=2 script.py` starts the same script twice and tells each process its rank by environment
-variables; nothing else in the script changes. Without torchrun there is one process and nothing happens here.
-Source: Li et al. (2020), PyTorch Distributed.
+`torchrun --nproc_per_node=2 script.py` starts the same script twice and tells each process its rank by
+environment variables; nothing else in the script changes. Without torchrun there is one process and nothing
+happens here. Source: Li et al. (2020), PyTorch Distributed.
 """
 
 import atexit
@@ -33,14 +33,14 @@ def process_rank() -> tuple[int, int]:
 
 
 def local_device() -> torch.device:
-    """Give the device of this process: its own GPU, or the CPU if there is none. Move the model there first."""
+    """Give the device of this process: its own GPU, or the CPU. Move the model there first."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def replicate(model: nn.Module, n_processes: int) -> nn.Module:
-    """Wrap the model so that backward() averages gradients over the processes; the weights stay the model's own."""
+    """Wrap the model so that backward() averages gradients over processes; the weights stay its own."""
     return DistributedDataParallel(model) if n_processes > 1 else model
 
 

@@ -1,6 +1,7 @@
 """How good a model is: mean loss, perplexity, bits per byte.
 
-Source: Shannon (1951); Jelinek et al. (1977), perplexity. Bits per byte do not depend on the tokenizer, perplexity does.
+Source: Shannon (1951); Jelinek et al. (1977), perplexity. Bits per byte do not depend on the tokenizer,
+perplexity does.
 """
 
 import math
@@ -28,7 +29,7 @@ class Evaluation:
 
 
 def target_loss(model: nn.Module, batch: Batch) -> Tensor:
-    """Mean of -ln p(target) over the targets of a batch, by torch's fused kernel; `losses.cross_entropy` explains it.
+    """Mean of -ln p(target), as `losses.cross_entropy` explains it, by torch's fused kernel.
 
     Args:
         model: called with the inputs, gives logits (B, |V|) or (B, M, |V|).

@@ -16,9 +16,10 @@ IGNORED = -100
 def cross_entropy(
     logits: Tensor, targets: Tensor, ignore_index: int = IGNORED, label_smoothing: float = 0.0
 ) -> Tensor:
-    r"""Mean of $-\ln p(\text{target})$, $p = \mathrm{Softmax}(\text{logits})$, over the targets that are asked for.
+    r"""Mean of $-\ln p(\text{target})$ over the targets asked for; $p = \mathrm{Softmax}(\text{logits})$.
 
-    With label smoothing the target is not one class but (1 - epsilon) of it and epsilon spread evenly over all.
+    With label smoothing the target is not one class but (1 - epsilon) of it and epsilon spread evenly over
+    all.
 
     Args:
         logits: (..., |V|) scores.
@@ -73,7 +74,7 @@ def mask_tokens(
     probability: float = 0.15,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Choose 15 of 100 tokens to ask for; show 80 of 100 of these as the mask, 10 as any token, 10 as they are.
+    """Choose 15 % of the tokens to ask for; show 80 % of them as the mask, 10 % as any token, the rest as is.
 
     Args:
         ids: (B, N) token ids.

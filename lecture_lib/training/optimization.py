@@ -1,7 +1,7 @@
 """Steps of training: which weights decay, how fast to go, how far at most.
 
-Source: Loshchilov & Hutter (2019), AdamW; Vaswani et al. (2017), section 5.3, warm-up; Loshchilov & Hutter (2017),
-equation 5, the cosine; Pascanu et al. (2013), section 3.2, clipping by the global norm.
+Source: Loshchilov & Hutter (2019), AdamW; Vaswani et al. (2017), section 5.3, warm-up; Loshchilov & Hutter
+(2017), equation 5, the cosine; Pascanu et al. (2013), section 3.2, clipping by the global norm.
 """
 
 import math
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 def adamw_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Sort the trainable parameters for AdamW: matrices decay, everything else does not.
 
-    Not decayed: biases and the scales of norms (one axis), which have no direction to regularise, and embeddings, of
-    which rare rows would fade away unseen; a table that is also the output head counts as an embedding.
+    Not decayed: biases and the scales of norms (one axis), which have no direction to regularise, and
+    embeddings, of which rare rows would fade away unseen; a table that is also the output head counts as an
+    embedding.
 
     Args:
         model: the model; frozen parameters are left out.
@@ -48,8 +49,8 @@ def learning_rate(
 ) -> float:
     """Rise linearly to the peak, then fall along half a cosine.
 
-    The first of the `warmup_steps` steps has peak / warmup_steps and the last has the peak; the last step of all has
-    final_fraction * peak.
+    The first of the `warmup_steps` steps has peak / warmup_steps and the last has the peak; the last step of
+    all has final_fraction * peak.
 
     Args:
         step: number of the step, from 0.
@@ -76,7 +77,7 @@ def learning_rate(
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -> Tensor:
-    """Scale all gradients together so that their global norm sqrt(sum g^2) is at most `max_norm`; keep the direction.
+    """Scale all gradients together so that their global norm sqrt(sum g^2) is at most `max_norm`.
 
     Args:
         parameters: those whose gradients count; ones without a gradient are passed over.

@@ -1,4 +1,4 @@
-"""Everything that changes during a training: one step of it, and how it is put into a checkpoint and taken out."""
+"""All that changes during a training: a step of it, and its way into a checkpoint and back."""
 
 import math
 import zlib
@@ -54,8 +54,9 @@ class TrainingState:
     def take_step(self, stream: Iterator[Batch], interrupted: Callable[[], bool]) -> bool:
         """Update the weights once.
 
-        The loss is the mean over all targets of all the batches and processes of the step: each part of it counts by
-        the share of the targets it holds, so that the parts together give the gradient of one big batch.
+        The loss is the mean over all targets of all the batches and processes of the step: each part of it
+        counts by the share of the targets it holds, so that the parts together give the gradient of one big
+        batch.
 
         Args:
             stream: where the batches come from.
@@ -112,8 +113,9 @@ class TrainingState:
         norm = clip_gradients(self.model.parameters(), config.max_grad_norm).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingDivergedError(
-                f"step {self.step + 1}: the loss is {loss} and its gradient has norm {norm}, at learning rate {rate:.2g}; "
-                "try a smaller one, or a longer warm-up. The model has the weights from before this step"
+                f"step {self.step + 1}: the loss is {loss} and its gradient has norm {norm}, "
+                f"at learning rate {rate:.2g}; try a smaller one, or a longer warm-up. "
+                "The model has the weights from before this step"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
