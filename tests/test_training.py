@@ -595,6 +595,16 @@ def test_masks_and_shuffles_drawn_on_the_way_are_drawn_again(tmp_path):
     assert train(Tiny(), make(), CONFIG, checkpoint=tmp_path / "c.pt", resume=True).losses == expected
 
 
+def test_dropout_is_on_while_training_and_the_mode_is_given_back():
+    losses = []
+    for is_training in (True, False):
+        model = Tiny(dropout=0.5).train(is_training)
+        torch.manual_seed(3)
+        losses.append(train(model, text_batches(), CONFIG).losses)
+        assert model.training is is_training
+    assert losses[0] == losses[1] != train(Tiny(), text_batches(), CONFIG).losses
+
+
 def diverging(at):
     """An objective that is not a number from batch `at` on."""
     calls = itertools.count()
@@ -768,7 +778,7 @@ except KeyboardInterrupt:
 model_2 = Tiny(dropout=0.3)
 again = train(model_2, text_batches(), CONFIG, checkpoint={path!r}, resume=True).losses
 same = torch.equal(weights(resumed), weights(model_2))
-print(json.dumps([rank, n_processes, run.losses, weights(model).tolist(), whole == again, same]), flush=True)
+print(json.dumps([rank, n_processes, run.losses, run.gradient_norms, weights(model).tolist(), whole == again, same]), flush=True)
 """
 
 
@@ -797,9 +807,10 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
     expected = train(model, uneven_batches(), CONFIG)
 
     for rank, line in enumerate(results):
-        found_rank, n_processes, losses, w, resumed_equal, weights_equal = json.loads(line)
+        found_rank, n_processes, losses, norms, w, resumed_equal, weights_equal = json.loads(line)
         assert (found_rank, n_processes) == (rank, 2)
         assert losses == pytest.approx(expected.losses, rel=1e-5)
+        assert norms == pytest.approx(expected.gradient_norms, rel=1e-4)  # Adam does not see their scale
         torch.testing.assert_close(torch.tensor(w), weights(model), rtol=1e-3, atol=1e-5)
         assert resumed_equal and weights_equal
 
