@@ -268,9 +268,9 @@ def main() -> None:
             print(f"written: {path.relative_to(ROOT)}")
     for name in names if arguments.source else ():
         write(arguments.source / name / f"{name}.ipynb", dumps(source_notebook(name)))
-    if "OWNER/REPO" in repository()[0]:
+    if "OWNER" in repository()[0]:
         print(
-            "Badges and install cells point to OWNER/REPO: set repository.url in _config.yml, then `make notebooks`."
+            f"Badges and install cells point to {repository()[0]}: set it in _config.yml, then `make notebooks`."
         )
 
 

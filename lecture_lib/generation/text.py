@@ -13,7 +13,14 @@ class Decodes(Protocol):
     """What generation asks of a tokenizer."""
 
     def decode(self, ids: list[int]) -> str:
-        """Give the text of token ids."""
+        """Give the text of token ids.
+
+        Args:
+            ids: token ids.
+
+        Returns:
+            Their text.
+        """
         ...
 
 

@@ -67,17 +67,38 @@ def add_lora(
 
 
 def lora_layers(model: nn.Module) -> dict[str, LoRALinear]:
-    """The adapted layers by name, in the order of the model; empty without LoRA or while merged."""
+    """The adapted layers of a model.
+
+    Args:
+        model: a model after `add_lora`.
+
+    Returns:
+        The layers by name, in the order of the model; none without LoRA or while merged.
+    """
     return {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
 
 
 def lora_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The matrices A (r, D_in) and B (D_out, r) of all adapted layers, in turn: what an optimizer needs."""
+    """The matrices of all updates: what an optimizer needs.
+
+    Args:
+        model: a model after `add_lora`.
+
+    Returns:
+        A (r, D_in) and B (D_out, r) of each adapted layer, in turn.
+    """
     return [matrix for layer in lora_layers(model).values() for matrix in (layer.lora_A, layer.lora_B)]
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """Trainable and all parameters of a model: an update of rank r adds r (D_in + D_out) trainable ones."""
+    """Count parameters: an update of rank r adds r (D_in + D_out) trainable ones.
+
+    Args:
+        model: any model.
+
+    Returns:
+        The number of trainable parameters, and of all.
+    """
     parameters = list(model.parameters())
     return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
 
