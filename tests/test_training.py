@@ -508,7 +508,11 @@ def test_evaluation_is_the_mean_over_tokens():
     assert found.perplexity == pytest.approx(math.exp(loss), rel=1e-5)
     assert found.bits_per_byte == pytest.approx(199 * loss / math.log(2) / 600, rel=1e-5)
     assert found.n_targets == 199
-    assert model.train() and evaluate(model, batches).bits_per_byte is None and model.training
+    evaluate(model, batches)
+    assert not model.training  # left as it came
+    model.train()
+    assert evaluate(model, batches).loss == found.loss and model.training
+    assert evaluate(model, batches).bits_per_byte is None
     with pytest.raises(ValueError, match="nothing to evaluate"):
         evaluate(model, [])
 
