@@ -65,7 +65,7 @@ class Encoder(nn.Module):
 
 
 class MaskedLanguageModel(nn.Module):
-    """Guess hidden tokens: a dense map, its activation and norm, then the token table as output (BERT's MLM head).
+    """Guess hidden tokens: a dense map, its activation and norm, then the token table (BERT's MLM head).
 
     Args:
         encoder: what reads the text; it becomes part of this model.

@@ -1,4 +1,4 @@
-"""Attention: one head (`dot_product`), many as Algorithm 12.2 writes them (`heads`) and as models run them (`multi_head`)."""
+"""Attention: one head (`dot_product`), many (`heads`, Algorithm 12.2), as models run them (`multi_head`)."""
 
 from lecture_lib.attention.dot_product import (
     causal_mask,

@@ -1,8 +1,8 @@
 r"""Attention with one head: tokens read from one another (lecture, Algorithm 12.1).
 
 Source: Bishop & Bishop (2024), section 12.1; Vaswani et al. (2017), section 3.2.
-Axes: N query tokens, M key tokens, D_k width of queries and keys, D_v of values; `...` any number of leading axes.
-Masks are boolean and True means: may look.
+Axes: N query tokens, M key tokens, D_k width of queries and keys, D_v of values; `...` any number of leading
+axes. Masks are boolean and True means: may look.
 """
 
 import math

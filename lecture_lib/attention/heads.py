@@ -1,7 +1,8 @@
 r"""Many heads, as the lecture writes them down (Algorithm 12.2): split, attend side by side, merge, mix.
 
 Source: Bishop & Bishop (2024), section 12.1.6; Vaswani et al. (2017), section 3.2.2.
-Axes: B batch, H heads, N tokens, M tokens of the memory, D width of a token, D_k and D_v width of a head; `...` any number of leading axes.
+Axes: B batch, H heads, N tokens, M tokens of the memory, D width of a token, D_k and D_v width of a head;
+`...` any number of leading axes.
 """
 
 from torch import Tensor
@@ -18,6 +19,9 @@ def split_heads(X: Tensor, n_heads: int) -> Tensor:
 
     Returns:
         (..., H, N, D_k) head h holds features h D_k ... (h + 1) D_k - 1.
+
+    Raises:
+        ValueError: the width does not divide into H heads.
 
     Example:
         >>> split_heads(torch.arange(8).view(2, 4), n_heads=2).tolist()

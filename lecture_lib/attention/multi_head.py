@@ -1,7 +1,7 @@
-"""Attention with many heads (lecture, Algorithm 12.2): self, cross and grouped-query, with or without a cache.
+"""Attention with many heads (lecture, Algorithm 12.2): self, cross and grouped-query, with a cache or none.
 
-`multi_head_attention` is the definition. `MultiHeadAttention`, which the models are made of, calls torch's fused kernel: the
-same numbers without ever storing the N x M scores; a test holds the two equal.
+`multi_head_attention` is the definition. `MultiHeadAttention`, which the models are made of, calls torch's
+fused kernel: the same numbers without ever storing the N x M scores; a test holds the two equal.
 
 Source: Vaswani et al. (2017), section 3.2.2; Ainslie et al. (2023) for grouped queries.
 Axes: B batch, H heads, H_kv key-value heads, N query tokens, M key tokens, D = d_model, D_k = d_head.
@@ -21,9 +21,10 @@ from lecture_lib.embedding import rotate
 class LayerCache(Protocol):
     """What attention asks of one layer's key-value cache: store the new keys and values, return all of them.
 
-    The cache knows where the new tokens stand (the model tells it once per forward, before the first layer), and the `mask`
-    made from the same positions says which stored keys each query may see. So a cache may return a preallocated buffer of
-    fixed size, rows of different length, or a prompt in chunks, without waiting for the device.
+    The cache knows where the new tokens stand (the model tells it once per forward, before the first layer),
+    and the `mask` made from the same positions says which stored keys each query may see. So a cache may
+    return a preallocated buffer of fixed size, rows of different length, or a prompt in chunks, without
+    waiting for the device.
     """
 
     def append(self, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,8 +43,8 @@ class LayerCache(Protocol):
 class MultiHeadAttention(nn.Module):
     """Attend with several heads side by side and mix what they read: Concat[H_1, ..., H_H] W_o.
 
-    Self-attention, or cross-attention when `memory` is given. With n_kv_heads < n_heads (grouped-query), n_heads / n_kv_heads
-    neighbouring query heads share one key-value head.
+    Self-attention, or cross-attention when `memory` is given. With n_kv_heads < n_heads (grouped-query),
+    n_heads / n_kv_heads neighbouring query heads share one key-value head.
 
     Args:
         d_model: width D of a token.
@@ -52,7 +53,8 @@ class MultiHeadAttention(nn.Module):
         d_head: width D_k of a head; None: D / H.
         qkv_bias: whether W_q, W_k and W_v have biases.
         out_bias: whether W_o has one.
-        qk_norm_eps: normalise queries and keys by their root mean square, with this epsilon (Qwen3); None: do not.
+        qk_norm_eps: normalise queries and keys by their root mean square, with this epsilon (Qwen3); None: do
+            not.
 
     Raises:
         ValueError: the heads do not divide the width, or the key-value heads not the heads.
@@ -93,7 +95,8 @@ class MultiHeadAttention(nn.Module):
         Args:
             X: (B, N, D) tokens that ask.
             memory: (B, M, D) tokens that are asked; None: X itself.
-            rotary: (N, D_k / 2) or (B, 1, N, D_k / 2) cosines and sines from `rotary_tables`; None: no rotation.
+            rotary: (N, D_k / 2) or (B, 1, N, D_k / 2) cosines and sines from `rotary_tables`; None: no
+                rotation.
 
         Returns:
             (B, H, N, D_k) queries, (B, H_kv, M, D_k) keys and (B, H_kv, M, D_k) values.
@@ -135,7 +138,8 @@ class MultiHeadAttention(nn.Module):
             memory: (B, M, D) tokens that are asked; None: X itself.
             mask: bool, broadcastable to (B, H, N, M), True where a query may look at a key; None: everywhere.
             is_causal: True: token i looks at tokens 0 ... i only; faster than the same mask written out.
-            rotary: (N, D_k / 2) or (B, 1, N, D_k / 2) cosines and sines from `rotary_tables`; None: no rotation.
+            rotary: (N, D_k / 2) or (B, 1, N, D_k / 2) cosines and sines from `rotary_tables`; None: no
+                rotation.
             cache: earlier keys and values of this layer, which the new ones join.
 
         Returns:
@@ -171,7 +175,8 @@ class MultiHeadAttention(nn.Module):
             X: (B, N, D) tokens that ask.
             memory: (B, M, D) tokens that are asked; None: X itself.
             mask: bool, broadcastable to (B, H, N, M), True where a query may look at a key; None: everywhere.
-            rotary: (N, D_k / 2) or (B, 1, N, D_k / 2) cosines and sines from `rotary_tables`; None: no rotation.
+            rotary: (N, D_k / 2) or (B, 1, N, D_k / 2) cosines and sines from `rotary_tables`; None: no
+                rotation.
 
         Returns:
             (B, H, N, M) attention weights; each row sums to one, or to zero where a query may look nowhere.

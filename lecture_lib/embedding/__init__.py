@@ -1,4 +1,4 @@
-"""Embedding: from token ids to vectors that know what they are (`tokens`) and where they stand (`positions`)."""
+"""Embedding: from ids to vectors that know what they are (`tokens`) and where they stand (`positions`)."""
 
 from lecture_lib.embedding.positions import (
     RotaryScaling,

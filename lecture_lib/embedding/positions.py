@@ -1,6 +1,7 @@
-r"""Positions: vectors that know where they stand, by clocks that are added (sinusoidal) or turned by (rotary).
+r"""Positions: vectors that know where they stand, by clocks added (sinusoidal) or turning them (rotary).
 
-Source: Vaswani et al. (2017), section 3.5; Su et al. (2021), rotary positions; Grattafiori et al. (2024), their scaling.
+Source: Vaswani et al. (2017), section 3.5; Su et al. (2021), rotary positions; Grattafiori et al. (2024),
+their scaling.
 Axes: B batch, H heads, N tokens, D = d_model, D_k = d_head; `...` any number of leading axes.
 """
 
@@ -17,7 +18,8 @@ def sinusoidal_positions(positions: int | Tensor, d_model: int, halves: bool = F
     Args:
         positions: number of positions N, for 0 ... N - 1; or (...) the positions themselves.
         d_model: width D of a token, even.
-        halves: False: sine and cosine alternate, as in the paper; True: all sines, then all cosines, as in Marian.
+        halves: False: sine and cosine alternate, as in the paper; True: all sines, then all cosines, as in
+            Marian.
 
     Returns:
         (N, d_model) or (..., d_model) float32, one row a position, on the device of `positions`.
@@ -49,9 +51,9 @@ def sinusoidal_positions(positions: int | Tensor, d_model: int, halves: bool = F
 class RotaryScaling:
     """How rotary frequencies are slowed down so that a model reads texts longer than those it was trained on.
 
-    `factor` alone slows every frequency (linear). With the other three it is Llama 3's rule: waves much shorter
-    than the original context stay, waves longer than it are slowed by `factor`, those between are blended.
-    The names are those of a Hugging Face config.json.
+    `factor` alone slows every frequency (linear). With the other three it is Llama 3's rule: waves much
+    shorter than the original context stay, waves longer than it are slowed by `factor`, those between are
+    blended. The names are those of a Hugging Face config.json.
     """
 
     factor: float  # how many times longer the context becomes
@@ -130,7 +132,8 @@ def rotary_tables(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tenso
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     r"""Turn each pair of features by its angle: $(a, b) \to (a\cos - b\sin,\; b\cos + a\sin)$.
 
-    The pairs are (i, i + D_k / 2), the half-split order of Llama and of Hugging Face; the paper pairs (2i, 2i + 1).
+    The pairs are (i, i + D_k / 2), the half-split order of Llama and of Hugging Face; the paper pairs (2i, 2i
+    + 1).
 
     Args:
         x: (..., N, D_k) queries or keys.
@@ -148,13 +151,13 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor:
     r"""Turn feature pair i of the token at position n by the angle $n\,\theta^{-2i/D_k}$: $z_i \to z_i\,e^{in\omega_i}$.
 
-    This is the definition; models turn by `rotate` with tables made once. Dot products of turned queries and keys depend on the difference of their positions alone. The pairs are
-    (i, i + D_k / 2), as in Llama.
+    This is the definition; models turn by `rotate` with tables made once. Dot products of turned queries and
+    keys depend on the difference of their positions alone. The pairs are (i, i + D_k / 2), as in Llama.
 
     Args:
         x: (..., N, D_k) queries or keys, D_k even.
-        positions: (..., N) integer positions, in any order: (N,) for all rows alike, (B, 1, N) for a row each of
-            x (B, H, N, D_k).
+        positions: (..., N) integer positions, in any order: (N,) for all rows alike, (B, 1, N) for a row each
+            of x (B, H, N, D_k).
         theta: the base of the frequencies.
 
     Returns:

@@ -1,7 +1,8 @@
 r"""Tokens as vectors: the table Omega_e that a model looks its words up in, and reads them out by.
 
-The lecture keeps its vocabulary as a matrix Omega_e of D rows and |V| columns, one column a token (Prince's convention).
-Here a token is a row: the code stores the table Omega_e^T, (vocab_size, d_model), and a vector is `table[id]`.
+The lecture keeps its vocabulary as a matrix Omega_e of D rows and |V| columns, one column a token (Prince's
+convention). Here a token is a row: the code stores the table Omega_e^T, (vocab_size, d_model), and a vector
+is `table[id]`.
 
 Source: lecture, "Embedding"; Vaswani et al. (2017), section 3.4.
 Axes: N tokens, D = d_model; `...` any number of leading axes.

@@ -1,4 +1,4 @@
-"""Real checkpoints: folders in the format of Hugging Face, read (`load_pretrained`) and written (`save_pretrained`)."""
+"""Real checkpoints: Hugging Face folders, read (`load_pretrained`) and written (`save_pretrained`)."""
 
 from lecture_lib.pretrained.checkpoint import load_pretrained, save_pretrained
 from lecture_lib.pretrained.tokenizer import PretrainedTokenizer

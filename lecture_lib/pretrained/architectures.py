@@ -99,13 +99,15 @@ def fill(
     lost = [link.theirs[0] for link in wanted if not link.optional and not names.keys() & set(link.theirs)]
     if lost:
         raise ValueError(
-            f"the checkpoint lacks {len(lost)} of the {len(wanted)} tensors that its config asks for, the first is {lost[0]}"
+            f"the checkpoint lacks {len(lost)} of the {len(wanted)} tensors that its config asks for, "
+            f"the first is {lost[0]}"
         )
     known = {name for link in wanted for name in link.theirs}
     extra = [name for name in names if name not in known and not IGNORED.search(name)]
     if extra:
         raise ValueError(
-            f"the checkpoint holds tensors that its config has no place for ({len(extra)}, the first is {extra[0]})"
+            f"the checkpoint holds tensors that its config has no place for ({len(extra)}, "
+            f"the first is {extra[0]})"
         )
     for link in wanted:
         parts = read(link, names, stored, [parameters[name].shape for name in link.ours])

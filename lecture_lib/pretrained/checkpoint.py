@@ -1,7 +1,7 @@
 """A model and its tokenizer from a folder in the format of Hugging Face, and back.
 
-The folder holds config.json, model.safetensors (or its shards) and the files of the tokenizer. `transformers`, and so vLLM,
-loads what is written here; nothing in a checkpoint is ever executed.
+The folder holds config.json, model.safetensors (or its shards) and the files of the tokenizer.
+`transformers`, and so vLLM, loads what is written here; nothing in a checkpoint is ever executed.
 """
 
 import os
@@ -34,7 +34,8 @@ def load_pretrained(
     """Load a model and its tokenizer.
 
     Args:
-        name_or_folder: a folder, or the name of a model on the Hugging Face Hub, such as "openai-community/gpt2".
+        name_or_folder: a folder, or the name of a model on the Hugging Face Hub, such as
+            "openai-community/gpt2".
         dtype: of the weights; None: as they are stored.
         device: where the model lives; None: the CPU.
         tokenizer: False: leave the tokenizer out.
@@ -74,7 +75,8 @@ def save_pretrained(
         folder: where; it is made if it does not exist.
 
     Raises:
-        ValueError: no Hugging Face family has such a model; the sentence names the choice that stands in the way.
+        ValueError: no Hugging Face family has such a model; the sentence names the choice that stands in the
+            way.
     """
     theirs = describe(model)
     state = dict(model.named_parameters())

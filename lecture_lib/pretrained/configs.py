@@ -25,7 +25,8 @@ def read_config(theirs: Json) -> tuple[ModelConfig, ...]:
         Our config; for a translator those of its encoder and of its decoder.
 
     Raises:
-        ValueError: a family or a setting that is not supported, or a setting that is missing or makes no sense.
+        ValueError: a family or a setting that is not supported, or a setting that is missing or makes no
+            sense.
     """
     family = FAMILIES.get(theirs.get("model_type"))
     if family is None:

@@ -1,6 +1,7 @@
 """Files of a checkpoint: read with one clear sentence for whatever is wrong, written whole or not at all.
 
-Weights are read from safetensors alone: numbers behind a table of contents, with nothing in them that could run.
+Weights are read from safetensors alone: numbers behind a table of contents, with nothing in them that could
+run.
 """
 
 import json
@@ -92,7 +93,7 @@ def weight_files(folder: Path) -> list[Path]:
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     if pickles:
         raise ValueError(
-            f"{folder} holds its weights as a pickle ({pickles[0]}), which can run any program when it is opened; "
+            f"{folder} holds its weights as a pickle ({pickles[0]}), which can run any program when opened; "
             "convert it to safetensors where you trust it"
         )
     raise FileNotFoundError(f"{folder} holds no weights: there is no {SINGLE} and no {INDEX}")

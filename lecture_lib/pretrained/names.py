@@ -112,7 +112,8 @@ MARIAN = {
 }
 NAMES = {"bert": BERT, "gpt2": GPT2, "llama": LLAMA, "qwen2": LLAMA, "qwen3": LLAMA, "marian": MARIAN}
 
-# What checkpoints hold beside the weights asked for: masks, computed positions, tied copies, heads that are not built here.
+# What checkpoints hold beside the weights asked for: masks, computed positions, tied copies, heads that are
+# not built here.
 IGNORED = re.compile(
     r"(^|\.)attn\.(masked_)?bias$|rotary_emb\.inv_freq$|embeddings\.position_ids$|embed_positions\.weight$"
     r"|^cls\.seq_relationship\.|^cls\.predictions\.(decoder\.)?(weight|bias)$|^lm_head\.weight$"
@@ -185,7 +186,8 @@ def link(theirs: str, ours: tuple[str, ...], model: nn.Module) -> Link:
 def with_prefix(names: Iterable[str], family: str) -> dict[str, str]:
     """Give the tensors of a checkpoint the names that `links` uses.
 
-    The checkpoint of a bare model leaves the first part out (`h.0.ln_1.weight`); BERT's first had other names for norms.
+    The checkpoint of a bare model leaves the first part out (`h.0.ln_1.weight`); BERT's first had other names
+    for norms.
 
     Args:
         names: names in the checkpoint.

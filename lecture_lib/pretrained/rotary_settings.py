@@ -1,4 +1,4 @@
-"""Rotary positions in a config.json: the current `rope_parameters`, the older `rope_theta` with `rope_scaling`.
+"""Rotary positions in a config.json: the current `rope_parameters`, the older `rope_theta`, `rope_scaling`.
 
 Source: `transformers.modeling_rope_utils`.
 """

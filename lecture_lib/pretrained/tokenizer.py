@@ -1,7 +1,7 @@
 """The tokenizer of a checkpoint: text to ids and back, the tokens that have a role, the template of a chat.
 
-Byte-level BPE and WordPiece are those of `lecture_lib.tokenization`; kinds that the course does not teach go through the
-`tokenizers` library, or through `sentencepiece` for Marian, behind the same methods.
+Byte-level BPE and WordPiece are those of `lecture_lib.tokenization`; kinds that the course does not teach go
+through the `tokenizers` library, or through `sentencepiece` for Marian, behind the same methods.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -107,13 +107,14 @@ class LibraryTokenizer:
 
 
 class PretrainedTokenizer:
-    """A tokenizer with what its checkpoint says about it; everything it does not say here, its `inner` answers.
+    """A tokenizer with what its checkpoint says about it; what is not answered here, its `inner` answers.
 
     Args:
         inner: text to ids and back.
         settings: content of the tokenizer_config.json, without the chat template.
         chat_template: how a conversation is written down, in Jinja's language; None: the model knows no chat.
-        token_ids: ids with a role in generation, named as in config.json: eos_token_id (one or several), pad_token_id, ...
+        token_ids: ids with a role in generation, named as in config.json: eos_token_id (one or several),
+            pad_token_id, ...
     """
 
     def __init__(
@@ -175,7 +176,8 @@ class PretrainedTokenizer:
             name: bos, eos, unk, sep, pad, cls or mask, or decoder_start.
 
         Returns:
-            The ids, none, one or several, as the model's config says; if it does not, as the tokenizer's does.
+            The ids, none, one or several, as the model's config says; if it does not, as the tokenizer's
+            does.
         """
         found = self.token_ids.get(f"{name}_token_id")
         if found is not None:
@@ -206,8 +208,9 @@ class PretrainedTokenizer:
     ) -> str:
         """Write a conversation as the one text that the model was trained on.
 
-        The text holds its special tokens already: encode it with `add_special_tokens=False`. The template comes
-        from the checkpoint and runs in Jinja's sandbox, where it can put texts together and nothing else.
+        The text holds its special tokens already: encode it with `add_special_tokens=False`. The template
+        comes from the checkpoint and runs in Jinja's sandbox, where it can put texts together and nothing
+        else.
 
         Args:
             messages: each with a role (system, user, assistant) and a content.

@@ -1,4 +1,4 @@
-"""The transformer: its choices (`config`), the way in (`input`), one layer (`layer`, Algorithm 12.3), a `stack` of them."""
+"""The transformer: choices (`config`), the way in (`input`), one `layer` (Algorithm 12.3), the `stack`."""
 
 from lecture_lib.transformer.config import ModelConfig
 from lecture_lib.transformer.input import InputEmbedding, length_mask

@@ -1,6 +1,7 @@
-"""The choices that make a transformer: one set of fields serves BERT, GPT-2, Llama, Qwen, Marian and Vaswani (2017).
+"""The choices that make a transformer: one set for BERT, GPT-2, Llama, Qwen, Marian, Vaswani (2017).
 
-Source: lecture, Algorithm 12.3 and "Three types of transformer models"; the config.json files of the families named.
+Source: lecture, Algorithm 12.3 and "Three types of transformer models"; the config.json files of the families
+named.
 """
 
 import math
@@ -22,8 +23,9 @@ CHOICES = {
 class ModelConfig:
     """Say everything about a model but its weights.
 
-    Fields left at None are filled in, so `config.d_head` is always a number. Note that `dataclasses.replace` keeps the
-    filled-in numbers: name `d_head`, `n_kv_heads` and `d_ff` again (None will do) when you change `n_heads` or `d_model`.
+    Fields left at None are filled in, so `config.d_head` is always a number. Note that `dataclasses.replace`
+    keeps the filled-in numbers: name `d_head`, `n_kv_heads` and `d_ff` again (None will do) when you change
+    `n_heads` or `d_model`.
 
     Raises:
         ValueError: a value is out of range, or two do not fit together.

@@ -16,7 +16,7 @@ from lecture_lib.transformer.layer import make_norm
 
 
 class InputEmbedding(nn.Module):
-    """Turn ids into vectors: token, plus position, plus segment; then a norm and dropout where the config says so.
+    """Turn ids into vectors: token, plus position, plus segment; then a norm and dropout, by config.
 
     Args:
         config: the choices.
@@ -46,7 +46,8 @@ class InputEmbedding(nn.Module):
             (B, N, D) vectors.
 
         Raises:
-            ValueError: ids that are not a batch of texts, a text longer than the context, an id or segment out of range.
+            ValueError: ids that are not a batch of texts, a text longer than the context, an id or segment
+                out of range.
         """
         if ids.ndim != 2 or ids.shape[1] == 0:
             raise ValueError(

@@ -1,8 +1,10 @@
 r"""The transformer layer: tokens read from one another, then each thinks by itself (lecture, Algorithm 12.3).
 
-`layer_norm` and `rms_norm` are the definitions; the layer calls torch's fused kernels, and a test holds them equal.
+`layer_norm` and `rms_norm` are the definitions; the layer calls torch's fused kernels, and a test holds them
+equal.
 
-Source: Bishop & Bishop (2024), section 12.1.7; Vaswani et al. (2017), section 3; Xiong et al. (2020) for pre-LN.
+Source: Bishop & Bishop (2024), section 12.1.7; Vaswani et al. (2017), section 3; Xiong et al. (2020) for
+pre-LN.
 Axes: B batch, N tokens, M tokens of the memory, D = d_model.
 """
 
@@ -113,7 +115,8 @@ class FeedForward(nn.Module):
     Args:
         d_model: width D of a token.
         d_ff: width inside.
-        activation: the function f; "swiglu" is the gated form with SiLU, "geglu" with GELU, "reglu" with ReLU.
+        activation: the function f; "swiglu" is the gated form with SiLU, "geglu" with GELU, "reglu" with
+            ReLU.
         bias: whether the maps have biases.
 
     Source: Vaswani et al. (2017), eq. 2; Shazeer (2020), eq. 6, for the gated form.
@@ -146,11 +149,13 @@ class FeedForward(nn.Module):
 class TransformerLayer(nn.Module):
     """Algorithm 12.3: Z = LayerNorm(Attention(X) + X), then LayerNorm(MLP(Z) + Z).
 
-    With `config.norm_first` the norm moves inside, X + Attention(LayerNorm(X)), and the residual path stays free (pre-LN).
+    With `config.norm_first` the norm moves inside, X + Attention(LayerNorm(X)), and the residual path stays
+    free (pre-LN).
 
     Args:
         config: the choices; width, heads, norm, activation, biases and dropout are used here.
-        cross_attention: whether the tokens also read from a memory, between the two (the decoder of a translator).
+        cross_attention: whether the tokens also read from a memory, between the two (the decoder of a
+            translator).
 
     Source: Bishop & Bishop (2024), Algorithm 12.3; Vaswani et al. (2017), section 3.1; Xiong et al. (2020).
     """
@@ -179,7 +184,8 @@ class TransformerLayer(nn.Module):
 
         Args:
             X: (B, N, D) tokens.
-            mask: bool, broadcastable to (B, H, N, N), True where a token may look at a token; None: everywhere.
+            mask: bool, broadcastable to (B, H, N, N), True where a token may look at a token; None:
+                everywhere.
             is_causal: True: token i looks at tokens 0 ... i only.
             memory: (B, M, D) tokens of the other text, needed if and only if the layer has cross-attention.
             memory_mask: bool, broadcastable to (B, H, N, M), True where a token may look at the memory.

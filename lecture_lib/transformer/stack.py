@@ -1,6 +1,7 @@
 """Layers one above another (`TransformerStack`), their first weights and their number.
 
-Source: lecture, "Transformer model"; Vaswani et al. (2017), section 3; Radford et al. (2019) for the first weights.
+Source: lecture, "Transformer model"; Vaswani et al. (2017), section 3; Radford et al. (2019) for the first
+weights.
 Axes: B batch, N tokens, M tokens of the memory, D = d_model, L layers.
 """
 
@@ -21,10 +22,11 @@ from lecture_lib.transformer.layer import FeedForward, TransformerLayer, make_no
 
 
 class Cache(Protocol):
-    """The key-value cache of a whole stack: one `LayerCache` a layer, and the bookkeeping of positions for all.
+    """The key-value cache of a whole stack: one `LayerCache` a layer, and the positions of all.
 
-    A model calls `begin` once per forward, embeds its tokens at the positions it returns, and passes the mask and
-    `layers[i]` to layer i. Nothing here needs a value from the device, so a cache of fixed size works under CUDA graphs.
+    A model calls `begin` once per forward, embeds its tokens at the positions it returns, and passes the mask
+    and `layers[i]` to layer i. Nothing here needs a value from the device, so a cache of fixed size works
+    under CUDA graphs.
     """
 
     layers: Sequence[LayerCache]
@@ -37,8 +39,8 @@ class Cache(Protocol):
             lengths: (B,) number of real ones in each row; None: all N.
 
         Returns:
-            (B, N) or (N,) positions of the new tokens, and a bool mask that broadcasts to (B, H, N, M), True where
-            a new token may look at a stored one.
+            (B, N) or (N,) positions of the new tokens, and a bool mask that broadcasts to (B, H, N, M), True
+            where a new token may look at a stored one.
         """
         ...
 
@@ -73,7 +75,8 @@ class TransformerStack(nn.Module):
 
         Args:
             X: (B, N, D) embedded tokens.
-            mask: bool, broadcastable to (B, H, N, N), True where a token may look at a token; None: everywhere.
+            mask: bool, broadcastable to (B, H, N, N), True where a token may look at a token; None:
+                everywhere.
             is_causal: True: token i looks at tokens 0 ... i only.
             memory: (B, M, D) tokens of the other text, for layers with cross-attention.
             memory_mask: bool, broadcastable to (B, H, N, M), True where a token may look at the memory.
@@ -120,7 +123,8 @@ def place(
         cache: keys and values of the tokens before; None: there are none.
 
     Returns:
-        The positions (None: 0 ... N - 1), the mask, and whether it is the causal mask of the new tokens alone.
+        The positions (None: 0 ... N - 1), the mask, and whether it is the causal mask of the new tokens
+        alone.
 
     Raises:
         ValueError: positions are given together with a cache.
@@ -136,8 +140,8 @@ def place(
 def initialise(model: nn.Module, config: ModelConfig, generator: torch.Generator | None = None) -> None:
     r"""Draw the initial weights as GPT-2 does: normal with `config.init_std`, biases zero.
 
-    In a pre-LN model each of the n sublayers adds to the same path, so their last maps (W_o, W_out) start smaller by
-    $1/\sqrt{n}$ and the sum does not grow with depth.
+    In a pre-LN model each of the n sublayers adds to the same path, so their last maps (W_o, W_out) start
+    smaller by $1/\sqrt{n}$ and the sum does not grow with depth.
 
     Args:
         model: the module whose linear maps and tables are drawn anew.
