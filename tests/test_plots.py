@@ -37,3 +37,11 @@ def test_what_is_no_matrix_is_refused(values):
 def test_labels_must_fit():
     with pytest.raises(ValueError, match="got \\(2, 3\\), 1 rows"):
         plots.heat_map(np.zeros((2, 3)), rows=["a"])
+
+
+def test_token_boxes_show_every_token_and_no_markup_of_its_own():
+    page = plots.token_boxes([" a", "<b>", " a", "\n", "\ufffd"])
+    assert page.count("<code") == 5
+    assert "␣a" in page and "&lt;b&gt;" in page and "<b>" not in page and "⏎" in page
+    first, third = (page.split("<code")[i].split("background:")[1][:7] for i in (1, 3))
+    assert first == third  # the same token has the same colour

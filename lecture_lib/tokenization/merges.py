@@ -84,7 +84,7 @@ def learn_merges(words: Mapping[tuple[int, ...], int], n_merges: int, first_new_
     while len(merges) < n_merges and (counts := pair_counts(words)):
         best = min(counts, key=lambda pair: (-counts[pair], pair))
         new_id = first_new_id + len(merges)
-        words = {tuple(merge(word, best, new_id)): frequency for word, frequency in words.items()}
+        words = {tuple(merge(word, best, new_id)): n for word, n in words.items()}
         merges.append(best)
     return merges
 

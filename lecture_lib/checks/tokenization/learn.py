@@ -146,7 +146,7 @@ LEARN = Exercise(
         ),
         Mistake(
             "the merges are found but never applied to the words. What do the words look like in the next round?",
-            altered(learn_merges, ("tuple(merge(word, best, new_id)): frequency", "word: frequency")),
+            altered(learn_merges, ("tuple(merge(word, best, new_id)): n", "word: n")),
         ),
         Mistake(
             "pairs that occur only once are never merged. Does the task set a least frequency?",
