@@ -1,10 +1,9 @@
 """The transformer: choices (`config`), the way in (`input`), one `layer` (Algorithm 12.3), the `stack`."""
 
+from lecture_lib.transformer.activations import ACTIVATIONS, GATED
 from lecture_lib.transformer.config import ModelConfig
 from lecture_lib.transformer.input import InputEmbedding, length_mask
 from lecture_lib.transformer.layer import (
-    ACTIVATIONS,
-    GATED,
     FeedForward,
     TransformerLayer,
     layer_norm,
