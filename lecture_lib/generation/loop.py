@@ -6,7 +6,7 @@ Source: Bishop & Bishop (2024), section 12.3.2.
 Axes: B texts, N tokens of the longest prompt, M of the longest text, |V| tokens of the vocabulary.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,11 @@ def generate(
     rows, device = to_rows(ids, lengths), device_of(ids, model)
     is_end = Stop(stop, tokenizer)
     check_room(model, rows, max_new_tokens, context_length)
-    for _ in steps(model, rows, max_new_tokens, sampling, generator, is_end, context_length, pad_id, device):
+    choices = (
+        next_tokens(model, rows, sampling, generator, context_length, pad_id, device).tolist()
+        for _ in range(max_new_tokens)
+    )
+    for _ in steps(choices, rows, is_end):
         pass
     return in_the_form_of(ids, rows, pad_id, device)
 
@@ -107,43 +111,29 @@ def stream(
         raise ValueError(f"stream follows one text, got {len(rows)}; generate takes several")
     is_end = Stop(stop, tokenizer)
     check_room(model, rows, max_new_tokens, context_length)
-    following = steps(model, rows, max_new_tokens, sampling, generator, is_end, context_length, 0, device)
-    return (tokens[0] for tokens in following)
+    choices = (
+        next_tokens(model, rows, sampling, generator, context_length, 0, device).tolist()
+        for _ in range(max_new_tokens)
+    )
+    return (tokens[0] for tokens in steps(choices, rows, is_end))
 
 
-def steps(
-    model: Model,
-    rows: list[list[int]],
-    max_new_tokens: int,
-    sampling: SamplingParameters,
-    generator: Generators,
-    is_end: Stop,
-    context_length: int | None,
-    pad_id: int,
-    device: torch.device,
-) -> Iterator[list[int]]:
+def steps(choices: Iterable[list[int]], rows: list[list[int]], is_end: Stop) -> Iterator[list[int]]:
     """Lengthen the rows in place, a token at a time, until all have ended.
 
     A text that has ended takes part in the draws, but keeps nothing of them: what the others get does not depend on it.
 
     Args:
-        model: gives (B, N, |V|) logits.
-        rows: B lists of token ids.
-        max_new_tokens: largest number of steps.
-        sampling: how a token is chosen.
-        generator: source of the random numbers.
+        choices: the B tokens of each step, asked for when the rows hold those before.
+        rows: B lists of token ids, the prompts.
         is_end: tells from its new tokens whether a text has ended.
-        context_length: number of tokens that the model sees; None: all.
-        pad_id: what stands behind the end of a row.
-        device: where the model is.
 
     Returns:
         Iterator over the B tokens of each step.
     """
     prompt_lengths = [len(row) for row in rows]
     running = list(range(len(rows)))
-    for _ in range(max_new_tokens):
-        tokens = next_tokens(model, rows, sampling, generator, context_length, pad_id, device).tolist()
+    for tokens in choices:
         for i in running:
             rows[i].append(tokens[i])
         running = [i for i in running if not is_end(rows[i][prompt_lengths[i] :])]
