@@ -112,9 +112,9 @@ def to_bytes(text: str, errors: str = "surrogateescape") -> bytes:
 
 
 def decode_tokens(ids: Iterable[int], tokens: Sequence[bytes]) -> str:
-    r"""Put the bytes of the tokens together, then read them as UTF-8; U+FFFD stands for what is no UTF-8.
+    r"""Join the bytes of the tokens and read them as UTF-8; U+FFFD for what is none.
 
-    A character of several bytes can be spread over several tokens, so only the whole can be read.
+    A character can be spread over several tokens: only the whole is text.
 
     Args:
         ids: (N,) token ids.

@@ -14,7 +14,7 @@ from operator import add
 
 from tqdm.auto import tqdm
 
-from lecture_lib.tokenization.merges import Pair
+from lecture_lib.tokenization.merges import Merges, Pair
 
 
 def learn_merges_incrementally(
@@ -171,7 +171,7 @@ def _merge_in_words(
     return places
 
 
-def encode_long_word(ids: Sequence[int], merges: Mapping[Pair, tuple[int, int]]) -> list[int]:
+def encode_long_word(ids: Sequence[int], merges: Merges) -> list[int]:
     """Do what `encode_word` does in O(N log N): a queue of possible merges over a doubly linked list.
 
     Args:

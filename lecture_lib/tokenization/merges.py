@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 Pair = tuple[int, int]
+Words = Mapping[tuple[int, ...], int]  # frequency of each word, a word being a tuple of ids
+Merges = Mapping[Pair, tuple[int, int]]  # (rank, new id) of each pair; rank 0 was learned first
 
 
-def pair_counts(words: Mapping[tuple[int, ...], int]) -> dict[Pair, int]:
+def pair_counts(words: Words) -> dict[Pair, int]:
     """Count of each pair of neighbours: sum over words of frequency times occurrences in the word.
 
     Args:
@@ -35,7 +37,7 @@ def pair_counts(words: Mapping[tuple[int, ...], int]) -> dict[Pair, int]:
 
 
 def merge(ids: Sequence[int], pair: Pair, new_id: int) -> list[int]:
-    """Replace each occurrence of `pair` by `new_id`, from left to right, no id used twice.
+    """Replace each occurrence of `pair` by `new_id`, left to right, no id used twice.
 
     Args:
         ids: (N,) token ids of a word.
@@ -63,12 +65,12 @@ def merge(ids: Sequence[int], pair: Pair, new_id: int) -> list[int]:
     return merged
 
 
-def learn_merges(words: Mapping[tuple[int, ...], int], n_merges: int, first_new_id: int = 256) -> list[Pair]:
-    """Merge the most frequent pair, n_merges times; of equally frequent pairs the lowest (a, b) goes first.
+def learn_merges(words: Words, n_merges: int, first_new_id: int = 256) -> list[Pair]:
+    """Merge the most frequent pair, n_merges times; of equals the lowest (a, b) first.
 
     Args:
-        words: frequency of each word, a word being a tuple of token ids below `first_new_id`.
-        n_merges: how many pairs to merge; fewer are returned when every word has become one token.
+        words: frequency of each word, a word being a tuple of ids below `first_new_id`.
+        n_merges: how many pairs to merge; fewer are returned when no pair is left.
         first_new_id: id given to the first merged pair; the next ones count on.
 
     Returns:
@@ -89,8 +91,8 @@ def learn_merges(words: Mapping[tuple[int, ...], int], n_merges: int, first_new_
     return merges
 
 
-def encode_word(ids: Sequence[int], merges: Mapping[Pair, tuple[int, int]]) -> list[int]:
-    """Merge, as long as any pair can be, the one that was learned first (of equals, the leftmost).
+def encode_word(ids: Sequence[int], merges: Merges) -> list[int]:
+    """Merge, while any pair can be, the one learned first (of equals the leftmost).
 
     Args:
         ids: (N,) token ids of a word, at first one for each byte.

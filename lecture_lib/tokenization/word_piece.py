@@ -27,7 +27,7 @@ BERT_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 def longest_match(
     word: str, vocabulary: Collection[str], prefix: str = "##", unknown: str = "[UNK]"
 ) -> list[str]:
-    """Cut a word into pieces, each the longest of the vocabulary that fits where the last one ended.
+    """Cut a word into pieces, each the longest that fits where the last one ended.
 
     Args:
         word: a word without white space.
