@@ -14,6 +14,8 @@ from lecture_lib.embedding import (
     apply_rotary,
     one_hot_lookup,
     rotary_frequencies,
+    rotary_tables,
+    rotate,
     sinusoidal_positions,
     tied_logits,
 )
@@ -83,6 +85,15 @@ def test_rotary_is_a_product_of_complex_numbers(dtype):
     turned = torch.complex(x[..., :4].double(), x[..., 4:].double()) * phases
     expected = torch.cat([turned.real, turned.imag], dim=-1).to(dtype)
     assert_close(apply_rotary(x, positions, theta=500.0), expected, atol=3e-4, rtol=0)  # angles are float32
+
+
+@pytest.mark.parametrize("theta", [10_000.0, 77.0])
+def test_models_turn_by_tables_as_the_definition_does(theta):
+    x = torch.randn(2, 3, 5, 8)
+    positions = torch.tensor([[0, 1, 2, 3, 4], [9, 3, 3, 70, 1]])[:, None]
+    tables = rotary_tables(positions, rotary_frequencies(8, theta))
+    assert_close(rotate(x, *tables), apply_rotary(x, positions, theta), atol=1e-5, rtol=0)
+    assert rotate(x.bfloat16(), *tables).dtype == torch.bfloat16
 
 
 def test_rotary_equals_transformers_at_positions_of_their_own_in_every_row():
