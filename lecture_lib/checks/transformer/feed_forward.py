@@ -15,44 +15,32 @@ def _feed_forward_cases(seed: int) -> list[Case]:
     draw = torch.Generator().manual_seed(seed)
     n = 2 + seed % 3
 
-    def case(what: str, X: Tensor, d_ff: int, **more: object) -> Case:
-        D = X.shape[-1]
-        parts = (torch.randn(*shape, generator=draw) for shape in ((D, d_ff), (d_ff,), (d_ff, D), (D,)))
-        return Case(what, (X, *(part.to(X.dtype) for part in parts)), **more)
-
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=draw)
 
+    def whole(*shape: int) -> Tensor:
+        return whole_numbers(*shape, draw=draw)
+
+    def case(what: str, X: Tensor, d_ff: int, gradient: tuple[int, ...] = ()) -> Case:
+        D = X.shape[-1]
+        tables = (normal(D, d_ff), normal(d_ff), normal(d_ff, D), normal(D))
+        return Case(f"{what}, d_ff={d_ff}", (X, *(table.to(X.dtype) for table in tables)), gradient=gradient)
+
     signs = torch.tensor([[1.0, -1.0, 2.0], [0.0, 1.0, -1.0]])[:, torch.randperm(3, generator=draw)]
-    small = (torch.tensor([[1.0, 1.0]]), signs, torch.tensor([0.0, 0.0, -1.0]))
-    large = (
-        100 * whole_numbers(n, 5, draw=draw),
-        whole_numbers(5, 7, draw=draw),
-        whole_numbers(7, draw=draw),
-    )
+    by_hand = (torch.ones(1, 2), signs, -torch.eye(3)[2], 1 + whole(3, 2).abs(), torch.tensor([0.0, 10.0]))
+    large = (100 * whole(n, 5), whole(5, 7), whole(7), whole(7, 5), whole(5))
+    transposed = (normal(5, n).mT, normal(5, 5).mT, normal(5), normal(5, 5).mT, normal(5))
     return [
-        Case(
-            "one token, D=2, d_ff=3: by hand",
-            (*small, whole_numbers(3, 2, draw=draw, low=1), torch.tensor([0.0, 10.0])),
-        ),
-        case(f"X ({n}, 5), d_ff=8", normal(n, 5), 8),
-        case("X (5,), one token, d_ff=3", normal(5), 3),
-        case(f"X (2, {n}, 5), a batch, d_ff=6", normal(2, n, 5), 6),
-        case(f"X (2, 1, {n}, 6), two axes of batch, d_ff=5", normal(2, 1, n, 6), 5),
-        case(f"X ({n}, 5), all zero, d_ff=7", torch.zeros(n, 5), 7),
-        Case(
-            f"X ({n}, 5) with numbers up to 300, d_ff=7",
-            (*large, whole_numbers(7, 5, draw=draw), whole_numbers(5, draw=draw)),
-        ),
-        Case(
-            f"X ({n}, 5), all tables transposed, d_ff=5",
-            (normal(5, n).mT, normal(5, 5).mT, normal(5), normal(5, 5).mT, normal(5)),
-        ),
+        Case("one token, D=2, d_ff=3: by hand", by_hand),
+        case(f"X ({n}, 5)", normal(n, 5), 8),
+        case("X (5,), one token", normal(5), 3),
+        case(f"X (2, {n}, 5), a batch", normal(2, n, 5), 6),
+        case(f"X (2, 1, {n}, 6), two axes of batch", normal(2, 1, n, 6), 5),
+        case(f"X ({n}, 5), all zero", torch.zeros(n, 5), 7),
+        Case(f"X ({n}, 5) with numbers up to 300, d_ff=7", large),
+        Case(f"X ({n}, 5), all tables transposed, d_ff=5", transposed),
         case(
-            f"X ({n}, 4) in float64, with its gradients",
-            normal(n, 4).double(),
-            6,
-            gradient=(0, 1, 2, 3, 4),
+            f"X ({n}, 4) in float64, with its gradients", normal(n, 4).double(), 6, gradient=(0, 1, 2, 3, 4)
         ),
     ]
 

@@ -22,7 +22,10 @@ from lecture_lib.checks.transformer.parts import (
 def _use_stack(answer: Callable, X: Tensor, layers: list, seed: int, **named: Tensor) -> object:
     made = [parts_by_hand(X) if parts == BY_HAND else draw_parts(X, **parts) for parts in layers]
     final_norm = draw_parts(X, 1, 1, seed).attention_norm
-    return answer(X, made, final_norm, **named)
+    output = answer(X, given := list(made), final_norm, **named)
+    if given != made:
+        raise ValueError("the list of layers is not the same after the call; leave it as it was")
+    return output
 
 
 def _torch_pre_ln(X: Tensor, layers: list, final_norm: nn.Module, mask: Tensor | None = None) -> Tensor:
