@@ -86,17 +86,33 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
 def tidy_page(app: Sphinx, pagename: str, template: str, context: dict, doctree: nodes.document) -> None:
     """Keep the launch button on notebooks, since Colab cannot open a chapter's text; leave out thebe, which is not used."""
     if not NOTEBOOK.fullmatch(pagename):
-        context["header_buttons"] = [b for b in context.get("header_buttons", []) if b.get("label") != "launch-buttons"]
+        context["header_buttons"] = [
+            b for b in context.get("header_buttons", []) if b.get("label") != "launch-buttons"
+        ]
     for kind in ("script_files", "css_files"):
         files = context.get(kind, [])
-        context[kind] = [file for file in files if "thebe" not in f"{file} {getattr(file, 'attributes', '')}".lower()]
+        context[kind] = [
+            file for file in files if "thebe" not in f"{file} {getattr(file, 'attributes', '')}".lower()
+        ]
 
 
-def read_docstring(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """Let docstrings be written as Markdown is: formulas between dollar signs, code between single backticks."""
-    lines[:] = [re.sub(r"(?<![`:])`([^`]+)`(?!`)", r"``\1``", line) for line in lines]
-    lines[:] = [re.sub(r"(?<!`)(<\|\w+\|>)", r"``\1``", line) for line in lines]
-    lines[:] = [re.sub(r"\$([^$]+)\$", r":math:`\1`", line) for line in lines]
+def as_rst(line: str) -> str:
+    """One line of a docstring: formulas between dollar signs and code between backticks, as in Markdown, become RST."""
+    pieces = re.split(r"(?<![`:])(`[^`]+`)(?!`)|(\$[^$]+\$)|(``.+?``)|(<\|\w+\|>)", line)
+    code, formula, literal, token = pieces[1::5], pieces[2::5], pieces[3::5], pieces[4::5]
+    marked = [
+        f"`{c}`" if c else f":math:`{f[1:-1]}`" if f else f"``{t}``" if t else text
+        for c, f, text, t in zip(code, formula, literal, token, strict=True)
+    ]
+    plain = [text.replace("|", "\\|") for text in pieces[0::5]]
+    return "".join(text for pair in zip(plain, [*marked, ""], strict=True) for text in pair)
+
+
+def read_docstring(
+    app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
+) -> None:
+    """Let docstrings be written as Markdown is."""
+    lines[:] = [line if line.lstrip().startswith(">>>") else as_rst(line) for line in lines]
 
 
 def setup(app: Sphinx) -> dict:

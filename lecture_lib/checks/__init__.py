@@ -18,9 +18,12 @@ __all__ = [
     "CheckFailed",
     "Exercise",
     "Mistake",
+    "Progress",
+    "Verdict",
     "altered",
-    "check",
     "chapter",
+    "chapters",
+    "check",
     "exercise",
     "progress",
 ]
