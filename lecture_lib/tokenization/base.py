@@ -60,7 +60,14 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def split_words(self, text: str) -> list[str]:
-        """Cut normalized text into words."""
+        """Cut normalized text into words.
+
+        Args:
+            text: normalized text.
+
+        Returns:
+            The words in order.
+        """
 
     @abstractmethod
     def _encode_word(self, word: str) -> list[int]:
@@ -68,7 +75,18 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Give the text of token ids."""
+        """Give the text of token ids.
+
+        Args:
+            ids: (N,) token ids.
+            skip_special_tokens: leave special tokens out.
+
+        Returns:
+            The text.
+
+        Raises:
+            ValueError: an id is outside the vocabulary.
+        """
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

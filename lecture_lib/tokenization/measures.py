@@ -17,6 +17,7 @@ def fertility(tokenizer: Tokenizer, text: str) -> float:
         ValueError: the text holds no word.
 
     Example:
+        >>> from lecture_lib.tokenization import BytePairTokenizer
         >>> tokenizer = BytePairTokenizer.train(["low low"], vocab_size=259)
         >>> fertility(tokenizer, "low slow")  # low, Ġ, s, low
         2.0
