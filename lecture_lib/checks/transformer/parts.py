@@ -10,7 +10,10 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-BY_HAND = {"attention": "the mean of all tokens", "feed_forward": "max(x, 0)", "norms": "gain 1, bias 0"}
+BY_HAND = {"attention": "mean", "network": "relu"}  # said in few letters: a small case is printed in full
+BY_HAND_WORDS = (
+    "attention gives the mean of the tokens, the network max(x, 0), gains are 1, biases 0: by hand"
+)
 
 
 class Attention:

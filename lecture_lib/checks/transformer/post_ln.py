@@ -9,6 +9,7 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.mistake import Mistake
 from lecture_lib.checks.transformer.parts import (
     BY_HAND,
+    BY_HAND_WORDS,
     Attention,
     draw_masks,
     draw_parts,
@@ -46,7 +47,7 @@ def _post_ln_cases(seed: int) -> list[Case]:
 
     two_tokens = 3 * torch.eye(3)[torch.randperm(3, generator=draw)][None, :2]
     return [
-        Case("two tokens, D=3: by hand", (two_tokens,), {"parts": BY_HAND}),
+        Case(f"two tokens, D=3; {BY_HAND_WORDS}", (two_tokens,), {"parts": BY_HAND}),
         case("two heads, d_ff=9", draw_tokens(1, n, 6, draw=draw), 2, 9),
         case("a batch, d_ff=5", draw_tokens(2, n, 6, draw=draw), 3, 5),
         case("one token in a text", draw_tokens(2, 1, 4, draw=draw), 2, 7),

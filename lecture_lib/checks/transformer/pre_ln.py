@@ -10,6 +10,7 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.mistake import Mistake
 from lecture_lib.checks.transformer.parts import (
     BY_HAND,
+    BY_HAND_WORDS,
     draw_masks,
     draw_parts,
     draw_seed,
@@ -19,10 +20,10 @@ from lecture_lib.checks.transformer.parts import (
 )
 
 
-def _use_stack(answer: Callable, X: Tensor, layers: list, seed: int, **named: Tensor) -> object:
+def _use_stack(answer: Callable, X: Tensor, layers: list, seed: int | None, **named: Tensor) -> object:
     made = [parts_by_hand(X) if parts == BY_HAND else draw_parts(X, **parts) for parts in layers]
-    final_norm = draw_parts(X, 1, 1, seed).attention_norm
-    output = answer(X, given := list(made), final_norm, **named)
+    last = parts_by_hand(X) if seed is None else draw_parts(X, 1, 1, seed)
+    output = answer(X, given := list(made), last.attention_norm, **named)
     if given != made:
         raise ValueError("the list of layers is not the same after the call; leave it as it was")
     return output
@@ -49,9 +50,7 @@ def _pre_ln_cases(seed: int) -> list[Case]:
     two_tokens = 3 * torch.eye(3)[torch.randperm(3, generator=draw)][None, :2]
     return [
         Case(
-            "two tokens, D=3, one layer: by hand but for the last norm",
-            (two_tokens,),
-            {"layers": [BY_HAND], "seed": 0},
+            f"two tokens, D=3, one layer; {BY_HAND_WORDS}", (two_tokens,), {"layers": [BY_HAND], "seed": None}
         ),
         case("one layer", draw_tokens(1, n, 6, draw=draw), 1),
         case("no layer at all", draw_tokens(2, n, 6, draw=draw), 0),
