@@ -10,7 +10,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from lecture_lib.decoder import Decoder
 from lecture_lib.pretrained import PretrainedTokenizer, load_pretrained, save_pretrained
-from lecture_lib.pretrained.tokenizer import LibraryTokenizer
+from lecture_lib.pretrained.library_tokenizer import LibraryTokenizer
 from lecture_lib.tokenization import BytePairTokenizer, WordPieceTokenizer
 from lecture_lib.transformer import ModelConfig
 

@@ -1,6 +1,6 @@
 """Real checkpoints: Hugging Face folders, read (`load_pretrained`) and written (`save_pretrained`)."""
 
 from lecture_lib.pretrained.checkpoint import load_pretrained, save_pretrained
-from lecture_lib.pretrained.tokenizer import PretrainedTokenizer
+from lecture_lib.pretrained.tokenizer import PretrainedTokenizer, TextTokenizer
 
-__all__ = ["PretrainedTokenizer", "load_pretrained", "save_pretrained"]
+__all__ = ["PretrainedTokenizer", "TextTokenizer", "load_pretrained", "save_pretrained"]

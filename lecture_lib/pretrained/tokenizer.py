@@ -5,13 +5,9 @@ through the `tokenizers` library, or through `sentencepiece` for Marian, behind 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
-import tokenizers
-
 from lecture_lib.pretrained.chat_template import render
-from lecture_lib.pretrained.files import write_text
 
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
@@ -23,50 +19,16 @@ class TextTokenizer(Protocol):
     special_tokens: Mapping[str, int]
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        """Give the token ids of a text."""
-        ...
-
-    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Give the text of token ids."""
-        ...
-
-    def token_to_id(self, token: str) -> int:
-        """Give the id of a token, or raise ValueError."""
-        ...
-
-
-class LibraryTokenizer:
-    """A tokenizer.json of a kind that the course does not teach, run by the `tokenizers` library.
-
-    Args:
-        path: the file.
-
-    Raises:
-        ValueError: the library cannot read it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self.library = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing narrower
-            raise ValueError(f"{path} is not a tokenizer file: {error}") from None
-        self.library.no_truncation()
-        self.library.no_padding()
-        added = self.library.get_added_tokens_decoder()
-        self.special_tokens = {token.content: i for i, token in added.items() if token.special}
-        self.vocab_size = self.library.get_vocab_size()
-
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Give the token ids of a text.
 
         Args:
             text: any text.
-            add_special_tokens: put the ids around the text that the file asks for.
+            add_special_tokens: put the ids around the text that the model expects there.
 
         Returns:
             (N,) token ids.
         """
-        return self.library.encode(text, add_special_tokens=add_special_tokens).ids
+        ...
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
         """Give the text of token ids.
@@ -78,7 +40,7 @@ class LibraryTokenizer:
         Returns:
             The text.
         """
-        return self.library.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens)
+        ...
 
     def token_to_id(self, token: str) -> int:
         """Give the id of a token.
@@ -88,22 +50,8 @@ class LibraryTokenizer:
 
         Returns:
             Its id.
-
-        Raises:
-            ValueError: the vocabulary has no such token.
         """
-        found = self.library.token_to_id(token)
-        if found is None:
-            raise ValueError(f"the vocabulary has no token {token!r}")
-        return found
-
-    def save(self, path: Path) -> None:
-        """Write the tokenizer.json, whole or not at all.
-
-        Args:
-            path: the file; what stood there is replaced.
-        """
-        write_text(path, self.library.to_str(pretty=True))
+        ...
 
 
 class PretrainedTokenizer:

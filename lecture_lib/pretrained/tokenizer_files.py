@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from lecture_lib.pretrained.files import read_json, read_text, write_json, write_text
+from lecture_lib.pretrained.library_tokenizer import LibraryTokenizer
 from lecture_lib.pretrained.marian_tokenizer import MARIAN_FILES, MarianTokenizer
-from lecture_lib.pretrained.tokenizer import ROLES, LibraryTokenizer, PretrainedTokenizer, TextTokenizer
+from lecture_lib.pretrained.tokenizer import ROLES, PretrainedTokenizer, TextTokenizer
 from lecture_lib.tokenization import BytePairTokenizer, WordPieceTokenizer
 
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_eos_token_id")
