@@ -9,7 +9,6 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export JUPYTER_CONFIG_DIR := $(abspath _build/home/jupyter)
 export IPYTHONDIR := $(abspath _build/home/ipython)
 export MPLCONFIGDIR := $(abspath _build/home/matplotlib)
-export MPLBACKEND := Agg
 export OMP_NUM_THREADS ?= 1
 export PYTHONHASHSEED := 0
 export PYDEVD_DISABLE_FILE_VALIDATION := 1

@@ -24,6 +24,13 @@ def test_links_pictures_and_addresses():
     assert check_book.faults(check_book.PAGES) == []
 
 
+@pytest.mark.parametrize("path", [path for path in PAGES if path.stem[:2].isdigit()], ids=lambda path: path.stem)
+def test_a_chapter_shows_its_figures(browser, path):
+    tab = browser.new_page()
+    tab.goto(path.as_uri(), wait_until="load")
+    assert tab.locator("article .cell_output img").count() >= 3
+
+
 @pytest.mark.parametrize("width", [360, 768, 1100, 1600])
 def test_no_page_scrolls_sideways(browser, width):
     tab = browser.new_page(viewport={"width": width, "height": 900})
