@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
-    r"""Turn scores into weights that are positive and sum to one: $e^{x_i} / \sum_j e^{x_j}$.
+    r"""Turn scores into positive weights that sum to one: $e^{x_i} / \sum_j e^{x_j}$.
 
     Args:
         x: (...) scores; -inf: weight zero.
@@ -86,14 +86,15 @@ def scaled_dot_product_attention(
     V: Tensor,
     mask: Tensor | None = None,
 ) -> Tensor:
-    r"""Mix the value vectors by query-key similarity: $\mathrm{Softmax}(QK^T/\sqrt{D_k})\,V$.
+    r"""Mix values by query-key similarity: $\mathrm{Softmax}(QK^T/\sqrt{D_k})\,V$.
 
     Args:
         Q: (..., N, D_k) queries.
         K: (..., M, D_k) keys.
         V: (..., M, D_v) values; the unit vectors `torch.eye(M)` bring out the weights.
-        mask: (N, M) bool or anything that broadcasts to (..., N, M), True where a query
-            may look at a key; None: everywhere. A query that may look nowhere gives zeros.
+        mask: (N, M) bool or anything that broadcasts to (..., N, M), True where a
+            query may look at a key; None: everywhere. A query that may look nowhere
+            gives zeros.
 
     Returns:
         (..., N, D_v) one mixed value vector per query.

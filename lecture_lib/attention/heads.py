@@ -33,7 +33,7 @@ def split_heads(X: Tensor, n_heads: int) -> Tensor:
 
 
 def merge_heads(X: Tensor) -> Tensor:
-    """Put the heads side by side again, Concat[H_1, ..., H_H]: the inverse of `split_heads`.
+    """Put the heads side by side again, Concat[H_1, ..., H_H]: undo `split_heads`.
 
     Args:
         X: (..., H, N, D_k) outputs of the heads.
@@ -57,7 +57,7 @@ def multi_head_attention(
     n_heads: int,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Attend with H heads side by side and mix what they read: Concat[H_1, ..., H_H] W_o.
+    """Attend with H heads and mix what they read: Concat[H_1, ..., H_H] W_o.
 
     Args:
         X: (..., N, D) tokens.
@@ -66,8 +66,8 @@ def multi_head_attention(
         W_v: (D, H * D_v) value maps; D_v need not be D_k.
         W_o: (H * D_v, D) map from the joined heads back to the width of a token.
         n_heads: number of heads H.
-        mask: bool, broadcastable to (..., H, N, N), True where a token may look at a token;
-            None: everywhere.
+        mask: bool, broadcastable to (..., H, N, N), True where a token may look
+            at a token; None: everywhere.
 
     Returns:
         (..., N, D) what each token has read.
@@ -94,7 +94,7 @@ def cross_attention(
     n_heads: int,
     lengths: Tensor | None = None,
 ) -> Tensor:
-    """Let the tokens of X read from another text: queries of X, keys and values of the memory.
+    """Let X read from another text: queries of X, keys and values of the memory.
 
     Args:
         X: (B, N, D) tokens that ask.
