@@ -5,7 +5,6 @@ Axes: B rows, N new tokens, M source tokens, D = d_model.
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from lecture_lib.decoder import Decoder

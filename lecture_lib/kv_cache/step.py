@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 

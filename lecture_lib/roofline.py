@@ -1,0 +1,229 @@
+r"""The roofline of decoding: how fast can a model write, at best, on this machine?
+
+For one new token every weight is read once and every key and value of the row; for B rows the weights are read once together.
+The step takes at least bytes / bandwidth and at least FLOPs / rate, whichever is longer: under the slope of the roof a
+machine waits for its memory, under its flat part for its arithmetic. Bytes are bytes, GB are 10^9 bytes.
+
+Source: Williams, Waterman & Patterson (2009); Pope et al. (2022), section 2; lecture, "How fast?".
+Axes: B rows, L layers, H heads, H_kv key-value heads, D_k = d_head, D = d_model.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from lecture_lib.decoder import Decoder
+from lecture_lib.quantization import QuantizedLinear, stored_bytes
+from lecture_lib.transformer import ModelConfig
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What one decoding step costs: one new token in each of B rows.
+
+    Example:
+        >>> cost = StepCost(weight_bytes=140e9, kv_bytes=0.0, flops=140e9, batch=1)  # 70 billion weights in 16 bits
+        >>> f"{cost.bandwidth_for(145.38) / 1e12:.1f} TB/s"
+        '20.4 TB/s'
+    """
+
+    weight_bytes: float  # bytes of weights that a step reads
+    kv_bytes: float  # bytes of keys and values that it reads
+    flops: float  # floating-point operations, a multiplication and an addition are two
+    batch: int  # rows B, so many tokens a step gives
+
+    @property
+    def bytes(self) -> float:
+        """Bytes that a step reads."""
+        return self.weight_bytes + self.kv_bytes
+
+    @property
+    def intensity(self) -> float:
+        """FLOP a byte; below rate / bandwidth of the machine it is memory that a step waits for."""
+        return self.flops / self.bytes
+
+    def tokens_per_second(self, bandwidth: float, flop_rate: float) -> float:
+        r"""Predict the speed: $B \min(\mathrm{bandwidth}/\mathrm{bytes}, \mathrm{rate}/\mathrm{FLOPs})$.
+
+        Args:
+            bandwidth: of reading, bytes/s.
+            flop_rate: of matrix products, FLOP/s.
+
+        Returns:
+            Largest possible tokens/s of all rows together.
+        """
+        return self.batch * min(bandwidth / self.bytes, flop_rate / self.flops)
+
+    def bandwidth_for(self, tokens_per_second: float) -> float:
+        """Ask what memory a speed needs.
+
+        Args:
+            tokens_per_second: of all rows together.
+
+        Returns:
+            bytes/s; if a machine has less, something else was measured.
+        """
+        return self.bytes * tokens_per_second / self.batch
+
+    def utilisation(self, tokens_per_second: float, bandwidth: float) -> float:
+        """Say how much of the machine's bandwidth a measured speed makes use of.
+
+        Args:
+            tokens_per_second: measured, of all rows together.
+            bandwidth: of reading, bytes/s.
+
+        Returns:
+            Fraction, 1 at the slope of the roof.
+        """
+        return self.bandwidth_for(tokens_per_second) / bandwidth
+
+
+def step_cost(model: Decoder, context: int, batch: int = 1) -> StepCost:
+    """Count what one decoding step reads and computes, from the weights as they are stored.
+
+    A table of embeddings is looked up, one row a token, unless the head is the same table and reads it whole. Norms and
+    activations are small beside the products, and not counted as operations.
+
+    Args:
+        model: a decoder; quantized layers count with their codes and scales.
+        context: tokens in each row, the new one among them.
+        batch: rows B.
+
+    Returns:
+        The cost of a step.
+
+    Raises:
+        ValueError: no tokens or no rows.
+    """
+    if context < 1 or batch < 1:
+        raise ValueError(f"a step has at least one row of at least one token: got {batch} and {context}")
+    config, modules = model.config, list(model.modules())
+    linear = [m for m in modules if isinstance(m, nn.Linear | QuantizedLinear)]
+    read_whole = {id(m.weight) for m in linear if isinstance(m, nn.Linear)}
+    tables = [m.weight for m in modules if isinstance(m, nn.Embedding) and id(m.weight) not in read_whole]
+    rows = sum(table.nbytes // len(table) for table in tables)
+    weight_bytes = stored_bytes(model) - sum(table.nbytes for table in tables) + batch * rows
+    products = sum(m.in_features * m.out_features for m in linear)
+    attention = (
+        2 * config.n_layers * config.n_heads * config.d_head * context
+    )  # scores, and the mix of values
+    dtype = model.embedding.tokens.weight.dtype
+    return StepCost(
+        weight_bytes=weight_bytes,
+        kv_bytes=batch * context * kv_bytes_per_token(config, dtype),
+        flops=2 * batch * (products + attention),
+        batch=batch,
+    )
+
+
+def kv_bytes_per_token(config: ModelConfig, dtype: torch.dtype = torch.float16) -> int:
+    r"""Count the memory of one cached token: $2\,L\,H_{kv}\,D_k$ numbers.
+
+    Args:
+        config: of the model.
+        dtype: of keys and values.
+
+    Returns:
+        Bytes.
+
+    Example:
+        >>> config = ModelConfig(vocab_size=32000, d_model=4096, n_heads=32, n_layers=32, context_length=4096)
+        >>> kv_bytes_per_token(config)  # Llama 2 7B in 16 bits
+        524288
+    """
+    return 2 * config.n_layers * config.n_kv_heads * config.d_head * dtype.itemsize
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """Where the memory of a card goes."""
+
+    weight_bytes: float  # bytes of the weights
+    left: float  # bytes that remain for keys and values
+    tokens: int  # tokens, of all rows together, that fit into them
+
+
+def memory_budget(
+    n_parameters: float, memory: float, token_bytes: float, bytes_per_parameter: float = 2.0
+) -> MemoryBudget:
+    """Divide the memory of a card between weights and cached tokens.
+
+    Args:
+        n_parameters: number of weights.
+        memory: of the card, bytes.
+        token_bytes: of one cached token, from `kv_bytes_per_token`.
+        bytes_per_parameter: 4 for float32, 2 for float16 and bfloat16, 1 for INT8, 0.5 for INT4.
+
+    Returns:
+        The budget.
+
+    Raises:
+        ValueError: the weights alone do not fit.
+
+    Example:
+        >>> budget = memory_budget(7e9, memory=24e9, token_bytes=524_288)  # the lecture's 7 B model on a 24 GB card
+        >>> f"{budget.weight_bytes / 1e9:.0f} GB + {budget.left / 1e9:.0f} GB: {budget.tokens:,} tokens"
+        '14 GB + 10 GB: 19,073 tokens'
+    """
+    weight_bytes = n_parameters * bytes_per_parameter
+    if weight_bytes > memory:
+        raise ValueError(f"the weights take {weight_bytes / 1e9:.1f} GB, the card has {memory / 1e9:.1f} GB")
+    left = memory - weight_bytes
+    return MemoryBudget(weight_bytes, left, int(left / token_bytes))
+
+
+def measure_bandwidth(n_bytes: int = 2**28, device: torch.device | str = "cpu", repeats: int = 5) -> float:
+    """Measure how fast the machine reads memory: the time of a sum, over far more bytes than a processor keeps.
+
+    Args:
+        n_bytes: bytes to read, many times the size of the last cache.
+        device: where.
+        repeats: the fastest of so many counts, as what stands in the way only makes it slower.
+
+    Returns:
+        bytes/s; on a CPU with as many threads as torch uses.
+    """
+    numbers = torch.ones(n_bytes // 4, device=device)
+    return numbers.nbytes / fastest(numbers.sum, numbers.device, repeats)
+
+
+def measure_matmul(
+    n: int = 1024, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", repeats: int = 5
+) -> float:
+    """Measure how fast the machine multiplies matrices: n x n by n x n, 2 n^3 operations.
+
+    Args:
+        n: size of the matrices; small ones do not reach the rate of a GPU (take 8192 there).
+        dtype: of the matrices.
+        device: where.
+        repeats: the fastest of so many counts.
+
+    Returns:
+        FLOP/s.
+    """
+    A = torch.ones(n, n, dtype=dtype, device=device)
+    return 2 * n**3 / fastest(lambda: A @ A, A.device, repeats)
+
+
+def fastest(work: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """Time some work after one call to warm up; on a GPU wait for its end.
+
+    Args:
+        work: without arguments.
+        device: where it runs.
+        repeats: number of times.
+
+    Returns:
+        Seconds of the fastest.
+    """
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
