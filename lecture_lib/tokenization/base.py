@@ -8,8 +8,9 @@ from itertools import chain
 from operator import index
 from typing import Any, ClassVar, Self
 
+from lecture_lib.files import read_json, write_text
 from lecture_lib.tokenization.added_tokens import AddedToken, AddedTokenMatcher
-from lecture_lib.tokenization.files import check_kind, read_json, write_text
+from lecture_lib.tokenization.files import check_kind, tokenizer_file
 from lecture_lib.tokenization.pipeline import Normalizer, surrounding_ids
 
 CACHED = 300_000
@@ -104,7 +105,7 @@ class Tokenizer(ABC):
             FileNotFoundError: there is no such file.
             ValueError: the file is damaged, or holds another kind of tokenizer; the sentence says which.
         """
-        description = read_json(path)
+        description = read_json(tokenizer_file(path))
         try:
             return cls(description)
         except ValueError as error:
@@ -123,9 +124,9 @@ class Tokenizer(ABC):
         """
         write_text(path, json.dumps(self.description, ensure_ascii=False, indent=1))
 
-    def _encode_ordinary(self, text: str) -> Iterable[int]:
+    def _encode_ordinary(self, text: str) -> list[int]:
         """Encode normalized text that holds no added token."""
-        return chain.from_iterable(map(self._cache.__getitem__, self.split_words(text)))
+        return list(chain.from_iterable(map(self._cache.__getitem__, self.split_words(text))))
 
     @property
     def vocab_size(self) -> int:
@@ -149,10 +150,11 @@ class Tokenizer(ABC):
             raise ValueError(f"encode takes a str, not {type(text).__name__}: {text!r:.60}")
         ids = self._before.copy() if add_special_tokens else []
         for piece in self._matcher.split(text):
-            if isinstance(piece, int):
-                ids.append(piece)
+            new = [piece] if isinstance(piece, int) else self._encode_ordinary(piece)
+            if ids:
+                ids += new
             else:
-                ids += self._encode_ordinary(piece)
+                ids = new
         return ids + self._after if add_special_tokens and self._after else ids
 
     def token_to_id(self, token: str) -> int:

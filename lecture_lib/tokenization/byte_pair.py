@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, ClassVar, Self
 
+from lecture_lib.files import read_json, read_text
 from lecture_lib.tokenization.added_tokens import check_special_tokens
 from lecture_lib.tokenization.base import Cache, Tokenizer
 from lecture_lib.tokenization.byte_level import BYTE_TO_CHARACTER, spell, to_bytes, to_text, unspell
@@ -20,7 +21,7 @@ from lecture_lib.tokenization.fast_merges import (
     encode_long_word,
     learn_merges_incrementally,
 )
-from lecture_lib.tokenization.files import read_json, read_merges, read_text
+from lecture_lib.tokenization.files import read_merges, tokenizer_file
 from lecture_lib.tokenization.merges import encode_word
 from lecture_lib.tokenization.pipeline import Normalizer, build_normalizer, build_splitter
 
@@ -120,8 +121,8 @@ class BytePairTokenizer(Tokenizer):
             FileNotFoundError: one of the files does not exist.
             ValueError: one of the files is damaged; the sentence says which.
         """
-        ids = read_json(vocab)
-        lines = [line.rstrip("\r") for line in read_text(merges).split("\n")]
+        ids = read_json(tokenizer_file(vocab))
+        lines = [line.rstrip("\r") for line in read_text(tokenizer_file(merges)).split("\n")]
         pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
         for pair in pairs:
             if len(pair) != 2:
@@ -190,14 +191,14 @@ class BytePairTokenizer(Tokenizer):
     def _build_normalizer(self) -> Normalizer:
         return build_normalizer(self.description.get("normalizer"))
 
-    def _encode_ordinary(self, text: str) -> Iterable[int]:
+    def _encode_ordinary(self, text: str) -> list[int]:
         if self.description["pre_tokenizer"] != BYTE_LEVEL:
             return super()._encode_ordinary(text)
         first, *others = text.split(" ")
         try:
             return [*self._chunks[first], *chain.from_iterable(map(self._after_space.__getitem__, others))]
         except _NoCut:
-            return chain.from_iterable(map(self._chunks.__getitem__, CHUNK.findall(text)))
+            return list(chain.from_iterable(map(self._chunks.__getitem__, CHUNK.findall(text))))
 
     def _encode_after_space(self, part: str) -> tuple[int, ...]:
         if not part or part[0].isspace():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from lecture_lib.tokenization.byte_level import to_text
 
+BLANK_BEHIND_SPACE = re.compile(r" (?!\S)")
 CHUNK = re.compile(r"(?s:.[^ ]*(?: +(?!\S)[^ ]*)*)")
 
 
@@ -28,8 +29,15 @@ def count_words(texts: Iterable[str | bytes], split_words: Callable[[str], list[
         ValueError: the corpus is empty.
     """
     chunks: Counter[str] = Counter()
-    for text in texts:
-        chunks.update(CHUNK.findall(to_text(text)))
+    behind_space: Counter[str] = Counter()
+    for text in map(to_text, texts):
+        if BLANK_BEHIND_SPACE.search(text):
+            chunks.update(CHUNK.findall(text))
+        else:  # every space is such a place
+            first, *others = text.split(" ")
+            chunks[first] += 1
+            behind_space.update(others)
+    chunks.update({" " + part: count for part, count in behind_space.items()})
     words: Counter[str] = Counter()
     for chunk, count in chunks.items():
         for word in split_words(chunk):

@@ -28,7 +28,7 @@ def learn_merges_incrementally(
     """Learn what `learn_merges` learns, visiting after each merge only the words that hold the pair.
 
     A word is a string with one character `chr(id)` per token, so that Python finds and replaces pairs in C.
-    Counts in the queue grow stale and are renewed when they come to the top. Ties: the lowest pair of ids. Where two different merges spell the same token (`aa` `a`
+    Ties: the lowest pair of ids. Where two different merges spell the same token (`aa` `a`
     and `a` `aa`) the second reuses its id, and the count of a pair that was merged is kept. Both are the
     rules of the `tokenizers` library, whose merges come out; `learn_merges` differs in such words alone.
 
@@ -49,14 +49,11 @@ def learn_merges_incrementally(
     bar = tqdm(total=max(0, vocab_size - len(tokens)), desc="merges", disable=not progress)
     with bar, collector_paused():
         counts, places = _count_pairs(words)
-        queue = _PairQueue()
-        queue.push_all(counts, places)
-        while len(tokens) < vocab_size and queue:
-            count, pair, where = queue.pop()
-            if count != counts[pair]:
-                queue.push_all(counts, {pair: where})
-                continue
-            if count < min_frequency:
+        queue = _PairQueue(counts)
+        queue.push(places)
+        while len(tokens) < vocab_size and (entry := queue.pop()):
+            pair, where = entry
+            if counts[pair] < min_frequency:
                 break
             a, b = map(ord, pair)
             token = join(tokens[a], tokens[b])
@@ -65,51 +62,56 @@ def learn_merges_incrementally(
                 tokens.append(token)
                 bar.update()
             merges.append((a, b))
-            queue.push_all(counts, _merge_in_words(texts, frequencies, counts, where, pair, chr(ids[token])))
+            queue.push(_merge_in_words(texts, frequencies, counts, where, pair, chr(ids[token])))
     return merges
 
 
 class _PairQueue:
     """Pairs by count, highest first, of equals the lowest pair: a heap at the top count, plain lists below it.
 
-    Most pairs are rare and never come to the top, so they are never sorted.
+    Most pairs are rare and never come to the top, so they are never sorted. The counts change while pairs wait;
+    a pair whose count has changed is sent back to its place when it comes out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        self.counts = counts
         self.buckets: dict[int, list[tuple[str, list[int]]]] = {}
         self.levels: list[int] = []  # heap of the negative counts that have a bucket
         self.top = 0  # the count whose bucket is a heap
 
-    def __bool__(self) -> bool:
-        return bool(self.levels)
-
-    def push_all(self, counts: Mapping[str, int], places: Mapping[str, list[int]]) -> None:
+    def push(self, places: Mapping[str, list[int]]) -> None:
         """Add pairs that occur at all, each with the words that hold it."""
-        for pair, where in places.items():
-            count = counts[pair]
+        counts, buckets, top = self.counts, self.buckets, self.top
+        for entry in places.items():
+            count = counts[entry[0]]
             if count < 1:
                 continue
-            if count == self.top:
-                heapq.heappush(self.buckets[count], (pair, where))
-            elif count in self.buckets:
-                self.buckets[count].append((pair, where))
-            else:
-                self.buckets[count] = [(pair, where)]
+            if count not in buckets:
+                buckets[count] = [entry]
                 heapq.heappush(self.levels, -count)
+            elif count == top:
+                heapq.heappush(buckets[count], entry)
+            else:
+                buckets[count].append(entry)
 
-    def pop(self) -> tuple[int, str, list[int]]:
-        """Take the first pair with the count it was pushed with."""
-        count = -self.levels[0]
-        bucket = self.buckets[count]
-        if count != self.top:
-            self.top = count
-            heapq.heapify(bucket)
-        pair, where = heapq.heappop(bucket)
-        if not bucket:
-            heapq.heappop(self.levels)
-            del self.buckets[count]
-            self.top = 0
-        return count, pair, where
+    def pop(self) -> tuple[str, list[int]] | None:
+        """Take the first pair, with the words that hold it; None if there is no pair left."""
+        counts, buckets, levels = self.counts, self.buckets, self.levels
+        while levels:
+            count = -levels[0]
+            bucket = buckets[count]
+            if not bucket:
+                heapq.heappop(levels)
+                del buckets[count]
+                continue
+            if count != self.top:
+                heapq.heapify(bucket)
+                self.top = count
+            entry = heapq.heappop(bucket)
+            if counts[entry[0]] == count:
+                return entry
+            self.push(dict([entry]))
+        return None
 
 
 @contextmanager

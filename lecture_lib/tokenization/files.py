@@ -1,63 +1,31 @@
-"""Tokenizer files: read with one clear sentence for whatever is wrong, written whole or not at all."""
+"""Tokenizer files: what a tokenizer.json must hold, with one clear sentence for whatever is wrong."""
 
-import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 KINDS = {"BPE": "BytePairTokenizer", "WordPiece": "WordPieceTokenizer"}
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """Read a UTF-8 file.
+def tokenizer_file(path: str | os.PathLike[str]) -> Path:
+    """Refuse, in the words of someone who has a tokenizer to load, a path that leads to no file.
 
     Args:
         path: the file.
 
     Returns:
-        Its text.
+        The same path.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is a folder, or not UTF-8.
+        ValueError: it is a folder.
     """
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give the tokenizer.json inside it")
     if not path.exists():
         raise FileNotFoundError(f"there is no tokenizer file {path}")
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a tokenizer file: it is not UTF-8 text") from None
-
-
-def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The object.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not JSON, or cut off, or not an object.
-    """
-    text = read_text(path)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError(
-            f"{path} is not a tokenizer file: it is not valid JSON (cut off or damaged?)"
-        ) from None
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{path} is not a tokenizer file: it holds a {type(content).__name__}, not an object"
-        )
-    return content
+    return path
 
 
 def check_kind(description: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -122,37 +90,3 @@ def read_merges(model: dict[str, Any]) -> dict[tuple[int, int], tuple[int, int]]
                 f"merge {rank}, {merge!r:.60}, is not a pair of tokens of the vocabulary that make a third"
             ) from None
     return table
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file whole or not at all: to a temporary file beside it, then renamed over it.
-
-    Args:
-        path: the file; what stood there is replaced.
-        text: its new content.
-
-    Raises:
-        FileNotFoundError: the folder does not exist.
-        ValueError: `path` is a folder.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; give a file name, such as {path / 'tokenizer.json'}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path.name}: there is no folder {path.parent}")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    """Give the permission bits that new files go without (it can only be read by setting it)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -13,12 +13,13 @@ from typing import Any, ClassVar, Self
 
 import tokenizers
 
+from lecture_lib.files import read_text
 from lecture_lib.tokenization.added_tokens import check_special_tokens
 from lecture_lib.tokenization.base import Tokenizer
 from lecture_lib.tokenization.byte_level import WHITE_SPACE, to_bytes, to_text
 from lecture_lib.tokenization.descriptions import describe_word_piece
 from lecture_lib.tokenization.fast_merges import learn_merges_incrementally
-from lecture_lib.tokenization.files import read_text
+from lecture_lib.tokenization.files import tokenizer_file
 from lecture_lib.tokenization.pipeline import Normalizer
 
 BERT_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -97,7 +98,7 @@ class WordPieceTokenizer(Tokenizer):
         """
         if not os.fspath(path).endswith(".txt"):
             return super().load(path)
-        lines = [line.rstrip(WHITE_SPACE) for line in read_text(path).removesuffix("\n").split("\n")]
+        lines = [line.rstrip(WHITE_SPACE) for line in read_text(tokenizer_file(path)).removesuffix("\n").split("\n")]
         try:
             return cls(
                 describe_word_piece({token: i for i, token in enumerate(lines)}, BERT_TOKENS, lowercase)

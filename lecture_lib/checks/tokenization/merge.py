@@ -60,7 +60,6 @@ MERGE = Exercise(
     against="Python's str.replace on a string with one character an id",
     reference=_replaced,
     cases=_merge_cases,
-    kernels=("replace",),
     mistakes=(
         Mistake(
             "the second id of a merged pair is looked at once more. How far must the place move after a merge?",
