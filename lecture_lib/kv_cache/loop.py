@@ -165,7 +165,10 @@ def choices(
         Iterator over the B tokens of each step.
     """
     device, tokens, unseen = runner.cache.device, None, []
-    check_every = check_every or (STEPS_AHEAD if device.type == "cuda" else 1)
+    if check_every is None:
+        check_every = STEPS_AHEAD if device.type == "cuda" else 1
+    if check_every < 1:
+        raise ValueError(f"check_every must be at least 1 step, got {check_every}")
     texts, lengths = pad(rows, pad_id, device)
     real = torch.arange(texts.shape[1], device=device) < lengths[:, None]
     texts = texts.where(real, texts[:, :1])  # a repetition penalty asks which tokens there were, in any order

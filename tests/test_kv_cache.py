@@ -1,0 +1,552 @@
+"""Cached decoding: against transformers, against the slow loop, and against the model without a cache for any chunks."""
+
+import copy
+import dataclasses
+import doctest
+import functools
+
+import pytest
+import torch
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from lecture_lib import generation, kv_cache
+from lecture_lib.decoder import Decoder
+from lecture_lib.embedding import RotaryScaling
+from lecture_lib.encoder_decoder import EncoderDecoder
+from lecture_lib.generation import Conditioned
+from lecture_lib.kv_cache import KVCache, Runner, lay_out_for_decoding
+from lecture_lib.kv_cache.step import bare
+from lecture_lib.lora import add_lora
+from lecture_lib.pretrained import load_pretrained, save_pretrained
+from lecture_lib.quantization import quantize_model
+from lecture_lib.sampling import SamplingParameters
+from lecture_lib.transformer import ModelConfig
+
+GREEDY = SamplingParameters(temperature=0)
+ENDS = [21, 16, 5, 9]
+WARM = SamplingParameters(temperature=1.5, top_k=20, repetition_penalty=1.3)
+SIZES = {"vocab_size": 31, "d_model": 12, "n_layers": 2, "context_length": 40, "init_std": 0.6}
+CONFIGS = {
+    "gpt2": ModelConfig(n_heads=3, norm_first=True, activation="gelu_tanh", **SIZES),
+    "llama": ModelConfig(
+        **{"n_heads": 4, "n_kv_heads": 2, "d_head": 6, "d_ff": 20, "norm": "rms", "norm_first": True},
+        **{"activation": "swiglu", "positions": "rotary", "rope_scaling": RotaryScaling(4.0, 1.0, 4.0, 16)},
+        **{"qkv_bias": False, "out_bias": False, "mlp_bias": False, "tied_head": False},
+        **SIZES,
+    ),
+    "qwen3": ModelConfig(
+        **{"n_heads": 3, "n_kv_heads": 1, "d_head": 8, "norm": "rms", "norm_first": True, "qk_norm": True},
+        **{"activation": "geglu_tanh", "positions": "rotary"},
+        **SIZES,
+    ),
+    "post-LN": ModelConfig(
+        **{"n_heads": 2, "positions": "sinusoidal", "scale_embedding": True, "embedding_norm": True},
+        **{"n_segments": 2, "head_bias": True, "activation": "relu"},
+        **SIZES,
+    ),
+    "marian": ModelConfig(n_heads=4, positions="sinusoidal_halves", activation="silu", dropout=0.1, **SIZES),
+}
+PROMPTS = [[7, 3, 9, 1, 20], [4], [11, 12, 13], [30, 2]]
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+@functools.cache
+def decoder(name="gpt2", laid_out=False):
+    """A model in which every weight matters, biases, gains and segment tables too."""
+    model = Decoder(CONFIGS[name], generator=seeded(1)).eval()
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=seeded(2))
+    return lay_out_for_decoding(model) if laid_out else model
+
+
+def texts(ids):
+    return [text.tolist() for text in ids]
+
+
+def shuffled(lengths, n_tokens, seed=3):
+    return torch.randint(0, 31, (len(lengths), n_tokens), generator=seeded(seed))
+
+
+class Bytes:
+    def decode(self, ids):
+        return bytes(48 + token for token in ids).decode()
+
+
+# The idea: each token is computed once
+
+
+def test_each_token_goes_through_the_model_once():
+    model, seen = copy.deepcopy(decoder()), []
+    model.stack.layers[1].feed_forward.register_forward_pre_hook(
+        lambda _, args: seen.append(args[0].numel() // 12)
+    )
+    generation.generate(model, [1, 2, 3], 3, GREEDY)
+    assert seen == [3, 4, 5]
+    seen.clear()
+    kv_cache.generate(model, [1, 2, 3], 3, GREEDY)
+    assert seen == [3]  # a step calls what is in the module, not the module
+    seen.clear()
+    model.stack.layers[1].feed_forward.W_out.register_forward_hook(lambda *args: seen.append(len(args[2])))
+    kv_cache.generate(model, [1, 2, 3], 3, GREEDY)
+    assert seen == [3, 1, 1, 1]
+
+
+@pytest.mark.parametrize("module", [kv_cache.cache, kv_cache.loop], ids=lambda m: m.__name__)
+def test_the_examples_in_the_docstrings(module):
+    result = doctest.testmod(module, extraglobs={"torch": torch, "ModelConfig": ModelConfig})
+    assert result.attempted and not result.failed
+
+
+# An independent oracle: transformers with the same weights, its cache beside ours
+
+IDS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": 0}
+LLAMA = {"hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 4}
+LLAMA |= {"num_key_value_heads": 2, "initializer_range": 0.5, "max_position_embeddings": 40}
+THEIRS = [
+    ("GPT2", {"n_embd": 12, "n_layer": 2, "n_head": 3, "n_positions": 40, "initializer_range": 0.6}),
+    ("Llama", LLAMA | {"head_dim": 6}),
+    ("Qwen3", LLAMA | {"head_dim": 8}),
+]
+
+
+@pytest.mark.parametrize(("family", "sizes"), THEIRS)
+@pytest.mark.parametrize("laid_out", [False, True])
+def test_tokens_are_those_of_transformers(family, sizes, laid_out, tmp_path):
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{family}Config")(vocab_size=31, **sizes, **IDS)
+    name = "GPT2LMHeadModel" if family == "GPT2" else f"{family}ForCausalLM"
+    theirs = getattr(transformers, name)(config).eval()
+    theirs.save_pretrained(tmp_path)
+    ours, _ = load_pretrained(tmp_path, tokenizer=False)
+    ours = lay_out_for_decoding(ours) if laid_out else ours
+    prompts = torch.tensor([[3, 1, 4], [1, 5, 9], [2, 6, 5], [30, 0, 8]])
+    mask = torch.ones_like(prompts)
+    expected = theirs.generate(prompts, attention_mask=mask, max_new_tokens=20, do_sample=False)
+    assert torch.equal(kv_cache.generate(ours, prompts, 20, GREEDY), expected)
+    assert len(set(expected[:, 3:].flatten().tolist())) > 3
+
+
+# Logits: any chunks, any lengths, equal to the model without a cache
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(list(CONFIGS)),
+    pieces=st.lists(st.lists(st.integers(0, 5), min_size=3, max_size=3), min_size=1, max_size=5),
+    laid_out=st.booleans(),
+)
+def test_cached_logits_are_the_models_for_any_chunks(name, pieces, laid_out):
+    """Piece p brings row b `pieces[p][b]` tokens, right-padded to the longest of the three."""
+    pieces = [piece for piece in pieces if max(piece)]
+    lengths = [sum(piece[b] for piece in pieces) for b in range(3)]
+    if not pieces:
+        return
+    model, ids = decoder(name, laid_out), shuffled(lengths, max(lengths))
+    cache = KVCache(model.config, 3, max(lengths))
+    starts, got = [0, 0, 0], torch.full((3, max(lengths), 31), torch.nan)
+    for piece in pieces:
+        n = max(piece)
+        chunk = torch.full((3, n), 30)
+        for b in range(3):
+            chunk[b, : piece[b]] = ids[b, starts[b] : starts[b] + piece[b]]
+        logits = model(chunk, None if min(piece) == n else torch.tensor(piece), cache=cache)
+        for b in range(3):
+            got[b, starts[b] : starts[b] + piece[b]] = logits[b, : piece[b]]
+        starts = [start + new for start, new in zip(starts, piece, strict=True)]
+    assert cache.lengths == lengths
+    expected = model(ids)
+    for b in range(3):
+        assert_close(got[b, : lengths[b]], expected[b, : lengths[b]], atol=1e-5, rtol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(list(CONFIGS)),
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    chunk_size=st.integers(1, 10),
+    fixed=st.booleans(),
+)
+def test_a_runner_gives_the_models_logits(name, lengths, chunk_size, fixed):
+    model, n_steps = decoder(name), 4
+    ids = shuffled(lengths, max(lengths) + n_steps)
+    rows = [ids[b, :n].tolist() for b, n in enumerate(lengths)]
+    runner = Runner(model, batch=len(rows), max_length=max(lengths) + n_steps, fixed=fixed)
+    for _ in range(2):  # a second prompt finds nothing of the first
+        logits = runner.prefill(rows, chunk_size)
+        for step in range(n_steps + 1):
+            for b, n in enumerate(lengths):
+                expected = model(ids[b : b + 1, : n + step])[0, -1]
+                assert_close(logits[b], expected, atol=1e-5, rtol=1e-5)
+            if step < n_steps:
+                logits = runner.step(torch.stack([ids[b, n + step] for b, n in enumerate(lengths)]))
+        rows = [list(reversed(row)) for row in rows]
+        ids = torch.stack([torch.cat([ids[b, :n].flip(0), ids[b, n:]]) for b, n in enumerate(lengths)])
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.bfloat16, 0.3)])
+def test_dtype_follows_the_model(name, dtype, tolerance):
+    model = copy.deepcopy(decoder(name)).to(dtype)
+    runner = Runner(model, batch=2)
+    assert runner.cache.dtype == dtype and runner.cache.max_length == 40
+    runner.prefill([[1, 2, 3], [4]])
+    logits = runner.step(torch.tensor([5, 6]))
+    assert logits.dtype == dtype
+    assert_close(logits[0], model(torch.tensor([[1, 2, 3, 5]]))[0, -1], atol=tolerance, rtol=0)
+
+
+# Tokens: those of the slow loop, whatever the arguments
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+@pytest.mark.parametrize("sampling", [GREEDY, WARM])
+@pytest.mark.parametrize(
+    ("options", "cached_options"),
+    [
+        ({}, {}),
+        ({}, {"chunk_size": 2}),
+        ({"stop": ENDS}, {}),
+        ({"stop": ENDS}, {"check_every": 5}),
+        ({"context_length": 7}, {"check_every": 4}),
+        ({"stop": "A", "tokenizer": Bytes()}, {"check_every": 3}),
+    ],
+)
+def test_tokens_are_those_of_the_slow_loop(name, sampling, options, cached_options):
+    model = decoder(name)
+    expected = texts(generation.generate(model, PROMPTS, 14, sampling, seeded(5), **options))
+    got = kv_cache.generate(model, PROMPTS, 14, sampling, seeded(5), **options, **cached_options)
+    assert texts(got) == expected
+    fixed = Runner(model, batch=4, fixed=True)
+    assert (
+        texts(kv_cache.generate(fixed, PROMPTS, 14, sampling, seeded(5), **options, **cached_options))
+        == expected
+    )
+    one_each = lambda: [seeded(b) for b in range(4)]  # noqa: E731
+    expected = texts(generation.generate(model, PROMPTS, 9, sampling, one_each(), **options))
+    assert texts(kv_cache.generate(fixed, PROMPTS, 9, sampling, one_each(), **options)) == expected
+    torch.manual_seed(4)
+    expected = texts(generation.generate(model, PROMPTS, 9, sampling, **options))
+    torch.manual_seed(4)
+    assert texts(kv_cache.generate(model, PROMPTS, 9, sampling, **options)) == expected
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_some_texts_stop_early_and_no_text_is_monotonous(name):
+    """Otherwise the tests above would show little."""
+    free = kv_cache.generate(decoder(name), PROMPTS, 14, WARM, seeded(5))
+    stopped = kv_cache.generate(decoder(name), PROMPTS, 14, WARM, seeded(5), stop=ENDS)
+    new = [len(text) - len(prompt) for text, prompt in zip(stopped, PROMPTS, strict=True)]
+    assert min(new) < max(new)
+    assert min(len(text.unique()) for text in free) > 5
+    greedy = kv_cache.generate(decoder(name), PROMPTS, 14, GREEDY)
+    assert len(torch.cat(greedy).unique()) > 10
+
+
+def test_every_form_of_prompts():
+    padded, lengths = torch.tensor([[1, 2, 3], [5, 30, 30]], dtype=torch.int32), torch.tensor([3, 1])
+    for ids, options in (
+        (padded, {"lengths": lengths, "pad_id": 9, "stop": [4]}),
+        (padded[0], {}),
+        ([4, 5], {}),
+        ([torch.tensor([1]), torch.tensor([8, 9])], {}),
+        ([4, 5], {"max_new_tokens": 0}),
+        (torch.arange(30), {"max_new_tokens": 11}),
+    ):
+        options = {"max_new_tokens": 5, "sampling": GREEDY} | options
+        expected, got = (
+            generation.generate(decoder(), ids, **options),
+            kv_cache.generate(decoder(), ids, **options),
+        )
+        assert type(got) is type(expected)
+        assert texts(got if isinstance(got, list) else [got]) == texts(
+            expected if isinstance(expected, list) else [expected]
+        )
+    assert kv_cache.generate(decoder(), padded, 1).dtype == torch.int32
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM])
+def test_streamed_tokens_are_those_of_generate(sampling):
+    for stop in ((), [5, 9]):
+        tokens = list(kv_cache.stream(decoder(), [7, 3], 15, sampling, seeded(7), stop))
+        assert [7, 3, *tokens] == generation.generate(
+            decoder(), [7, 3], 15, sampling, seeded(7), stop
+        ).tolist()
+    following = kv_cache.stream(decoder(), [1, 2], 10**9, sampling, seeded(8), context_length=10)
+    tokens = [next(following) for _ in range(30)]
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    assert [1, 2, *tokens] == generation.generate(
+        decoder(), [1, 2], 30, sampling, seeded(8), context_length=10
+    ).tolist()
+
+
+def test_a_runner_serves_one_request_after_another():
+    runner = Runner(decoder("llama"), batch=2, max_length=30)
+    for prompts in ([[1, 2, 3], [4]], [[9], [8, 7, 6, 5]], torch.tensor([[3, 3], [4, 4]])):
+        expected = generation.generate(decoder("llama"), prompts, 8, WARM, seeded(1))
+        assert texts(kv_cache.generate(runner, prompts, 8, WARM, seeded(1))) == texts(expected)
+
+
+def test_no_gradients_are_kept_and_none_are_lost():
+    model = copy.deepcopy(decoder())
+    runner = Runner(model)
+    ids = kv_cache.generate(runner, torch.tensor([1, 2]), 3, GREEDY)
+    model(ids[None]).logsumexp(-1).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    with torch.no_grad():
+        for p in model.parameters():
+            p -= 0.1 * p.grad
+    expected = generation.generate(model, torch.tensor([1, 2]), 9, GREEDY)
+    assert torch.equal(
+        kv_cache.generate(runner, torch.tensor([1, 2]), 9, GREEDY), expected
+    )  # of the new weights
+
+
+# Encoder-decoders
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"norm_first": True, "n_kv_heads": 2, "positions": "rotary", "qk_norm": True}]
+)
+def test_translations_are_those_of_the_slow_loop(fixed, options):
+    config = (
+        ModelConfig(n_heads=2, **SIZES)
+        if not options
+        else ModelConfig(**({"n_heads": 4, "d_head": 4} | SIZES | options))
+    )
+    model = EncoderDecoder(config, generator=seeded(6)).eval()
+    sources, lengths = shuffled([1] * 4, 6), torch.tensor([6, 2, 5, 1])
+    for given_source, prompts in (
+        (Conditioned(model, sources, lengths), [[1], [1], [1, 5], [1, 7, 8]]),
+        (Conditioned(model, sources[:1]), [[1], [2, 9]]),
+    ):
+        for sampling in (GREEDY, WARM):
+            expected = texts(generation.generate(given_source, prompts, 12, sampling, seeded(2), stop=[3]))
+            runner = Runner(given_source, batch=len(prompts), max_length=20, fixed=fixed)
+            assert texts(kv_cache.generate(runner, prompts, 12, sampling, seeded(2), stop=[3])) == expected
+            assert (
+                texts(kv_cache.generate(given_source, prompts, 12, sampling, seeded(2), stop=[3])) == expected
+            )
+
+
+# Weights in other forms
+
+
+def test_laying_out_changes_nothing_but_strides(tmp_path):
+    for name in CONFIGS:
+        model = decoder(name)
+        laid = lay_out_for_decoding(copy.deepcopy(model))
+        layer = laid.stack.layers[0]
+        assert layer.feed_forward.W_in.weight.stride() == (1, layer.feed_forward.W_in.out_features)
+        assert laid.head.weight.stride() == (1, 31)
+        assert laid.config.tied_head == (laid.head.weight is laid.embedding.tokens.weight)
+        for key, tensor in model.state_dict().items():
+            assert torch.equal(tensor, laid.state_dict()[key])
+        ids = shuffled([1, 1], 7)
+        assert_close(laid(ids), model(ids), atol=1e-5, rtol=1e-5)
+        assert bare(layer.attention.W_q) is not layer.attention.W_q
+        optimizer = torch.optim.SGD(laid.parameters(), 0.1)
+        laid(ids).square().sum().backward()
+        before = layer.attention.W_v.weight.clone()
+        layer.attention.W_k.weight.grad.zero_()
+        optimizer.step()
+        assert not torch.equal(layer.attention.W_v.weight, before)
+        copied = copy.deepcopy(laid)
+        assert texts([kv_cache.generate(copied, [1, 2], 9, GREEDY)]) == texts(
+            [generation.generate(laid, [1, 2], 9, GREEDY)]
+        )
+    model = decoder("llama", laid_out=True)
+    save_pretrained(model, None, tmp_path)
+    again, _ = load_pretrained(tmp_path, tokenizer=False)
+    assert torch.equal(
+        again.state_dict()["stack.layers.1.attention.W_k.weight"], model.stack.layers[1].attention.W_k.weight
+    )
+
+
+def test_laying_out_leaves_other_weights_alone():
+    half = lay_out_for_decoding(copy.deepcopy(decoder()).bfloat16())
+    assert all(p.is_contiguous() for p in half.parameters())
+    quantized = quantize_model(copy.deepcopy(decoder()), 8, progress=False)
+    before = {key: tensor.clone() for key, tensor in quantized.state_dict().items()}
+    lay_out_for_decoding(quantized)
+    assert all(torch.equal(before[key], tensor) for key, tensor in quantized.state_dict().items())
+    adapted = add_lora(copy.deepcopy(decoder()), ["W_q"], 2, 4)
+    expected = adapted(torch.tensor([[1, 2, 3]]))
+    assert_close(lay_out_for_decoding(adapted)(torch.tensor([[1, 2, 3]])), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("laid_out", [False, True])
+@pytest.mark.parametrize("form", ["lora", "int8", "int4", "lora on int8"])
+def test_other_layers_are_called_as_they_are(form, laid_out):
+    model = copy.deepcopy(decoder("llama", laid_out))
+    if "int" in form:
+        quantize_model(model, 8 if "8" in form else 4, None if "8" in form else 2, progress=False)
+    if "lora" in form:
+        add_lora(model, ["W_q", "W_v", "W_in"], 2, 4)
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.data = torch.randn(parameter.shape, generator=seeded(3))
+        model.eval()
+    for sampling in (GREEDY, WARM):
+        expected = texts(generation.generate(model, PROMPTS, 10, sampling, seeded(4)))
+        assert texts(kv_cache.generate(model, PROMPTS, 10, sampling, seeded(4))) == expected
+    if "lora" in form:  # training goes on afterwards
+        model(torch.tensor([[1, 2, 3]])).logsumexp(-1).sum().backward()
+        assert any(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
+
+
+def test_packed_kernels_agree_in_bfloat16():
+    sizes = SIZES | {"d_model": 64, "init_std": 0.1}
+    model = Decoder(ModelConfig(n_heads=2, norm_first=True, **sizes), generator=seeded(1)).eval().bfloat16()
+    for bits, group in ((8, None), (4, 32)):
+        quantized = quantize_model(copy.deepcopy(model), bits, group, include_tied=True, progress=False)
+        runner = Runner(quantized, batch=2)
+        runner.prefill([[1, 2, 3], [4]])
+        logits, expected = runner.step(torch.tensor([5, 6])), quantized(torch.tensor([[1, 2, 3, 5]]))[0, -1]
+        assert (logits[0] - expected).norm() < 0.03 * expected.norm()
+
+
+# The cache itself
+
+
+def test_what_padding_leaves_behind_is_never_seen():
+    model, cache = decoder(), KVCache(CONFIGS["gpt2"], 2, 8)
+    model(torch.tensor([[1, 2, 3, 4], [5, 30, 30, 30]]), torch.tensor([4, 1]), cache=cache)
+    for layer in cache.layers:
+        assert not layer.K[1, :, 1:8].any() and layer.K[0, :, :4].any()
+    cache.reset()
+    assert cache.lengths == [0, 0] and cache.n_stored == 0
+    assert not any(layer.K.any() or layer.V.any() for layer in cache.layers)
+
+
+def test_begin_gives_positions_and_mask():
+    cache = KVCache(CONFIGS["llama"], 2, 6)
+    positions, mask = cache.begin(2)
+    assert positions.tolist() == [0, 1] and mask.tolist() == [[True, False], [True, True]]
+    positions, mask = cache.begin(1)
+    assert positions.tolist() == [2] and mask is None
+    positions, mask = cache.begin(2, torch.tensor([2, 1]))
+    assert positions.tolist() == [[3, 4], [3, 4]] and mask.shape == (2, 1, 2, 5)
+    assert mask[0, 0].tolist() == [[True] * 4 + [False], [True] * 5]
+    positions, mask = cache.begin(1)
+    assert positions.tolist() == [[5], [4]] and mask[:, 0, 0].tolist() == [[True] * 6, [True] * 5 + [False]]
+    assert cache.lengths == [6, 5]
+
+
+# Errors
+
+
+def cache_for(**changes):
+    options = {"batch": 2, "max_length": 10, "dtype": torch.float32} | changes
+    return KVCache(dataclasses.replace(CONFIGS["llama"], **options.pop("config", {})), **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cache_for(batch=0), "at least one row and one token: got 0 and 10"),
+        (
+            lambda: Runner(decoder("llama"), cache_for()).prefill([[1] * 11, [2]]),
+            "prompt of 11 tokens .* room for 10",
+        ),
+        (
+            lambda: kv_cache.generate(Runner(decoder("llama"), cache_for()), [[1] * 8, [2]], 5),
+            "row of 11 tokens .* room for 10",
+        ),
+        (
+            lambda: kv_cache.generate(Runner(decoder("llama"), cache_for()), [[1] * 8], 5),
+            "2 rows, got 1 prompts",
+        ),
+        (lambda: Runner(decoder("llama"), cache_for(), fixed=True).prefill([[1]]), "2 rows, got 1 prompts"),
+        (
+            lambda: Runner(decoder("gpt2"), cache_for()),
+            "2 layers of 2 key-value heads of 6 .* 2 layers of 3 key-value heads of 4",
+        ),
+        (lambda: Runner(decoder("llama"), cache_for(config={"n_layers": 3})), "3 layers .* 2 layers"),
+        (
+            lambda: Runner(decoder("llama"), cache_for(dtype=torch.bfloat16)),
+            "torch.bfloat16 on cpu; .* torch.float32 on cpu",
+        ),
+        (
+            lambda: Runner(decoder("llama"), cache_for(device="meta")),
+            "torch.float32 on meta; .* torch.float32 on cpu",
+        ),
+        (
+            lambda: decoder("llama")(torch.ones(3, 1).long(), cache=cache_for()),
+            "2 rows of 2 key-value heads .* 3 rows",
+        ),
+        (lambda: decoder("gpt2")(torch.ones(2, 1).long(), cache=cache_for()), "heads of 6 .* heads of 4"),
+        (
+            lambda: decoder("llama")(torch.ones(2, 11).long(), cache=cache_for()),
+            "row of 11 tokens .* room for 10",
+        ),
+        (lambda: cache_for().begin(3, torch.tensor([1, 4])), "0 ... 3, got"),
+        (lambda: cache_for().begin(3, torch.tensor([1])), "2 rows, got 1 lengths"),
+        (
+            lambda: kv_cache.generate(decoder(), torch.arange(30), 12),
+            "30 tokens and 12 new ones do not fit .* 40 tokens",
+        ),
+        (
+            lambda: kv_cache.generate(decoder(), [1], 2, chunk_size=0),
+            "chunk_size must be at least 1 token, got 0",
+        ),
+        (
+            lambda: kv_cache.generate(decoder(), [1], 2, check_every=0),
+            "check_every must be at least 1 step, got 0",
+        ),
+        (lambda: kv_cache.generate(decoder(), [31], 2), "token id 31 is outside the vocabulary of 31"),
+        (lambda: kv_cache.generate(lambda ids: ids, [1], 2), "a cache serves a Decoder, .* got function"),
+        (
+            lambda: kv_cache.generate(decoder(), [[1], [2]], 1, generator=[seeded(1)]),
+            "one generator for each row",
+        ),
+        (lambda: kv_cache.generate(copy.deepcopy(decoder("marian")).train(), [1], 2), "call model.eval"),
+        (lambda: kv_cache.stream(decoder(), [[1], [2]], 1), "one text, got 2"),
+        (lambda: kv_cache.generate(decoder(), [], 1), "at least one prompt"),
+        (lambda: kv_cache.generate(decoder(), [1], 1, stop="a"), "give the tokenizer"),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_step_beyond_the_room_is_refused():
+    for fixed in (False, True):
+        runner = Runner(decoder(), batch=1, max_length=3, fixed=fixed)
+        runner.prefill([[1, 2]])
+        runner.step(torch.tensor([3]))
+        with pytest.raises(ValueError, match="row of 4 tokens does not fit into a cache with room for 3"):
+            runner.step(torch.tensor([4]))
+
+
+# A GPU
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_a_graph_gives_the_same_tokens_without_waiting(name):
+    model = copy.deepcopy(decoder(name)).cuda()
+    runner = Runner(model, batch=4)
+    for sampling in (GREEDY, WARM):
+        expected = texts(
+            generation.generate(model, PROMPTS, 14, sampling, torch.Generator("cuda").manual_seed(1))
+        )
+        got = kv_cache.generate(runner, PROMPTS, 14, sampling, torch.Generator("cuda").manual_seed(1))
+        assert texts(got) == expected
+    runner.prefill(PROMPTS)
+    tokens = torch.tensor([1, 2, 3, 4], device="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            tokens = runner.step(tokens).argmax(-1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
