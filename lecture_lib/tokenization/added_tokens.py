@@ -66,11 +66,28 @@ def check_special_tokens(tokens: Sequence[str]) -> list[str]:
     Raises:
         ValueError: one string instead of a list, or something in it that is no string or empty.
     """
-    if isinstance(tokens, str):
-        raise ValueError(f"special_tokens must be a list of strings, not the string {tokens!r}")
+    if isinstance(tokens, str) or not isinstance(tokens, Iterable):
+        raise ValueError(f"special_tokens must be a list of strings, not {tokens!r}")
     if not all(isinstance(token, str) and token for token in tokens):
         raise ValueError(f"special tokens must be strings that are not empty, got {list(tokens)!r:.80}")
     return list(dict.fromkeys(tokens))
+
+
+def check_vocab_size(vocab_size: int, alphabet: int, what: str) -> None:
+    """Refuse a vocabulary that cannot hold what training starts from.
+
+    Args:
+        vocab_size: tokens asked for.
+        alphabet: tokens that there are before the first merge.
+        what: what these are, in words.
+
+    Raises:
+        ValueError: `vocab_size` is no whole number, or smaller than the alphabet.
+    """
+    if not isinstance(vocab_size, int):
+        raise ValueError(f"vocab_size must be a whole number, not {vocab_size!r}")
+    if vocab_size < alphabet:
+        raise ValueError(f"vocab_size {vocab_size} is smaller than the alphabet: {what} make {alphabet}")
 
 
 class AddedTokenMatcher:

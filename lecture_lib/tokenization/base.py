@@ -111,7 +111,9 @@ class Tokenizer(ABC):
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         except (KeyError, TypeError, AttributeError, IndexError) as error:
-            raise ValueError(f"{path} is not a tokenizer file: {type(error).__name__} at {error}") from None
+            raise ValueError(
+                f"{path} is not a tokenizer file: a section has the wrong form ({error})"
+            ) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a tokenizer.json, whole or not at all; `tokenizers.Tokenizer.from_file` reads it.

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any, ClassVar, Self
 
 from lecture_lib.files import read_json, read_text
-from lecture_lib.tokenization.added_tokens import check_special_tokens
+from lecture_lib.tokenization.added_tokens import check_special_tokens, check_vocab_size
 from lecture_lib.tokenization.base import Cache, Tokenizer
 from lecture_lib.tokenization.byte_level import BYTE_TO_CHARACTER, spell, to_bytes, to_text, unspell
 from lecture_lib.tokenization.chunks import CHUNK, count_words
@@ -83,15 +83,9 @@ class BytePairTokenizer(Tokenizer):
         """
         special_tokens = check_special_tokens(special_tokens)
         tokens = list(dict.fromkeys([*special_tokens, *BYTE_TO_CHARACTER.values()]))
-        if vocab_size < len(tokens):
-            raise ValueError(
-                f"vocab_size {vocab_size} is smaller than the alphabet: 256 bytes and the special tokens "
-                f"make {len(tokens)}"
-            )
+        check_vocab_size(vocab_size, len(tokens), "256 bytes and the special tokens")
         with collector_paused():
-            counts = count_words(
-                [texts] if isinstance(texts, str | bytes) else texts, build_splitter(BYTE_LEVEL)
-            )
+            counts = count_words(texts, build_splitter(BYTE_LEVEL))
             ids = {token: chr(i) for i, token in enumerate(tokens)}
             words = {"".join([ids[c] for c in spell(to_bytes(word))]): n for word, n in counts.items()}
             merges = learn_merges_incrementally(words, tokens, vocab_size, min_frequency, progress=progress)

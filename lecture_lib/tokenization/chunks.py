@@ -7,12 +7,32 @@ chunks, so counting them first, or keeping their ids, saves most of the work.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from lecture_lib.tokenization.byte_level import to_text
 
+EMPTY_CORPUS = "the corpus is empty: give at least one text that is not empty"
 BLANK_BEHIND_SPACE = re.compile(r" (?!\S)")
 CHUNK = re.compile(r"(?s:.[^ ]*(?: +(?!\S)[^ ]*)*)")
+
+
+def as_texts(corpus: Iterable[str | bytes]) -> Iterator[str]:
+    """Go through a corpus: any number of texts, or a single one.
+
+    Args:
+        corpus: texts, or bytes that need not be valid UTF-8.
+
+    Yields:
+        Each text.
+
+    Raises:
+        ValueError: something in it is no text, or it is nothing to go through.
+    """
+    if isinstance(corpus, str | bytes):
+        corpus = [corpus]
+    if not isinstance(corpus, Iterable):
+        raise ValueError(f"a corpus is a list of texts, not {corpus!r:.60}")
+    yield from map(to_text, corpus)
 
 
 def count_words(texts: Iterable[str | bytes], split_words: Callable[[str], list[str]]) -> Counter[str]:
@@ -30,7 +50,7 @@ def count_words(texts: Iterable[str | bytes], split_words: Callable[[str], list[
     """
     chunks: Counter[str] = Counter()
     behind_space: Counter[str] = Counter()
-    for text in map(to_text, texts):
+    for text in as_texts(texts):
         if BLANK_BEHIND_SPACE.search(text):
             chunks.update(CHUNK.findall(text))
         else:  # every space is such a place
@@ -43,5 +63,5 @@ def count_words(texts: Iterable[str | bytes], split_words: Callable[[str], list[
         for word in split_words(chunk):
             words[word] += count
     if not words:
-        raise ValueError("the corpus is empty: give at least one text that is not empty")
+        raise ValueError(EMPTY_CORPUS)
     return words

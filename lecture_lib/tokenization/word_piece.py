@@ -14,9 +14,10 @@ from typing import Any, ClassVar, Self
 import tokenizers
 
 from lecture_lib.files import read_text
-from lecture_lib.tokenization.added_tokens import check_special_tokens
+from lecture_lib.tokenization.added_tokens import check_special_tokens, check_vocab_size
 from lecture_lib.tokenization.base import Tokenizer
-from lecture_lib.tokenization.byte_level import WHITE_SPACE, to_bytes, to_text
+from lecture_lib.tokenization.byte_level import WHITE_SPACE, to_bytes
+from lecture_lib.tokenization.chunks import EMPTY_CORPUS, as_texts
 from lecture_lib.tokenization.descriptions import describe_word_piece
 from lecture_lib.tokenization.fast_merges import learn_merges_incrementally
 from lecture_lib.tokenization.files import tokenizer_file
@@ -98,7 +99,8 @@ class WordPieceTokenizer(Tokenizer):
         """
         if not os.fspath(path).endswith(".txt"):
             return super().load(path)
-        lines = [line.rstrip(WHITE_SPACE) for line in read_text(tokenizer_file(path)).removesuffix("\n").split("\n")]
+        text = read_text(tokenizer_file(path)).removesuffix("\n")
+        lines = [line.rstrip(WHITE_SPACE) for line in text.split("\n")]
         try:
             return cls(
                 describe_word_piece({token: i for i, token in enumerate(lines)}, BERT_TOKENS, lowercase)
@@ -143,19 +145,15 @@ class WordPieceTokenizer(Tokenizer):
             )
         )
         counts: Counter[str] = Counter()
-        for text in [texts] if isinstance(texts, str) else texts:
-            counts.update(untrained.split_words(untrained._normalize(to_text(text))))
+        for text in as_texts(texts):
+            counts.update(untrained.split_words(untrained._normalize(text)))
         if not counts:
-            raise ValueError("the corpus is empty: give at least one text that is not empty")
+            raise ValueError(EMPTY_CORPUS)
         spelled = {word: [word[0], *("##" + c for c in word[1:])] for word in counts}
         characters = sorted({c for word in counts for c in word})
         inside = sorted({piece for pieces in spelled.values() for piece in pieces[1:]})
         tokens = list(dict.fromkeys([*special_tokens, *characters, *inside]))
-        if vocab_size < len(tokens):
-            raise ValueError(
-                f"vocab_size {vocab_size} is smaller than the alphabet: the characters of the corpus and the "
-                f"special tokens make {len(tokens)}"
-            )
+        check_vocab_size(vocab_size, len(tokens), "the characters of the corpus and the special tokens")
         ids = {token: chr(i) for i, token in enumerate(tokens)}
         words = {"".join(map(ids.__getitem__, spelled[word])): n for word, n in counts.items()}
         learn_merges_incrementally(
