@@ -710,7 +710,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     def no_space(*paths):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("lecture_lib.quantization.storage.os.replace", no_space)
+    monkeypatch.setattr("os.replace", no_space)
     with pytest.raises(OSError, match="No space"):
         save_quantized(quantize_model(Toy(), 4, 32, progress=False), tmp_path)
     assert os.listdir(tmp_path) == ["quantized.safetensors"]

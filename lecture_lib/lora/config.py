@@ -3,11 +3,12 @@
 Source: peft's LoraConfig, as saved by versions 0.10 to 0.21.
 """
 
-import json
 import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from lecture_lib.files import read_json
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # before the name of every tensor in the file
@@ -56,13 +57,11 @@ def read_config(path: Path) -> AdapterConfig:
     Raises:
         ValueError: not JSON, not LoRA, an option of the wrong kind, or one that LoRALinear does not have.
     """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(entries, dict) or entries.get("peft_type") != "LORA":
-        found = entries.get("peft_type") if isinstance(entries, dict) else type(entries).__name__
-        raise ValueError(f"{path} describes no LoRA adapter: its peft_type is {found!r}, not 'LORA'")
+    entries = read_json(path)
+    if entries.get("peft_type") != "LORA":
+        raise ValueError(
+            f"{path} describes no LoRA adapter: its peft_type is {entries.get('peft_type')!r}, not 'LORA'"
+        )
     _refuse_unknown(entries, path)
     options = {}
     for name, option in AdapterConfig.__dataclass_fields__.items():

@@ -10,13 +10,14 @@ Source: peft, "PEFT checkpoint format".
 import json
 import os
 import re
-import tempfile
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 from safetensors.torch import save
 from torch import nn
 
+from lecture_lib.files import atomic_write
 from lecture_lib.lora.config import CONFIG_FILE, PREFIX, WEIGHTS_FILE
 from lecture_lib.lora.layer import LoRALinear
 from lecture_lib.lora.model import lora_layers
@@ -120,8 +121,6 @@ def _modules_trained_in_full(model: nn.Module) -> list[str]:
 def _write_together(folder: Path, contents: dict[str, bytes]) -> None:
     """Write all files beside their places, then move them: an interrupted save leaves the old ones alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as drafts:
+    with ExitStack() as drafts:
         for name, content in contents.items():
-            (Path(drafts) / name).write_bytes(content)
-        for name in contents:
-            os.replace(Path(drafts) / name, folder / name)
+            drafts.enter_context(atomic_write(folder / name)).write_bytes(content)

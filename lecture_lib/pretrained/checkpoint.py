@@ -14,7 +14,7 @@ from lecture_lib.pretrained.architectures import build, describe, fill
 from lecture_lib.pretrained.files import (
     SINGLE,
     open_weights,
-    read_json,
+    read_settings,
     weight_files,
     write_json,
     write_weights,
@@ -48,7 +48,7 @@ def load_pretrained(
         ValueError: an architecture, a setting or a file that cannot be used; the sentence says which.
     """
     folder = find_folder(name_or_folder)
-    config = read_json(folder / "config.json")
+    config = read_settings(folder / "config.json")
     stored = {name: read for path in weight_files(folder) for name, read in open_weights(path).items()}
     try:
         model = build(config, stored)

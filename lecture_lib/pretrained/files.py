@@ -6,7 +6,6 @@ run.
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,53 +14,31 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lecture_lib.files import atomic_write, read_json, write_text
+
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
-def read_json(path: Path, optional: bool = False) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
+def read_settings(path: Path, optional: bool = False) -> dict[str, Any]:
+    """Read a JSON file of a checkpoint.
 
     Args:
         path: the file.
         optional: give an empty object if there is no such file.
 
     Returns:
-        The object.
+        The object that it holds.
 
     Raises:
         FileNotFoundError: there is no such file, and it is not optional.
         ValueError: it is not JSON, or cut off, or not an object.
     """
+    if optional and not path.is_file():
+        return {}
     if not path.is_file():
-        if optional:
-            return {}
         raise FileNotFoundError(f"{path.parent} holds no {path.name}, so it is no Hugging Face checkpoint")
-    try:
-        content = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError):
-        raise ValueError(f"{path} is not valid JSON (cut off or damaged?)") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not an object")
-    return content
-
-
-def read_text(path: Path) -> str:
-    """Read a UTF-8 file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its text.
-
-    Raises:
-        ValueError: it is not UTF-8.
-    """
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text (damaged?)") from None
+    return read_json(path)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -80,7 +57,7 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if (folder / INDEX).is_file():
-        weight_map = read_json(folder / INDEX).get("weight_map")
+        weight_map = read_settings(folder / INDEX).get("weight_map")
         names = set(weight_map.values()) if isinstance(weight_map, dict) and weight_map else {None}
         if not all(isinstance(name, str) and name == os.path.basename(name) for name in names):
             raise ValueError(f"{folder / INDEX} names no safetensors files beside it")
@@ -126,17 +103,8 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
         tensors: name of each tensor: its numbers.
     """
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    replace(path, lambda part: save_file(whole, part, metadata={"format": "pt"}))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all.
-
-    Args:
-        path: the file; what stood there is replaced.
-        text: its new content.
-    """
-    replace(path, lambda part: Path(part).write_text(text, encoding="utf-8"))
+    with atomic_write(path, failures=(SafetensorError,)) as part:
+        save_file(whole, part, metadata={"format": "pt"})
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -147,24 +115,3 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         content: its new content.
     """
     write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-
-
-def replace(path: Path, write: Callable[[str], object]) -> None:
-    """Write beside the file, then rename over it, so that no half-written file is ever seen.
-
-    Args:
-        path: the file; what stood there is replaced.
-        write: writes to the name that it is given.
-    """
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
-    try:
-        write(part)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(part, 0o666 & ~mask)
-        os.replace(part, path)
-    except BaseException:
-        if os.path.exists(part):
-            os.unlink(part)
-        raise

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tokenizers
 
-from lecture_lib.pretrained.files import write_text
+from lecture_lib.files import write_text
 
 
 class LibraryTokenizer:

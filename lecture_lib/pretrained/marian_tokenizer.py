@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from lecture_lib.pretrained.files import read_json, replace
+from lecture_lib.files import atomic_write
+from lecture_lib.pretrained.files import read_settings
 
 MARIAN_FILES = ("source.spm", "target.spm", "vocab.json")
 TARGET_VOCABULARY = "target_vocab.json"
@@ -76,7 +77,7 @@ class MarianTokenizer:
         """
         names = list(MARIAN_FILES) + [TARGET_VOCABULARY] * bool(settings.get("separate_vocabs"))
         for name in names[2:]:
-            read_json(folder / name)
+            read_settings(folder / name)
         try:
             return cls({name: (folder / name).read_bytes() for name in names}, settings)
         except ValueError as error:
@@ -89,7 +90,8 @@ class MarianTokenizer:
             folder: the checkpoint.
         """
         for name, content in self.files.items():
-            replace(folder / name, lambda part, content=content: Path(part).write_bytes(content))
+            with atomic_write(folder / name) as part:
+                part.write_bytes(content)
 
     @property
     def vocab_size(self) -> int:

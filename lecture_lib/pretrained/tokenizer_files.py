@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lecture_lib.pretrained.files import read_json, read_text, write_json, write_text
+from lecture_lib.files import read_text, write_text
+from lecture_lib.pretrained.files import read_settings, write_json
 from lecture_lib.pretrained.library_tokenizer import LibraryTokenizer
 from lecture_lib.pretrained.marian_tokenizer import MARIAN_FILES, MarianTokenizer
 from lecture_lib.pretrained.tokenizer import ROLES, PretrainedTokenizer, TextTokenizer
@@ -37,8 +38,8 @@ def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> PretrainedTokeniz
         FileNotFoundError: the folder holds no tokenizer that can be read here.
         ValueError: a file of it is damaged.
     """
-    settings = read_json(folder / "tokenizer_config.json", optional=True)
-    for name, token in read_json(folder / "special_tokens_map.json", optional=True).items():
+    settings = read_settings(folder / "tokenizer_config.json", optional=True)
+    for name, token in read_settings(folder / "special_tokens_map.json", optional=True).items():
         settings.setdefault(name, token)
     for name, token in settings.items():  # older files spell every property of a token out
         settings[name] = token["content"] if isinstance(token, Mapping) and "content" in token else token
@@ -48,7 +49,7 @@ def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> PretrainedTokeniz
         template = named.get("default")
     if (folder / "chat_template.jinja").is_file():
         template = read_text(folder / "chat_template.jinja")
-    generation = read_json(folder / "generation_config.json", optional=True)
+    generation = read_settings(folder / "generation_config.json", optional=True)
     ids = {name: i for name in TOKEN_IDS if (i := generation.get(name, config.get(name))) is not None}
     check(folder, settings, template, ids)
     return PretrainedTokenizer(load_inner(folder, settings, config), settings, template, ids)

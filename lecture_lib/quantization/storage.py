@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lecture_lib.files import atomic_write
 from lecture_lib.quantization.linear import QuantizedLinear
 from lecture_lib.quantization.model import linear_weight, replace_layer
 from lecture_lib.quantization.scheme import Scheme
@@ -46,14 +47,8 @@ def save_quantized(model: nn.Module, folder: str | os.PathLike) -> None:
     header = {"layers": {name: _description(layer) for name, layer in layers.items()}, "tied": tied}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{FILE}.{os.getpid()}"
-    try:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(header)})
-        os.replace(temporary, folder / FILE)
-    except SafetensorError as error:
-        raise OSError(f"{folder / FILE} could not be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(folder / FILE, failures=(SafetensorError,)) as part:
+        save_file(tensors, part, metadata={KEY: json.dumps(header)})
 
 
 def load_quantized(model: nn.Module, folder: str | os.PathLike) -> nn.Module:

@@ -1,18 +1,17 @@
 """Checkpoints: all that a training needs to go on exactly, in one file that is never half written.
 
-A file is first written beside the old one and then takes its name in one step, so that a full disk or a
-killed process leaves the old one as it was. Only tensors and plain values are stored, and nothing in a file
+A full disk or a killed process leaves the checkpoint before as it was. Only tensors and plain values are stored, and nothing in a file
 is executed.
 """
 
-import os
 import pickle
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from lecture_lib.files import atomic_write
 
 FORMAT = "lecture_lib.training 1"
 
@@ -28,21 +27,10 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
         OSError: the file could not be written; says why, and that the old one is unharmed.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except (OSError, RuntimeError) as error:  # torch turns some errors of the disk into a RuntimeError
-        kept = f"the checkpoint before it is unharmed: {path}" if path.exists() else "there is none before it"
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
-        raise OSError(f"could not write a checkpoint ({reason}); {kept}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # torch turns some errors of the disk into a RuntimeError.
+    with atomic_write(path, "a checkpoint", (RuntimeError,)) as part, open(part, "wb") as file:
+        torch.save({"format": FORMAT, **state}, file)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
