@@ -12,8 +12,8 @@ from lecture_lib.checks.mistake import Mistake, altered
 def row_by_row(ids: Tensor, table: Tensor) -> Tensor:
     """Take the rows one after another; an id outside the table is refused."""
     wanted = ids.flatten().tolist()
-    if any(not 0 <= each < len(table) for each in wanted):
-        raise ValueError("an id is outside the vocabulary")
+    if ids.is_floating_point() or any(not 0 <= each < len(table) for each in wanted):
+        raise ValueError("an id is no integer or outside the vocabulary")
     rows = [table.select(0, each) for each in wanted]
     return (
         torch.stack(rows).reshape(*ids.shape, table.shape[1])
@@ -23,7 +23,7 @@ def row_by_row(ids: Tensor, table: Tensor) -> Tensor:
 
 
 def lookup_cases(seed: int) -> list[Case]:
-    """Ids of every shape, a square table, one stored by columns, and ids that are not in the vocabulary."""
+    """Ids of every shape, a square table, one stored by columns, and ids that are none."""
     draw = Draw(seed)
     V, D = draw.size(5, 9), draw.size(2, 4)
     ids = torch.tensor([V - 2, 0, 1])
@@ -34,11 +34,16 @@ def lookup_cases(seed: int) -> list[Case]:
         Case(f"ids (2, 3, 4), |V|={V}, D={D}", (draw.ids(2, 3, 4, below=V), draw.normal(V, D))),
         Case("a square table, |V| = D = 3", (torch.tensor([0, 2, 1, 1]), draw.normal(3, 3))),
         Case(f"one id alone, of shape (), |V|={V}", (draw.ids(below=V), draw.normal(V, D))),
+        Case(f"one sentence of one token, ids (1, 1), |V|={V}", (draw.ids(1, 1, below=V), draw.normal(V, D))),
         Case(f"no ids, of shape (0,), |V|={V}", (draw.ids(0, below=V), draw.normal(V, D))),
-        Case(f"a table that is stored by columns, (D, |V|) = ({D}, {V})", (ids, draw.normal(D, V).mT)),
+        Case(
+            f"ids (2, 5) and a table stored by columns, (D, |V|) = ({D}, {V})",
+            (draw.ids(5, 2, below=V).mT, draw.normal(D, V).mT),
+        ),
         Case("float64, with the gradient of the table", (torch.cat([ids, ids]), double), gradient=(1,)),
         Case(f"the id {V} in a vocabulary of {V}: not there", (torch.tensor([0, V]), draw.normal(V, D))),
         Case(f"the id -1 in a vocabulary of {V}: not there", (torch.tensor([0, -1]), draw.normal(V, D))),
+        Case("ids that are floats: 1.0 names no token", (torch.tensor([0.0, 1.0]), draw.normal(V, D))),
     ]
 
 
@@ -76,6 +81,10 @@ LOOKUP = Exercise(
                 ("check_ids(ids, table.shape[0])", "check_ids(ids.abs(), table.shape[0])"),
                 ("ids.long(),", "ids.long() % len(table),"),
             ),
+        ),
+        Mistake(
+            "ids that are no integers are rounded and looked up. Which token is 1.5?",
+            altered(_lookup, ("check_ids(ids, table", "check_ids(ids.long(), table")),
         ),
         Mistake(
             "the vectors of a row are summed: a bag of words. Does each token still have a vector of its own?",

@@ -10,8 +10,6 @@ from lecture_lib.checks.mistake import Mistake
 
 def by_rotation_matrices(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor:
     """Turn each pair by its 2 x 2 rotation matrix, in float64; differentiable."""
-    if x.shape[-1] % 2:
-        raise ValueError("D_k must be even")
     angles = clocks(x.double(), positions.double(), float(theta))
     matrices = torch.stack([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], dim=-1).unflatten(
         -1, (2, 2)
@@ -22,11 +20,11 @@ def by_rotation_matrices(x: Tensor, positions: Tensor, theta: float = 10000.0) -
 
 
 def rotary_cases(seed: int) -> list[Case]:
-    """Consecutive and arbitrary positions, a row of positions for each sentence, another base, an odd width."""
+    """Consecutive and arbitrary positions, a row of them for each sentence, another base, and what does not fit."""
     draw = Draw(seed)
     B, H, N, D = 2, 3, draw.size(4, 6), 2 * draw.size(2, 4)
     anywhere = draw.ids(N, below=90)
-    rows = draw.ids(B, 1, N, below=90)
+    rows, late = draw.ids(B, 1, N, below=90), 700 + draw.ids(N, below=90)
     return [
         Case("two tokens at positions 1 and 2, D_k=4", (draw.normal(2, 4), torch.tensor([1, 2]))),
         Case("one token at position 0: nothing turns", (draw.normal(1, 6), torch.tensor([0]))),
@@ -37,7 +35,9 @@ def rotary_cases(seed: int) -> list[Case]:
             f"x ({B}, {H}, {N}, {D}), positions ({B}, 1, {N}): other ones in each row",
             (draw.normal(B, H, N, D), rows),
         ),
+        Case(f"x ({N}, {D}), positions {late.tolist()}: late in a text", (draw.normal(N, D), late)),
         Case(f"x ({N}, {D}), theta=500", (draw.normal(N, D), anywhere, 500.0)),
+        Case(f"x ({N}, {D}), theta=70 by name", (draw.normal(N, D), anywhere), {"theta": 70.0}),
         Case(f"x ({N}, 2): a single pair", (draw.normal(N, 2), anywhere)),
         Case("x that is not contiguous", (draw.normal(D, N).mT, anywhere)),
         Case(
@@ -46,6 +46,10 @@ def rotary_cases(seed: int) -> list[Case]:
             gradient=(0,),
         ),
         Case("D_k=5: a feature without a partner", (draw.normal(3, 5), torch.arange(3))),
+        Case("four tokens, three positions: they do not fit", (draw.normal(4, 6), torch.arange(3))),
+        Case(
+            "x (3, 4), two rows of positions for one of tokens", (draw.normal(3, 4), draw.ids(2, 3, below=9))
+        ),
     ]
 
 
@@ -57,9 +61,13 @@ def turned(x: Tensor, angles: Tensor, direction: int = 1) -> Tensor:
 
 
 def clocks(x: Tensor, positions: Tensor, theta: float, power: float = 2.0) -> Tensor:
-    """Angles n theta^(-power i / D_k); a feature without a partner is refused."""
+    """Angles n theta^(-power i / D_k); a feature without a partner and positions without a token are refused."""
     if x.shape[-1] % 2:
         raise ValueError("D_k must be even")
+    if positions.ndim >= x.ndim or any(
+        n not in (1, m) for n, m in zip(positions.shape[::-1], x.shape[-2::-1], strict=False)
+    ):
+        raise ValueError("positions must broadcast to the tokens")
     return positions[..., None] * theta ** (-power * torch.arange(x.shape[-1] // 2) / x.shape[-1])
 
 
@@ -125,6 +133,12 @@ ROTARY = Exercise(
         Mistake(
             "every pair turns at the speed of the first. What is the exponent of theta for?",
             lambda x, positions, theta=10000.0: turned(x, clocks(x, positions, theta, power=0.0)),
+        ),
+        Mistake(
+            "positions that do not fit the tokens are not refused with a ValueError. What does broadcasting make of them?",
+            lambda x, positions, theta=10000.0: turned(
+                x, positions[..., None] * clocks(x, torch.ones(1), theta)
+            ),
         ),
         Mistake(
             "the result is float32 whatever x is. In which number type do queries and keys have to come out?",

@@ -38,13 +38,14 @@ def sinusoidal_cases(seed: int) -> list[Case]:
     """First positions and arbitrary ones, both orders, the narrowest width, and an odd one."""
     draw = Draw(seed)
     D, N = 2 * draw.size(4, 7), draw.size(5, 12)
-    anywhere = draw.ids(4, below=60)
+    anywhere, late = draw.ids(4, below=60), 700 + draw.ids(4, below=60)
     return [
         Case("positions 0 to 2, d_model=4", (3, 4)),
         Case(f"positions 0 to {N - 1}, d_model={D}", (N, D)),
         Case(f"positions 0 to {N - 1}, d_model={D}, halves=True", (N, D, True)),
         Case(f"positions {anywhere.tolist()}, d_model={D}", (anywhere, D)),
         Case(f"positions {anywhere.tolist()}, d_model={D}, halves=True", (anywhere, D), {"halves": True}),
+        Case(f"positions {late.tolist()}: a text that starts late, d_model={D}", (late, D)),
         Case(f"positions of shape (2, 3), d_model={D + 2}", (draw.ids(2, 3, below=50), D + 2)),
         Case(f"one position, d_model={D}", (1, D)),
         Case(f"positions 0 to {N - 1}, d_model=2", (N, 2)),

@@ -27,6 +27,11 @@ def logits_cases(seed: int) -> list[Case]:
         Case(f"X (2, {N}, {D}), |V|={V}", (draw.normal(2, N, D), draw.normal(V, D))),
         Case(f"X (2, 3, {N}, {D}), |V|={V}", (draw.normal(2, 3, N, D), draw.normal(V, D))),
         Case(f"one vector X ({D},)", (draw.normal(D), draw.normal(V, D))),
+        Case(f"X (1, 1, {D}), |V|={V}", (draw.normal(1, 1, D), draw.normal(V, D))),
+        Case(
+            f"X (2, {N}, {D}), |V|={V}, both transposed views",
+            (draw.normal(2, D, N).mT, draw.normal(D, V).mT),
+        ),
         Case("a square table, |V| = D = 4", (draw.normal(3, 4), draw.normal(4, 4))),
         Case("float64, with gradients of both", double, gradient=(0, 1)),
         Case(
