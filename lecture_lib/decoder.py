@@ -88,7 +88,5 @@ class Decoder(nn.Module):
         """
         positions, mask, is_causal = place(ids.shape[-1], lengths, positions, cache)
         X = self.embedding(ids, positions)
-        length_mask(
-            lengths, X
-        )  # refuses what does not fit; the causal mask already hides padding on the right
+        length_mask(lengths, X)  # refuses lengths that do not fit; the causal mask hides the padding
         return self.stack(X, mask, is_causal, positions=positions, cache=cache)

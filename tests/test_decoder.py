@@ -71,9 +71,8 @@ def test_gpt3_has_175_billion_parameters():
         vocab_size=50_257, d_model=12_288, n_heads=96, n_layers=96, context_length=2048, norm_first=True
     )
     d = 12_288
-    layer = (
-        12 * d * d + 13 * d
-    )  # 4 maps of attention, 8 d^2 of the feed-forward network, biases and two norms
+    # 4 d^2 of attention, 8 d^2 of the feed-forward network, biases and two norms.
+    layer = 12 * d * d + 13 * d
     assert parameter_count(Decoder, gpt3) == 96 * layer + (50_257 + 2048) * d + 2 * d == 174_604_259_328
 
 

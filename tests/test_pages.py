@@ -24,7 +24,7 @@ def test_links_pictures_and_addresses():
     assert check_book.faults(check_book.PAGES) == []
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if path.stem[:2].isdigit()], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [p for p in PAGES if p.stem[:2].isdigit()], ids=lambda path: path.stem)
 def test_a_chapter_shows_its_figures(browser, path):
     tab = browser.new_page()
     tab.goto(path.as_uri(), wait_until="load")

@@ -477,10 +477,8 @@ def transformers_models():
     gpt2 = transformers.GPT2Config(n_layer=2, n_head=4, n_embd=64, n_positions=32, vocab_size=50)
     llama = transformers.LlamaConfig(**sizes, intermediate_size=96, num_key_value_heads=2)
     bert = transformers.BertConfig(**sizes, intermediate_size=96)
-    yield (
-        transformers.GPT2LMHeadModel(gpt2),
-        8,
-    )  # attention and feed-forward, two Conv1D each; the head is tied
+    # Attention and feed-forward, two Conv1D each; the head is tied.
+    yield transformers.GPT2LMHeadModel(gpt2), 8
     yield transformers.LlamaForCausalLM(llama), 15
     yield transformers.BertForMaskedLM(bert), 13
 

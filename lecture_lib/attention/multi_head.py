@@ -186,7 +186,6 @@ class MultiHeadAttention(nn.Module):
         """
         Q, K, _ = self.project(X, memory, rotary)
         K = K.repeat_interleave(self.n_heads // self.n_kv_heads, dim=1)
-        unit_vectors = torch.eye(
-            K.shape[-2], dtype=K.dtype, device=K.device
-        )  # as values, they bring out the weights
+        # As values, unit vectors bring out the weights.
+        unit_vectors = torch.eye(K.shape[-2], dtype=K.dtype, device=K.device)
         return scaled_dot_product_attention(Q, K, unit_vectors, mask)

@@ -185,9 +185,8 @@ def _noun_phrase(rng: random.Random, kinds: tuple[str, ...], may_have_owner: boo
             adjectives.append(draw(rng, fitting))
     owned = may_have_owner and noun.kind != "person" and rng.random() < 0.25
     owner = _noun_phrase(rng, ("person",), may_have_owner=False) if owned else None
-    determiner = draw(
-        rng, list(DETERMINERS)[: 3 if owned else None]
-    )  # "my cat of the queen" has an owner too many
+    # "my cat of the queen" has an owner too many.
+    determiner = draw(rng, list(DETERMINERS)[: 3 if owned else None])
     return NounPhrase(noun, plural, determiner, tuple(adjectives), owner)
 
 

@@ -38,9 +38,8 @@ def sinusoidal_positions(positions: int | Tensor, d_model: int, halves: bool = F
         raise ValueError(f"sines and cosines come in pairs: d_model must be even, got {d_model}")
     if isinstance(positions, int):
         positions = torch.arange(positions)
-    wide = (
-        torch.float32 if positions.device.type == "mps" else torch.float64
-    )  # late positions lose digits in float32
+    # Late positions lose digits in float32.
+    wide = torch.float32 if positions.device.type == "mps" else torch.float64
     pairs = torch.arange(0, d_model, 2, dtype=wide, device=positions.device)
     angles = positions[..., None] * 10000 ** (-pairs / d_model)  # (..., d_model / 2)
     waves = (angles.sin().float(), angles.cos().float())
@@ -98,17 +97,15 @@ def rotary_frequencies(
     if theta <= 0:
         raise ValueError(f"the rotary base theta must be positive, got {theta}")
     pairs = torch.arange(0, d_head, 2, device=device).float()
-    frequencies = 1 / theta ** (
-        pairs / d_head
-    )  # rounded as in Hugging Face models: at position 100,000 it matters
+    # In float32, rounded as in Hugging Face models: at position 100,000 it matters.
+    frequencies = 1 / theta ** (pairs / d_head)
     if scaling is None:
         return frequencies
     slowed = frequencies / scaling.factor
     if scaling.original_max_position_embeddings is None:
         return slowed
-    turns = (
-        scaling.original_max_position_embeddings * frequencies / (2 * math.pi)
-    )  # within the original context
+    # Turns within the original context.
+    turns = scaling.original_max_position_embeddings * frequencies / (2 * math.pi)
     keep = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
     return torch.lerp(slowed, frequencies, keep.clamp(0, 1))
 
@@ -179,9 +176,8 @@ def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor
             f"one position a token: positions {tuple(positions.shape)} do not broadcast to {tuple(x.shape[:-1])} "
             f"for vectors {tuple(x.shape)}"
         )
-    angles = positions[..., None] * rotary_frequencies(
-        x.shape[-1], theta, device=x.device
-    )  # (..., N, D_k / 2)
+    frequencies = rotary_frequencies(x.shape[-1], theta, device=x.device)
+    angles = positions[..., None] * frequencies  # (..., N, D_k / 2)
     a, b = x.to(torch.promote_types(x.dtype, torch.float32)).chunk(2, dim=-1)  # there is no complex bfloat16
     turned = torch.complex(a, b) * torch.polar(torch.ones_like(angles), angles)
     return torch.cat([turned.real, turned.imag], dim=-1).to(x.dtype)

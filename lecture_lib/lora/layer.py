@@ -94,9 +94,7 @@ class LoRALinear(nn.Module):
         So modules that read their layers' weights and never call them (`nn.MultiheadAttention`) are adapted.
         """
         W_0 = self.base_layer.weight
-        wide = torch.promote_types(
-            W_0.dtype, torch.float32
-        )  # half-precision weights are rounded once, at the end
+        wide = torch.promote_types(W_0.dtype, torch.float32)  # half precision: rounded once, at the end
         update = self.scaling * (self.lora_B.to(wide) @ self.lora_A.to(wide))
         return (W_0.to(wide) + (update.t() if _is_conv1d(self.base_layer) else update)).to(W_0.dtype)
 
@@ -140,10 +138,8 @@ class LoRALinear(nn.Module):
         # A new parameter: a weight shared with another module (tied embeddings) must not change there.
         base.weight = nn.Parameter(self.weight.detach(), requires_grad=False)
         if reversible:
-            vars(base)["before_merge"] = (
-                self,
-                W_0,
-            )  # not through setattr: the base is no parent of its LoRALinear
+            # Not through setattr: the base is no parent of its LoRALinear.
+            vars(base)["before_merge"] = (self, W_0)
         return base
 
     def extra_repr(self) -> str:

@@ -16,9 +16,7 @@ class Family:
     names: tuple[Mapping[str, str], ...]  # our field: their setting; two tables for an encoder and a decoder
     fixed: Mapping[str, object]  # fields that all members share
     missing: Mapping[str, object] = field(default_factory=dict)  # value of a setting that a file leaves out
-    supported: Mapping[str, object] = field(
-        default_factory=dict
-    )  # settings with one value that our models have
+    supported: Mapping[str, object] = field(default_factory=dict)  # settings with just one value here
 
 
 COMMON = {

@@ -193,6 +193,5 @@ def appeared_tokens(ids: Tensor, lengths: Tensor | None, logits: Tensor) -> Tens
     if ids.device.type == "cpu" and (wrong := ids[real & ((ids < 0) | (ids >= vocab_size))]).numel():
         raise ValueError(f"token id {wrong[0]} is outside the vocabulary of {vocab_size} tokens")
     appeared = torch.zeros(*rows, vocab_size + 1, dtype=torch.bool, device=logits.device)
-    return appeared.scatter(-1, ids.long().where(real, vocab_size), True)[
-        ..., :vocab_size
-    ]  # the last: padding
+    # Padding counts as an id behind the vocabulary, which is cut off.
+    return appeared.scatter(-1, ids.long().where(real, vocab_size), True)[..., :vocab_size]

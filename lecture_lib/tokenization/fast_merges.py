@@ -186,9 +186,8 @@ def encode_long_word(ids: Sequence[int], merges: Merges) -> list[int]:
     symbols: list[int | None] = list(ids)
     n = len(symbols)
     before, after = list(range(-1, n - 1)), list(range(1, n + 1))
-    queue = [
-        (*merges[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in merges
-    ]  # (rank, new id, place): lowest rank first, then leftmost
+    # (rank, new id, place): lowest rank first, then leftmost.
+    queue = [(*merges[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in merges]
     heapq.heapify(queue)
     while queue:
         rank, new_id, i = heapq.heappop(queue)

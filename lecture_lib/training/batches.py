@@ -30,12 +30,26 @@ class Batch(NamedTuple):
         return int((self.targets != IGNORED).sum())
 
     def to(self, device: torch.device) -> "Batch":
-        """Give the batch on a device."""
+        """Give the batch on a device.
+
+        Args:
+            device: where its tensors are to live.
+
+        Returns:
+            The same batch there.
+        """
         moved = (None if x is None else x.to(device, non_blocking=True) for x in self.inputs)
         return Batch(tuple(moved), self.targets.to(device, non_blocking=True))
 
     def share(self, rank: int, n_shares: int) -> "Batch":
         """Give the rows of one of several processes; together they have every row once.
+
+        Args:
+            rank: number of the process, from 0.
+            n_shares: number of processes.
+
+        Returns:
+            A batch of B / n_shares rows, the first ones one row more where B does not divide.
 
         Raises:
             ValueError: fewer rows than processes.

@@ -47,9 +47,7 @@ class TrainingRun:
 
     losses: list[float] = field(default_factory=list)  # nats per target, before the step
     gradient_norms: list[float] = field(default_factory=list)  # before clipping
-    evaluations: dict[int, float] = field(
-        default_factory=dict
-    )  # steps done -> validation loss in nats per target
+    evaluations: dict[int, float] = field(default_factory=dict)  # steps done -> validation loss in nats
     n_targets: int = 0  # tokens asked for
     seconds: float = 0.0  # spent in steps, evaluations and checkpoints left out
 
