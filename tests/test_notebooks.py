@@ -1,6 +1,7 @@
 """The notebooks that students open: up to date, complete, without solutions; and graded by stock nbgrader as they should be."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -107,7 +108,9 @@ def test_notebooks_install_nothing_but_the_library(name):
 
 def nbgrader(course, *arguments):
     command = [str(Path(sys.executable).with_name("nbgrader")), *arguments]
-    done = subprocess.run(command, cwd=course, capture_output=True, text=True)
+    # nbgrader calls `alembic` by name: the one beside this Python must be found first.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(command, cwd=course, capture_output=True, text=True, env=os.environ | {"PATH": path})
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
