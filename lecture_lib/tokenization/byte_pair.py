@@ -188,9 +188,11 @@ class BytePairTokenizer(Tokenizer):
     def _encode_ordinary(self, text: str) -> list[int]:
         if self.description["pre_tokenizer"] != BYTE_LEVEL:
             return super()._encode_ordinary(text)
-        first, *others = text.split(" ")
+        parts = iter(text.split(" "))
         try:
-            return [*self._chunks[first], *chain.from_iterable(map(self._after_space.__getitem__, others))]
+            ids = list(self._chunks[next(parts)])
+            ids.extend(chain.from_iterable(map(self._after_space.__getitem__, parts)))
+            return ids
         except _NoCut:
             return list(chain.from_iterable(map(self._chunks.__getitem__, CHUNK.findall(text))))
 

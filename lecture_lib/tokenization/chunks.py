@@ -6,7 +6,7 @@ chunks, so counting them first, or keeping their ids, saves most of the work.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from lecture_lib.tokenization.byte_level import to_text
@@ -35,7 +35,7 @@ def as_texts(corpus: Iterable[str | bytes]) -> Iterator[str]:
     yield from map(to_text, corpus)
 
 
-def count_words(texts: Iterable[str | bytes], split_words: Callable[[str], list[str]]) -> Counter[str]:
+def count_words(texts: Iterable[str | bytes], split_words: Callable[[str], list[str]]) -> dict[str, int]:
     """Count the words of a corpus.
 
     Args:
@@ -58,7 +58,7 @@ def count_words(texts: Iterable[str | bytes], split_words: Callable[[str], list[
             chunks[first] += 1
             behind_space.update(others)
     chunks.update({" " + part: count for part, count in behind_space.items()})
-    words: Counter[str] = Counter()
+    words: defaultdict[str, int] = defaultdict(int)
     for chunk, count in chunks.items():
         for word in split_words(chunk):
             words[word] += count
