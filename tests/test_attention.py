@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import ListCache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -251,18 +252,6 @@ def test_rotary_and_normalised_queries_equal_the_readable_functions(n_kv_heads):
     V = heads(attention.W_v).repeat_interleave(repeat, 1)
     mixed = scaled_dot_product_attention(heads(attention.W_q, attention.q_norm), K, V, causal_mask(5))
     assert_close(out, attention.W_o(mixed.transpose(1, 2).reshape(2, 5, 24)), atol=1e-5, rtol=0)
-
-
-class ListCache:
-    """The simplest cache: join what came before."""
-
-    def __init__(self):
-        self.K, self.V = [], []
-
-    def append(self, K, V):
-        self.K.append(K)
-        self.V.append(V)
-        return torch.cat(self.K, -2), torch.cat(self.V, -2)
 
 
 @pytest.mark.parametrize("chunks", [(6,), (1, 5), (2, 3, 1), (1, 1, 1, 1, 1, 1)])

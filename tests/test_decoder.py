@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from helpers import ListCache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -44,20 +45,11 @@ def make(config, seed=0):
     return Decoder(config, generator=torch.Generator().manual_seed(seed)).eval()
 
 
-class ListCache:
-    """The simplest cache that keeps the protocol: rows of one length, keys joined by cat."""
-
-    class Layer:
-        def __init__(self):
-            self.K, self.V = [], []
-
-        def append(self, K, V):
-            self.K.append(K)
-            self.V.append(V)
-            return torch.cat(self.K, -2), torch.cat(self.V, -2)
+class RowsOfOneLength:
+    """The simplest cache of a model that keeps the protocol: all rows have as many tokens."""
 
     def __init__(self, n_layers):
-        self.layers, self.n_tokens = [self.Layer() for _ in range(n_layers)], 0
+        self.layers, self.n_tokens = [ListCache() for _ in range(n_layers)], 0
 
     def begin(self, n_tokens, lengths=None):
         positions = torch.arange(self.n_tokens, self.n_tokens + n_tokens)
@@ -115,7 +107,7 @@ def test_padding_on_the_right_changes_nothing(config):
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from([GPT, LLAMA]), st.lists(st.integers(1, 3), min_size=2, max_size=3))
 def test_a_cache_gives_the_same_logits_in_any_chunks(config, chunks):
-    model, cache, start, logits = make(config), ListCache(2), 0, []
+    model, cache, start, logits = make(config), RowsOfOneLength(2), 0, []
     ids = torch.randint(0, 11, (2, sum(chunks)), generator=torch.Generator().manual_seed(1))
     for n in chunks:
         logits.append(model(ids[:, start : start + n], cache=cache))
@@ -160,7 +152,7 @@ def test_wrong_calls_get_one_sentence():
         (lambda: model(IDS.float()), "token ids must be integers"),
         (lambda: model(IDS[0]), r"ids must be \(B, N\)"),
         (lambda: model(IDS, torch.tensor([7, 2])), "every length"),
-        (lambda: model(IDS, positions=torch.arange(6), cache=ListCache(2)), "positions or a cache"),
+        (lambda: model(IDS, positions=torch.arange(6), cache=RowsOfOneLength(2)), "positions or a cache"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

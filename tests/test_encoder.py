@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from helpers import seeded
 from torch import nn
 from torch.testing import assert_close
 
@@ -23,10 +24,6 @@ TINY = ModelConfig(
 )
 IDS = torch.tensor([[1, 4, 2, 9, 5], [1, 7, 3, 0, 0]])
 LENGTHS = torch.tensor([5, 3])
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 # --- the lecture's numbers ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from helpers import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
@@ -29,10 +30,6 @@ from lecture_lib.transformer import ModelConfig
 GREEDY = SamplingParameters(temperature=0)
 PLAYGROUND = SamplingParameters(temperature=0.7, top_p=0.7, top_k=50)
 WARM = SamplingParameters(temperature=1.5, top_k=20, repetition_penalty=1.3)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def wrapped(model):

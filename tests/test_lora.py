@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -26,10 +27,6 @@ from lecture_lib.lora import (
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 from safetensors.torch import load_file, save_file  # noqa: E402
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def gpt2(seed=0, width=12):
@@ -71,7 +68,7 @@ FAMILIES = {
     "bert": (bert, ["query", "value", "intermediate.dense"]),
     "all linear": (gpt2, "all-linear"),
 }
-IDS = torch.randint(29, (2, 7), generator=generator())
+IDS = torch.randint(29, (2, 7), generator=seeded())
 
 
 def perceptron(dtype=torch.float32):
@@ -83,7 +80,7 @@ def train_by_hand(model, seed=1, scale=0.3):
     """Updates as after a training: every matrix random, so that the order of factors and axes matters."""
     with torch.no_grad():
         for matrix in lora_parameters(model):
-            matrix.copy_(scale * torch.randn(matrix.shape, generator=generator(seed)))
+            matrix.copy_(scale * torch.randn(matrix.shape, generator=seeded(seed)))
     return model
 
 
@@ -139,9 +136,9 @@ def test_worked_example():
 
 
 def test_training_moves_the_update_alone():
-    model = add_lora(perceptron(), ["0", "2"], r=3, lora_alpha=6, generator=generator())
+    model = add_lora(perceptron(), ["0", "2"], r=3, lora_alpha=6, generator=seeded())
     before = copy.deepcopy(model.state_dict())
-    X, Y = torch.randn(8, 6, generator=generator(1)), torch.randn(8, 4, generator=generator(2))
+    X, Y = torch.randn(8, 6, generator=seeded(1)), torch.randn(8, 4, generator=seeded(2))
     optimizer = torch.optim.AdamW(lora_parameters(model), lr=0.01)
     losses = []
     for _ in range(60):
@@ -258,7 +255,7 @@ def test_what_peft_saved_is_loaded_and_saved_again(options, tmp_path):
     with torch.no_grad():
         for p in theirs.parameters():
             if p.requires_grad:
-                p.copy_(0.3 * torch.randn(p.shape, generator=generator(3)))
+                p.copy_(0.3 * torch.randn(p.shape, generator=seeded(3)))
     theirs.save_pretrained(tmp_path / "theirs")
     ours = load_lora(copy.deepcopy(model), tmp_path / "theirs")
     assert_equal(logits(ours), logits(theirs))
@@ -273,7 +270,7 @@ def test_a_new_head_is_trained_and_saved_beside_the_updates(tmp_path):
     ours = add_lora(copy.deepcopy(model), "all-linear", r=2, lora_alpha=4, modules_to_save=["classifier"])
     assert not isinstance(ours.classifier, LoRALinear) and ours.classifier.weight.requires_grad
     train_by_hand(ours)
-    nn.init.normal_(ours.classifier.weight, generator=generator(4))
+    nn.init.normal_(ours.classifier.weight, generator=seeded(4))
     save_lora(ours, tmp_path)
     theirs = peft.PeftModel.from_pretrained(copy.deepcopy(model), tmp_path)
     assert_equal(logits(ours), logits(theirs))
@@ -285,14 +282,14 @@ def test_a_new_head_is_trained_and_saved_beside_the_updates(tmp_path):
 def test_the_start_is_that_of_peft():
     """A uniform within 1/sqrt(D_in), B zero: nothing changes, and A has the same spread as peft's."""
     base = nn.Linear(50, 30)
-    ours = LoRALinear(base, r=20, lora_alpha=1, generator=generator()).lora_A
+    ours = LoRALinear(base, r=20, lora_alpha=1, generator=seeded()).lora_A
     theirs = peft.tuners.lora.Linear(
         nn.Linear(50, 30), "a", peft.LoraConfig(), r=20, lora_alpha=1
     ).lora_A["a"].weight  # fmt: skip
     for A in (ours, theirs):
         assert A.abs().max() <= 1 / math.sqrt(50)
         assert A.std().item() == pytest.approx(1 / math.sqrt(3 * 50), rel=0.1)
-    again = LoRALinear(base, r=20, lora_alpha=1, generator=generator()).lora_A
+    again = LoRALinear(base, r=20, lora_alpha=1, generator=seeded()).lora_A
     assert torch.equal(ours, again)
 
 
@@ -308,7 +305,7 @@ def test_layer_equals_its_effective_weight(d_in, d_out, r, kind, dtype, batch):
     r = min(r, d_in, d_out)
     base = nn.Linear(d_in, d_out) if kind == "linear" else transformers.pytorch_utils.Conv1D(d_out, d_in)
     layer = LoRALinear(base.to(dtype), r, lora_alpha=3.0)
-    X = torch.randn(*batch, d_in, generator=generator()).to(dtype)
+    X = torch.randn(*batch, d_in, generator=seeded()).to(dtype)
     assert torch.equal(layer(X), base(X))
     train_by_hand(layer)
     W = layer.weight if kind == "linear" else layer.weight.t()
@@ -363,7 +360,7 @@ def test_a_merged_model_may_move_before_it_is_unmerged():
 
 def test_merging_for_good_allows_the_next_update():
     model = train_by_hand(add_lora(perceptron(), ["0"], r=2, lora_alpha=4))
-    X = torch.randn(3, 6, generator=generator())
+    X = torch.randn(3, 6, generator=seeded())
     outputs = model(X)
     merge_lora(model, reversible=False)
     with pytest.raises(ValueError, match="nothing to unmerge"):
@@ -377,7 +374,7 @@ def test_modules_that_read_the_weights_are_adapted_too():
     torch.manual_seed(0)
     attention = nn.MultiheadAttention(6, 2, batch_first=True)
     model = train_by_hand(add_lora(nn.ModuleDict({"attention": attention}), ["out_proj"], r=2, lora_alpha=4))
-    X = torch.randn(2, 5, 6, generator=generator())
+    X = torch.randn(2, 5, 6, generator=seeded())
     outputs = model["attention"](X, X, X)[0]
     outputs.sum().backward()
     assert all(matrix.grad.abs().sum() > 0 for matrix in lora_parameters(model))
@@ -401,7 +398,7 @@ class Halves(nn.Module):
 def test_over_a_quantized_base(tmp_path):
     model = perceptron(torch.float64)
     model[0], model[2] = Halves(model[0]), Halves(model[2])
-    X = torch.randn(5, 6, dtype=torch.float64, generator=generator())
+    X = torch.randn(5, 6, dtype=torch.float64, generator=seeded())
     before = model(X)
     add_lora(model, ["0", "2"], r=2, lora_alpha=4)
     assert torch.equal(model(X), before)
@@ -423,7 +420,7 @@ def test_over_this_librarys_quantized_layers():
     model = quantization.quantize_model(
         nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 64)), bits=8
     )
-    X = torch.randn(5, 64, generator=generator())
+    X = torch.randn(5, 64, generator=seeded())
     before = model(X)
     add_lora(model, ["0", "2"], r=2, lora_alpha=4)
     torch.testing.assert_close(model(X), before, atol=1e-5, rtol=1e-5)
@@ -450,7 +447,7 @@ def test_on_this_librarys_decoder(tmp_path):
 
 def test_dropout_acts_on_the_update_while_training_only():
     model = train_by_hand(add_lora(perceptron().eval(), ["0"], r=2, lora_alpha=4, lora_dropout=0.5))
-    X = torch.randn(64, 6, generator=generator())
+    X = torch.randn(64, 6, generator=seeded())
     assert torch.equal(model(X), model(X))  # added to a model in evaluation mode, it stays in it
     model.train()
     assert not torch.equal(model(X), model(X))
@@ -499,7 +496,7 @@ def test_different_ranks_and_strengths_survive_the_files(tmp_path):
     ours[0], ours[2] = LoRALinear(ours[0], 3, lora_alpha=5), LoRALinear(ours[2], 1, lora_alpha=7)
     train_by_hand(ours)
     save_lora(ours, tmp_path)
-    X = torch.randn(3, 6, generator=generator())
+    X = torch.randn(3, 6, generator=seeded())
     torch.testing.assert_close(load_lora(copy.deepcopy(model), tmp_path)(X), ours(X))
     torch.testing.assert_close(peft.PeftModel.from_pretrained(copy.deepcopy(model), tmp_path)(X), ours(X))
 

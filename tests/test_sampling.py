@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from helpers import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
@@ -29,10 +30,6 @@ from lecture_lib.sampling import (
 
 INF = math.inf
 PLAYGROUND = SamplingParameters(temperature=0.7, top_p=0.7, top_k=50, repetition_penalty=1.0)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def gpt2(seed: int = 0, vocab_size: int = 23, **options) -> GPT2LMHeadModel:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import seeded
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -50,10 +51,6 @@ from lecture_lib.training import (
     translation_batches,
 )
 from lecture_lib.transformer import ModelConfig
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 class Tiny(nn.Module):

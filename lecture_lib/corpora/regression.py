@@ -51,14 +51,19 @@ def prompt_tokens(X: np.ndarray, y: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: shapes that do not fit.
     """
-    if X.ndim != 3 or X.shape[:2] != y.shape:
-        raise ValueError(f"X must be (B, N, D) and y (B, N): got {X.shape} and {y.shape}")
-    n_tasks, n_pairs, d = X.shape
+    n_tasks, n_pairs, d = _check_pairs(X, y)
     tokens = np.zeros((n_tasks, n_pairs, 2, d + 2))
     tokens[..., :d] = X[:, :, None]
     tokens[:, :, 1, d] = y
     tokens[:, :, 1, d + 1] = 1
     return tokens.reshape(n_tasks, 2 * n_pairs, d + 2)
+
+
+def _check_pairs(X: np.ndarray, y: np.ndarray) -> tuple[int, int, int]:
+    """Give B, N, D of tasks whose questions and answers belong together."""
+    if X.ndim != 3 or X.shape[:2] != y.shape:
+        raise ValueError(f"X must be (B, N, D) and y (B, N): got {X.shape} and {y.shape}")
+    return X.shape
 
 
 def ridge_predictions(X: np.ndarray, y: np.ndarray, noise: float = 0.1) -> np.ndarray:
@@ -75,9 +80,7 @@ def ridge_predictions(X: np.ndarray, y: np.ndarray, noise: float = 0.1) -> np.nd
     Raises:
         ValueError: shapes that do not fit.
     """
-    if X.ndim != 3 or X.shape[:2] != y.shape:
-        raise ValueError(f"X must be (B, N, D) and y (B, N): got {X.shape} and {y.shape}")
-    n_tasks, n_pairs, d = X.shape
+    n_tasks, n_pairs, d = _check_pairs(X, y)
     predictions = np.zeros((n_tasks, n_pairs))
     for n in range(1, n_pairs):
         past, known = X[:, :n], y[:, :n, None]

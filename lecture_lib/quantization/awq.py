@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lecture_lib.quantization.gptq import output_error
+from lecture_lib.quantization.gptq import check_moment, output_error
 
 
 def awq_scale(W: Tensor, H: Tensor, rounded: Callable[[Tensor], Tensor], n_grid: int = 20) -> Tensor:
@@ -34,10 +34,7 @@ def awq_scale(W: Tensor, H: Tensor, rounded: Callable[[Tensor], Tensor], n_grid:
 
     Source: Lin et al. (2024), eq. 5.
     """
-    if H.shape != (W.shape[1], W.shape[1]):
-        raise ValueError(f"H must be (K, K) for weights (N, K): got {tuple(H.shape)} and {tuple(W.shape)}")
-    if not torch.isfinite(H).all():
-        raise ValueError("the calibration inputs hold NaN or infinity")
+    check_moment(W, H)
     size = H.diagonal().sqrt()
     size = size.clamp(min=1e-4 * size.max()) if size.max() > 0 else torch.ones_like(size)
     trials = [_centred(size ** (i / n_grid)).to(W.dtype) for i in range(n_grid + 1)]

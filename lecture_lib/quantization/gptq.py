@@ -30,6 +30,22 @@ def output_error(W: Tensor, W_hat: Tensor, H: Tensor) -> Tensor:
     return (D @ H * D).sum()
 
 
+def check_moment(W: Tensor, H: Tensor) -> None:
+    """Refuse a second moment that is not one of this layer's inputs.
+
+    Args:
+        W: (N, K) weights.
+        H: (K, K) second moment XᵀX of the inputs.
+
+    Raises:
+        ValueError: shapes that do not fit, or NaN in H.
+    """
+    if H.shape != (W.shape[1], W.shape[1]):
+        raise ValueError(f"H must be (K, K) for weights (N, K): got {tuple(H.shape)} and {tuple(W.shape)}")
+    if not torch.isfinite(H).all():
+        raise ValueError("the calibration inputs hold NaN or infinity")
+
+
 def gptq_quantize(
     W: Tensor,
     H: Tensor,
@@ -89,10 +105,7 @@ def _column_grids(scale: Tensor, zero_point: Tensor | None, width: int) -> list[
 
 def _inverse_factor(W: Tensor, H: Tensor, order: Tensor, damping: float) -> Tensor:
     """Upper triangular U with UᵀU = (H + damping)⁻¹, columns in the given order."""
-    if H.shape != (W.shape[1], W.shape[1]):
-        raise ValueError(f"H must be (K, K) for weights (N, K): got {tuple(H.shape)} and {tuple(W.shape)}")
-    if not torch.isfinite(H).all():
-        raise ValueError("the calibration inputs hold NaN or infinity")
+    check_moment(W, H)
     mean = H.diagonal().mean()
     ridge = torch.where(mean > 0, damping * mean, torch.ones_like(mean))
     H = H[order][:, order] + ridge * torch.eye(len(H), dtype=H.dtype, device=H.device)
