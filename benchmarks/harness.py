@@ -38,6 +38,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lecture_lib.files import write_text
+
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -217,10 +219,7 @@ class Benchmark:
         }
         if self.save:
             self.folder.mkdir(exist_ok=True)
-            target = self.folder / f"{self.name}.json"
-            draft = target.with_suffix(".json.tmp")
-            draft.write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
-            os.replace(draft, target)
+            write_text(self.folder / f"{self.name}.json", json.dumps(rounded(record), indent=1) + "\n")
         print(json.dumps(rounded(record)))
         return record
 

@@ -34,6 +34,7 @@ sys.path.insert(0, str(ROOT))
 
 from lecture_lib.checks import exercise  # noqa: E402
 from lecture_lib.checks.watch import resolve  # noqa: E402
+from lecture_lib.files import write_text  # noqa: E402
 
 INSTALL = '''\
 # On Colab this fetches the course's library alone; nothing that is already installed is touched.
@@ -220,10 +221,7 @@ def write(path: Path, text: str) -> bool:
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    write_text(path, text)
     return True
 
 
