@@ -25,7 +25,7 @@ help: ## list the commands
 $(VENV)/.ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "python -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	@echo "Installing the environment into $(VENV): about three minutes, 1.7 GB (more with a CUDA build of torch) ..."
+	@echo "Installing the environment into $(VENV): about three minutes, 2.2 GB (more with a CUDA build of torch) ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check `grep -i '^torch==' requirements.txt`
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
