@@ -18,10 +18,10 @@ from lecture_lib.embedding import RotaryScaling
 from lecture_lib.encoder_decoder import EncoderDecoder
 from lecture_lib.generation import Conditioned
 from lecture_lib.kv_cache import KVCache, Runner, lay_out_for_decoding
-from lecture_lib.kv_cache.step import bare
+from lecture_lib.kv_cache.flat import bare
 from lecture_lib.lora import add_lora
 from lecture_lib.pretrained import load_pretrained, save_pretrained
-from lecture_lib.quantization import quantize_model
+from lecture_lib.quantization import QuantizedLinear, quantize_model
 from lecture_lib.sampling import SamplingParameters
 from lecture_lib.transformer import ModelConfig
 
@@ -411,6 +411,11 @@ def test_packed_kernels_agree_in_bfloat16():
         runner.prefill([[1, 2, 3], [4]])
         logits, expected = runner.step(torch.tensor([5, 6])), quantized(torch.tensor([[1, 2, 3, 5]]))[0, -1]
         assert (logits[0] - expected).norm() < 0.03 * expected.norm()
+        for layer in (m for m in quantized.modules() if isinstance(m, QuantizedLinear)):
+            assert bare(layer) != layer.forward
+            for n_rows in (1, 3, 20):
+                x = torch.randn(n_rows, layer.in_features, generator=seeded(2)).bfloat16()
+                assert torch.equal(bare(layer)(x), layer(x))
 
 
 # The cache itself

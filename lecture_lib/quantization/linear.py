@@ -3,6 +3,8 @@ r"""A linear layer whose weights are stored as codes: $y = x \hat W^T + b$.
 Axes: N rows of W (output features), K columns (input features), G columns that share one scale.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -128,6 +130,26 @@ class QuantizedLinear(nn.Module):
         y = y if bias is None else y + bias
         return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.out_features)
 
+    def packed_product(self) -> Callable[[Tensor], Tensor]:
+        """Give the layer as a plain function, for a decoding loop that need not look again at every call.
+
+        Returns:
+            A function of (B, K) activations in the dtype of the scales, with the result of `forward` but no gradient;
+            `forward` itself where no packed kernel fits.
+        """
+        fits = self.channel_scale is None and self.compute_dtype in (None, torch.bfloat16)
+        if not self._kernel or not fits or self.scale.dtype != torch.bfloat16:
+            return self.forward
+        bias, n_rows = self.bias, self.out_features
+        if self._kernel == 8:
+            q, scale = self.packed, self.scale
+            return lambda x: _plus(kernels.int8_matmul(x, q, scale), bias)
+        if not kernels.has_int4_kernel(self.packed.device.type, self.in_features % 128 == 0):
+            return self.forward
+        self._to_tiles()
+        tiles, grid = self.packed, self.tile_grid
+        return lambda x: _plus(kernels.int4_matmul(x, tiles, grid, n_rows), bias)
+
     def _check(self, packed: Tensor, scale: Tensor, zero_point: Tensor | None) -> None:
         scheme = self.scheme
         signed = scheme.bits == 8 and scheme.symmetric and not scheme.float8
@@ -206,3 +228,7 @@ class QuantizedLinear(nn.Module):
     def extra_repr(self) -> str:
         """What `print(model)` shows of the layer."""
         return f"{self.in_features}, {self.out_features}, {self.scheme}, bias={self.bias is not None}"
+
+
+def _plus(y: Tensor, bias: Tensor | None) -> Tensor:
+    return y if bias is None else y + bias
