@@ -60,7 +60,7 @@ gradebook: notebooks ## register the assignments in nbgrader's gradebook
 	@for folder in notebooks/*/; do $(BIN)/nbgrader generate_assignment --create --force $$(basename $$folder) || exit 1; done
 
 lab: $(VENV)/.ready ## open JupyterLab with nbgrader's formgrader
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
 clean: ## remove everything that was built; the environment and _grading stay
 	rm -rf _build book/_static/vendor .pytest_cache .ruff_cache .hypothesis
