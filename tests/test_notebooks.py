@@ -110,7 +110,9 @@ def nbgrader(course, *arguments):
     command = [str(Path(sys.executable).with_name("nbgrader")), *arguments]
     # nbgrader calls `alembic` by name: the one beside this Python must be found first.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(command, cwd=course, capture_output=True, text=True, env=os.environ | {"PATH": path})
+    done = subprocess.run(
+        command, cwd=course, capture_output=True, text=True, env=os.environ | {"PATH": path}
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
