@@ -1,10 +1,17 @@
 """Every exercise: its solution passes, every known mistake is rejected and recognised, over many seeds."""
 
 import ast
+import contextlib
+import functools
 import inspect
+import io
+import operator
 import pickle
+import statistics
+import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import build_notebooks
 import numpy as np
@@ -12,9 +19,9 @@ import pytest
 import torch
 from answers import CHAPTERS, exercises, solutions
 
-from lecture_lib import checks
+from lecture_lib import attention, checks
 from lecture_lib.checks.compare import difference
-from lecture_lib.checks.message import text
+from lecture_lib.checks.message import Shown, text
 from lecture_lib.checks.plain import Refused, plain
 from lecture_lib.checks.watch import resolve
 
@@ -27,7 +34,8 @@ def solution(task):
 
 
 def passes(task, answer):
-    cases = task.cases(0)
+    """Whether an answer gets through the first cases: what is refused for what it is, is refused in each of them."""
+    cases = task.cases(0)[:3]
     return task.judge(cases, task.run(answer, cases)).passed
 
 
@@ -37,7 +45,7 @@ def named(value):
 
 @pytest.mark.parametrize("task", EXERCISES, ids=named)
 def test_the_solution_passes(task):
-    for seed in range(5):
+    for seed in range(2):
         cases = task.cases(seed)
         verdict = task.judge(cases, task.run(solution(task), cases))
         assert verdict.passed, text(verdict)
@@ -46,7 +54,7 @@ def test_the_solution_passes(task):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", EXERCISES, ids=named)
 def test_the_solution_passes_for_many_seeds(task):
-    for seed in range(5, 50):
+    for seed in range(2, 50):
         cases = task.cases(seed)
         verdict = task.judge(cases, task.run(solution(task), cases))
         assert verdict.passed, f"seed {seed}: {text(verdict)}"
@@ -148,7 +156,7 @@ def test_what_is_not_an_answer_is_refused(task, wrong):
         }
         return values[wrong]
 
-    cases = task.cases(0)
+    cases = task.cases(0)[:3]  # refused for what it is: in any case
     verdict = task.judge(cases, task.run(answer, cases))
     assert not verdict.passed
     assert "✗" in text(verdict)
@@ -175,7 +183,7 @@ def test_a_wrong_answer_is_told_its_mistake(capsys):
     assert str(failure.value).startswith("✗ attention.softmax")
     assert "This is what comes out when" in str(failure.value)
     assert isinstance(failure.value, AssertionError)
-    assert len(failure.value._render_traceback_()) == 1
+    assert capsys.readouterr().out == ""  # the exception says it, once
 
 
 def test_a_right_answer_says_what_it_was_held_against(capsys):
@@ -224,8 +232,6 @@ def test_an_unknown_name_suggests_near_ones(name):
 
 
 def test_an_answer_that_turns_the_watch_off_is_refused():
-    import sys
-
     def softmax(x, dim=-1):
         sys.setprofile(None)
         return torch.softmax(x, dim)
@@ -265,6 +271,15 @@ def test_progress_counts_points():
             "an object of type torch.nn.parameter.Parameter",
         ),
         ([1, 2], [1, 2, 3], "returned 2 entries, expected 3"),
+        ({1, 2}, {True, 2}, "yours {1, 2}, expected {True, 2}"),
+        ({1: "a"}, {1.0: "a"}, "the key 1.0 is missing"),
+        (torch.zeros(2), torch.tensor([0.0, torch.inf]), "1 of 2 entries differ"),
+        (-float("inf"), float("inf"), "yours -inf, expected inf"),
+        ([10**9000], [1], "an int of 29898 bits"),
+        (torch.zeros(1).expand(10**10), torch.zeros(1), "far more numbers"),
+        ([0] * 10**6, [0], "far more numbers"),
+        (torch.eye(2).to_sparse(), torch.eye(2), "a tensor without plain values"),
+        (torch.zeros(2, dtype=torch.complex32), torch.zeros(2), "a tensor without plain values"),
         ([1, 4, 3], [1, 2, 3], "entry 1 of 3: yours 4, expected 2"),
         ({"a": 1}, {"a": 1, "b": 2}, "the key 'b' is missing"),
         (torch.nn.Linear(1, 1), 3, "an object of type torch.nn.modules.linear.Linear"),
@@ -281,6 +296,264 @@ def test_differences_are_said_in_words(found, expected, words):
 def test_a_value_does_not_differ_from_itself(value):
     assert difference(plain(value), plain(value)) is None
     assert not isinstance(plain(value), Refused)
+
+
+def endless():
+    inner: list = []
+    inner.append(inner)
+    return inner
+
+
+def deep():
+    inner: list = []
+    for _ in range(5000):
+        inner = [inner]
+    return inner
+
+
+@pytest.mark.parametrize("nest", [endless, deep])
+def test_a_nest_without_end_is_refused(nest):
+    assert "nested more than 20 deep" in plain(nest()).reason
+
+
+def test_a_tensor_cannot_bring_its_own_way_of_being_read():
+    class Liar:
+        def __getattr__(self, _name):
+            return lambda *_: self
+
+    tensor = torch.zeros(3)
+    tensor.detach = lambda: Liar()
+    assert difference(plain(tensor), plain(torch.ones(3))).startswith("shape (3,) is right; 3 of 3")
+
+
+def softmax_that(before=lambda: None):
+    """A right answer that does something else besides."""
+    right = solutions("attention")["attention.softmax"]
+
+    def softmax(x, dim=-1):
+        before()
+        return right(x, dim)
+
+    return softmax
+
+
+class Speechless(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+class Alone(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (Speechless(), "raised Speechless: an error whose own words cannot be read"),
+        (Alone("not even an Exception"), "raised Alone: not even an Exception"),
+        (SystemExit(0), "raised SystemExit: 0"),
+        (GeneratorExit(), "raised GeneratorExit"),
+        (ValueError("\ud800"), r"raised ValueError: \ud800"),
+        (ValueError("x" * 10**6), "x … x"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_error_is_told(error, words):
+    def softmax(x, dim=-1):
+        raise error
+
+    with pytest.raises(checks.CheckFailed) as failure:
+        checks.check("attention.softmax", softmax)
+    assert words in str(failure.value)
+    assert "in your line" in str(failure.value)
+    assert len(str(failure.value)) < 3000
+
+
+def test_an_interrupt_interrupts():
+    def softmax(x, dim=-1):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checks.check("attention.softmax", softmax)
+
+
+def test_an_answer_that_calls_itself_without_end_is_not_called_a_cheat():
+    def softmax(x, dim=-1):
+        return softmax(x, dim)
+
+    with pytest.raises(checks.CheckFailed, match="raised RecursionError") as failure:
+        checks.check("attention.softmax", softmax)
+    assert "softmax(x, dim" in str(failure.value)
+
+
+def test_an_error_in_a_library_shows_the_readers_line():
+    def softmax(x, dim=-1):
+        return statistics.mean([])
+
+    with pytest.raises(checks.CheckFailed, match=r"in your line \d+: return statistics.mean\(\[\]\)"):
+        checks.check("attention.softmax", softmax)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, dim: next(map(torch.softmax, [x], [dim])),
+        lambda x, dim: functools.partial(torch.softmax, x, dim)(),
+        lambda x, dim: operator.methodcaller("softmax", dim)(x),
+        lambda x, dim: torch.ops.aten.softmax.int(x, dim),
+        lambda x, dim: torch.ops.aten._softmax(x, dim, False),
+        lambda x, dim: torch.nn.Softmax(dim)(x),
+    ],
+    ids=["map", "partial", "methodcaller", "operator", "inner operator", "module"],
+)
+def test_kernels_are_noticed_on_every_route(call):
+    with pytest.raises(checks.CheckFailed, match="softmax: the exercise is to write that yourself"):
+        checks.check("attention.softmax", lambda x, dim=-1: torch.nan_to_num(call(x, dim)))
+
+
+def test_threads_are_watched():
+    def softmax(x, dim=-1):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(attention.softmax, x, dim).result()
+
+    with pytest.raises(checks.CheckFailed, match="calls lecture_lib.attention.softmax"):
+        checks.check("attention.softmax", softmax)
+
+
+def test_a_pause_of_the_watch_is_noticed():
+    def pause():
+        sys.setprofile(sys.setprofile(None))
+
+    with pytest.raises(checks.CheckFailed, match=r"calls sys.setprofile"):
+        checks.check("attention.softmax", softmax_that(pause))
+
+
+def test_what_a_reference_is_made_of_is_refused_as_well():
+    def multi_head_attention(X, W_q, W_k, W_v, W_o, n_heads, mask=None):
+        from lecture_lib.checks.attention.multi_head import head_by_head
+
+        return head_by_head(X, X, (W_q, W_k, W_v, W_o), n_heads, mask)
+
+    with pytest.raises(checks.CheckFailed, match="calls the check's head_by_head"):
+        checks.check("attention.multi_head_attention", multi_head_attention)
+
+
+def test_replaced_library_functions_are_put_back():
+    before = torch.softmax, torch.Tensor.exp, np.all
+
+    def replace():
+        torch.softmax = lambda x, dim: x
+        torch.Tensor.exp = lambda x: x
+        np.all = lambda *_: True
+
+    with pytest.raises(checks.CheckFailed, match=r"replaced torch.softmax for everybody"):
+        checks.check("attention.softmax", softmax_that(replace))
+    assert (torch.softmax, torch.Tensor.exp, np.all) == before
+
+
+def test_settings_of_torch_help_nobody_and_are_put_back():
+    def softmax(x, dim=-1):
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        return solutions("attention")["attention.softmax"](x, dim)
+
+    with torch.no_grad(), pytest.raises(checks.CheckFailed, match="carries no gradient"):
+        checks.check("attention.softmax", softmax)
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_the_gradient_that_is_wrong_is_named():
+    def tied_logits(X, table):
+        if X.shape[-1] != table.shape[-1]:
+            raise ValueError("widths differ")
+        return X.detach() @ table.mT
+
+    with pytest.raises(checks.CheckFailed, match="its gradient with respect to X"):
+        checks.check("embedding.tied_logits", tied_logits)
+
+
+def test_an_error_may_be_of_a_kind_of_its_own():
+    class OutsideTheVocabulary(ValueError):
+        pass
+
+    def decode_tokens(ids, tokens):
+        if any(not 0 <= i < len(tokens) for i in ids):
+            raise OutsideTheVocabulary
+        return b"".join(tokens[i] for i in ids).decode(errors="replace")
+
+    checks.check("tokenization.decode_tokens", decode_tokens)
+
+    Namesake = type("ValueError", (Exception,), {})
+
+    def namesake(ids, tokens):
+        try:
+            return decode_tokens(ids, tokens)
+        except ValueError:
+            raise Namesake from None
+
+    with pytest.raises(checks.CheckFailed, match="expected ValueError"):
+        checks.check("tokenization.decode_tokens", namesake)
+
+
+def test_bytes_of_a_text_are_nobodys_solution():
+    right = solutions("tokenization")["tokenization.encode_word"]
+    checks.check("tokenization.encode_word", lambda ids, merges: [right(ids, merges), "é".encode()][0])
+
+
+@pytest.mark.parametrize("task", EXERCISES, ids=named)
+def test_the_reference_is_never_refused(task):
+    def parts(value):
+        inner = (
+            value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        )
+        return [value, *(each for one in inner for each in parts(one))]
+
+    for seed in range(3):
+        for case in task.cases(seed):
+            assert not any(isinstance(each, Refused) for each in parts(task.call(task.reference, case)))
+
+
+def test_a_message_is_escaped_in_a_notebook():
+    task = checks.exercise("attention.softmax")
+    cases = task.cases(0)
+    verdict = task.judge(cases, task.run(lambda x, dim=-1: "<script>", cases))
+    assert "<script>" not in Shown(verdict)._repr_html_()
+    assert "&lt;script&gt;" in Shown(verdict)._repr_html_()
+
+
+def test_a_terminal_shell_says_everything_once():
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    with io.StringIO() as out, contextlib.redirect_stdout(out):
+        shell.run_cell(
+            "from lecture_lib.checks import check\ndef softmax(x, dim=-1):\n    return x @ x.new_zeros(99)"
+        )
+        shell.run_cell("check('attention.softmax', softmax)")
+        said = out.getvalue()
+    InteractiveShell.clear_instance()
+    assert said.count("✗ attention.softmax") == 1
+    assert "return x @ x.new_zeros(99)" in said
+    assert "exercise.py" not in said and "lecture_lib" not in said
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_the_table_once_and_one_line():
+    import nbformat
+    from nbclient import NotebookClient
+
+    cells = [
+        "from lecture_lib.checks import check",
+        "def softmax(x, dim=-1):\n    return x.no_such_thing",
+        "check('attention.softmax', softmax)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, allow_errors=True, kernel_name="python3").execute()
+    table, line = notebook.cells[2].outputs
+    assert "return x.no_such_thing" in table["data"]["text/html"]
+    assert line["output_type"] == "error" and "".join(line["traceback"]).count("\n") == 0
+    assert "CheckFailed: ✗ attention.softmax   0 of" in "".join(line["traceback"])
 
 
 def test_altered_demands_that_the_piece_is_there_once():

@@ -6,18 +6,21 @@ needs no answer. A notebook does both in one process, a grader runs the first be
 
 import copy
 import inspect
-import linecache
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from lecture_lib.checks.compare import difference
 from lecture_lib.checks.mistake import Mistake
-from lecture_lib.checks.plain import Array, Raised, Refused, plain
-from lecture_lib.checks.watch import Borrowed, call_watched, resolve
-
-_PACKAGE = str(Path(__file__).resolve().parents[1])
+from lecture_lib.checks.plain import Array, Raised, Refused, plain, raised
+from lecture_lib.checks.watch import (
+    Borrowed,
+    call_watched,
+    helpers,
+    library_functions,
+    put_back,
+    resolve,
+    usual_settings,
+)
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,22 @@ class Exercise:
         """Name of the function or class to write."""
         return self.name.rpartition(".")[2]
 
-    def argument_names(self) -> list[str]:
-        """What the positional inputs of a case are called, as far as a signature says so."""
+    def input_names(self, case: Case) -> list[str]:
+        """What the positional inputs of a case are called, by a signature where one says so.
+
+        Args:
+            case: a case of this exercise.
+
+        Returns:
+            A name for each input.
+        """
         function = self.use or resolve(f"lecture_lib.{self.name}") or self.mistakes[0].function
         try:
-            return list(inspect.signature(function).parameters)[1 if self.use else 0 :]
+            known = list(inspect.signature(function).parameters)[1 if self.use else 0 :]
         except ValueError:  # a compiled function
-            return []
+            known = []
+        unknown = (f"input {place + 1}" for place in range(len(known), len(case.inputs)))
+        return [*known, *unknown]
 
     def call(self, answer: Callable, case: Case) -> object:
         """Call an answer on one case.
@@ -73,23 +85,22 @@ class Exercise:
         """
         try:
             inputs, named = copy.deepcopy((case.inputs, case.named))
-            results = self._results(answer, inputs, named, case.gradient)
+            for position in case.gradient:
+                inputs[position].requires_grad_()
+            with usual_settings():
+                output = self.use(answer, *inputs, **named) if self.use else answer(*inputs, **named)
+                results = self._with_gradients(output, inputs, case) if case.gradient else plain(output)
             changed = None if self.changes_inputs else _changed((inputs, named), (case.inputs, case.named))
-            return (
-                Refused(f"a result, but changed its argument {changed}; work on a copy")
-                if changed
-                else results
-            )
-        except (Exception, SystemExit) as error:
-            return _raised(error)
+            return _told(f"changed its argument {changed}; work on a copy") if changed else results
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return raised(error)
 
-    def _results(self, answer: Callable, inputs: tuple, named: dict, gradient: tuple[int, ...]) -> object:
-        for position in gradient:
-            inputs[position].requires_grad_()
-        output = self.use(answer, *inputs, **named) if self.use else answer(*inputs, **named)
-        return (
-            (plain(output), *_gradients(output, [inputs[i] for i in gradient])) if gradient else plain(output)
-        )
+    def _with_gradients(self, output: object, inputs: tuple, case: Case) -> dict:
+        names = [f"its gradient with respect to {self.input_names(case)[place]}" for place in case.gradient]
+        gradients = _gradients(output, [inputs[place] for place in case.gradient])
+        return {"the result": plain(output), **dict(zip(names, gradients, strict=True))}
 
     def run(self, answer: object, cases: list[Case]) -> list:
         """Call the answer on every case.
@@ -102,24 +113,25 @@ class Exercise:
             Plain data for each case: results, ``Raised`` or ``Refused``.
         """
         if not callable(answer):
-            return [
-                Refused(f"{type(answer).__name__}: hand over `{self.function}` itself, not its result")
-            ] * len(cases)
+            words = f"this is a {type(answer).__name__}: hand over `{self.function}` itself, not its result"
+            return [_told(words)] * len(cases)
         theirs = {
             f"lecture_lib.{self.name}": resolve(f"lecture_lib.{self.name}"),
             "the check's reference": self.reference,
-        }
-        theirs |= {name: resolve(name) for name in self.owned} | {
-            mistake.hint: mistake.function for mistake in self.mistakes
+            **helpers(self.reference),
+            **{name: resolve(name) for name in self.owned},
+            **{f"a mistake of the check ({mistake.hint})": mistake.function for mistake in self.mistakes},
         }
         if any(answer is each for each in theirs.values()):
             return [_borrowed(f"lecture_lib.{self.name}")] * len(cases)
-        outputs = []
+        outputs, libraries = [], library_functions()
         for case in cases:
             try:
                 outputs.append(call_watched(lambda case=case: self.call(answer, case), theirs, self.kernels))
             except Borrowed as error:
                 outputs.append(_borrowed(str(error)))
+        if replaced := put_back(libraries):
+            return [_told(f"replaced {replaced[0]} for everybody; that has been undone")] * len(cases)
         return outputs
 
     def judge(self, cases: list[Case], outputs: list) -> "Verdict":
@@ -148,8 +160,7 @@ class Exercise:
         for mistake in self.mistakes:
             theirs = [self.call(mistake.function, case) for case in verdict.cases]
             same = [
-                difference(*pair, self.tolerance) is None
-                for pair in zip(verdict.outputs, theirs, strict=True)
+                self._alike(*each) for each in zip(verdict.outputs, theirs, verdict.expected, strict=True)
             ]
             if all(same):
                 return f"This is what comes out when {mistake.hint}"
@@ -160,6 +171,14 @@ class Exercise:
                     explained,
                 )
         return best if 2 * most > len(failed) and not isinstance(verdict.outputs[failed[0]], Refused) else ""
+
+    def _alike(self, mine: object, theirs: object, expected: object) -> bool:
+        if isinstance(mine, Raised) and isinstance(
+            theirs, Raised
+        ):  # unasked for, an error's kind alone says little
+            same_words = mine.words == theirs.words or isinstance(expected, Raised)
+            return mine.kind == theirs.kind and same_words
+        return difference(mine, theirs, self.tolerance) is None
 
 
 @dataclass(frozen=True)
@@ -199,17 +218,16 @@ def size(value: object) -> int:
     return len(value) if isinstance(value, str | bytes) else 1
 
 
-def _gradients(output: object, inputs: list) -> tuple:
+def _gradients(output: object, inputs: list) -> list:
     import torch
 
     if type(output) is not torch.Tensor or not output.requires_grad:
-        return (
-            Refused("a result that carries no gradient back to the inputs (no .detach(), .item(), numpy)"),
-        )
+        words = "a result that carries no gradient back to the inputs (no .detach(), .item(), numpy)"
+        return [Refused(words)] * len(inputs)
     direction = torch.cos(torch.arange(output.numel(), dtype=output.dtype)).reshape(output.shape)
     gradients = torch.autograd.grad(output, inputs, direction, allow_unused=True)
     zeros = (torch.zeros_like(x) for x in inputs)
-    return tuple(plain(zero if g is None else g) for g, zero in zip(gradients, zeros, strict=True))
+    return [plain(zero if g is None else g) for g, zero in zip(gradients, zeros, strict=True)]
 
 
 def _changed(now: tuple, before: tuple) -> str | None:
@@ -225,19 +243,8 @@ def _same(now: object, before: object) -> bool:
 
 
 def _borrowed(name: str) -> Refused:
-    return Refused(f"what {name} returns: the exercise is to write that yourself")
+    return _told(f"calls {name}: the exercise is to write that yourself")
 
 
-def _raised(error: BaseException) -> Raised:
-    """An error with the last of the reader's own lines that led to it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [
-        each
-        for each in frames
-        if not each.filename.startswith(_PACKAGE) and "site-packages" not in each.filename
-    ]
-    line = ""
-    if own:
-        text = own[-1].line or linecache.getline(own[-1].filename, own[-1].lineno or 0).strip()
-        line = f"in your line {own[-1].lineno}: {text}"
-    return Raised(type(error).__name__, str(error).strip(), line)
+def _told(words: str) -> Refused:
+    return Refused(words, is_sentence=True)

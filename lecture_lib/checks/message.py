@@ -22,8 +22,8 @@ class CheckFailed(AssertionError):
         self.verdict = verdict
 
     def _render_traceback_(self) -> list[str]:
-        # IPython and Colab show these lines instead of a stack of our own frames.
-        return [f"CheckFailed: {headline(self.verdict)}"]
+        # IPython and Colab show these lines instead of a stack of our own frames; a notebook has the table already.
+        return [f"CheckFailed: {headline(self.verdict) if _notebook() else text(self.verdict)}"]
 
 
 def headline(verdict: Verdict) -> str:
@@ -50,10 +50,9 @@ def lines(verdict: Verdict) -> list[str]:
 
 def by_hand(verdict: Verdict, index: int) -> list[str]:
     """The case itself, if it is small: inputs, the answer's result and the expected one."""
-    case, names = verdict.cases[index], verdict.exercise.argument_names()
-    names += [f"input {place + 1}" for place in range(len(names), len(case.inputs))]
+    case = verdict.cases[index]
     inputs = [
-        *zip(names, map(plain, case.inputs), strict=False),
+        *zip(verdict.exercise.input_names(case), map(plain, case.inputs), strict=False),
         *((name, plain(x)) for name, x in case.named.items()),
     ]
     shown = [*inputs, ("yours", verdict.outputs[index]), ("expected", verdict.expected[index])]
@@ -63,6 +62,8 @@ def by_hand(verdict: Verdict, index: int) -> list[str]:
 
 
 def _printed(name: str, value: object) -> str:
+    if type(value) is dict and any(isinstance(each, Array) for each in value.values()):
+        return "\n  ".join(_printed(f"{name}, {key}", each) for key, each in value.items())
     if not isinstance(value, Array):
         return f"{name} = {shorten(value, 400)}"
     numbers = np.array2string(value.values, precision=4, suppress_small=True, separator=", ")
@@ -134,10 +135,14 @@ class Progress:
         return f"<table>{head}{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
+def _notebook() -> bool:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
 def show(verdict: Verdict) -> None:
     """Show a verdict: HTML where a notebook runs, else text on standard output; a failure's text is its exception."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is not None and hasattr(shell, "kernel"):
+    if _notebook():
         sys.modules["IPython"].display.display(Shown(verdict))
     elif verdict.passed:
         print(text(verdict))

@@ -1,9 +1,20 @@
 """Seeing that an answer is the reader's own: calls into the library's solution are noticed while it runs."""
 
+import contextlib
 import importlib
 import sys
+import threading
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+
+from lecture_lib.checks.plain import Raised
+
+LIBRARIES = (
+    "torch",
+    "torch.Tensor",
+    "torch.nn.functional",
+    "numpy",
+)  # their functions are put back after a run
 
 
 class Borrowed(Exception):
@@ -18,6 +29,15 @@ def codes(function: object) -> Iterable[types.CodeType]:
             yield from codes(getattr(member, "__func__", member))
     elif isinstance(function, types.FunctionType):
         yield function.__code__
+
+
+def helpers(reference: Callable) -> dict[str, object]:
+    """Functions of the checks that a reference calls by name: whoever calls them has borrowed as well."""
+    named = {name: reference.__globals__.get(name) for name in reference.__code__.co_names}
+    ours = __name__.rpartition(".")[0]
+    return {
+        f"the check's {name}": f for name, f in named.items() if getattr(f, "__module__", "").startswith(ours)
+    }
 
 
 def resolve(dotted: str) -> object | None:
@@ -49,22 +69,103 @@ def call_watched(call: Callable, functions: dict[str, object], kernels: Iterable
     def notice(frame: types.FrameType, event: str, argument: object) -> None:
         if event == "call" and id(frame.f_code) in owned:
             seen.append(owned[id(frame.f_code)])
-        elif event == "c_call" and getattr(argument, "__name__", None) in kernels:
+        elif event == "c_call" and argument is sys.setprofile:
+            seen.append("sys.setprofile")
+        elif event == "c_call" and argument.__name__ in kernels and not _is_text(argument):
             seen.append(_kernel_name(argument))
 
-    before = sys.getprofile()
+    before = sys.getprofile(), threading.getprofile()
+    threading.setprofile(notice)
     sys.setprofile(notice)
     try:
-        result = call()
-        if sys.getprofile() is not notice:
-            seen.append("sys.setprofile")
+        with _torch_watched(kernels, seen):
+            result = call()
+        if not seen and sys.getprofile() is not notice and not isinstance(result, Raised):
+            seen.append(
+                "sys.setprofile"
+            )  # an answer without end, too, ends the watch: that is an error of its own
+        if seen:
+            raise Borrowed(seen[0])
+        return result
     finally:
-        sys.setprofile(before)
-    if seen:
-        raise Borrowed(seen[0])
-    return result
+        sys.setprofile(before[0])
+        threading.setprofile(before[1])
+
+
+def _torch_watched(kernels: set[str], seen: list[str]) -> contextlib.AbstractContextManager:
+    """A second net: torch tells of its kernels also where no Python line calls them, as in map(torch.softmax, ...)."""
+    if (torch := sys.modules.get("torch")) is None:
+        return contextlib.nullcontext()
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(
+            self, function: Callable, types: object, args: tuple = (), kwargs: dict | None = None
+        ):
+            name = getattr(function, "__name__", "").partition(".")[0]
+            if name in kernels:
+                seen.append(f"torch's {name}")
+            return function(*args, **(kwargs or {}))
+
+    return Watch()
+
+
+def _is_text(method: object) -> bool:
+    return isinstance(getattr(method, "__self__", None), str | bytes)  # "é".encode() is nobody's solution
 
 
 def _kernel_name(function: object) -> str:
     owner = getattr(function, "__self__", None)
-    return f"Tensor.{function.__name__}" if hasattr(owner, "dtype") else f"torch's {function.__name__}"
+    if hasattr(owner, "dtype"):
+        return f"Tensor.{function.__name__}"
+    library = type(owner).__module__.partition(".")[0]
+    return f"{library if library == 'tokenizers' else 'torch'}'s {function.__name__}"
+
+
+@contextlib.contextmanager
+def usual_settings() -> Iterator[None]:
+    """Gradients on and float32 the default, whatever is set outside; what is set inside is undone."""
+    if (torch := sys.modules.get("torch")) is None:
+        yield
+        return
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+def library_functions() -> dict[tuple[str, str], object]:
+    """All functions of the libraries that are loaded, by library and name."""
+    return {
+        (library, name): value
+        for library, place in _loaded().items()
+        for name, value in _members(place).items()
+        if callable(value)
+    }
+
+
+def put_back(functions: dict[tuple[str, str], object]) -> list[str]:
+    """Undo replacements of library functions; their names."""
+    places, replaced = _loaded(), []
+    members = {library: _members(place) for library, place in places.items()}
+    for (library, name), function in functions.items():
+        now = members[library].get(name)
+        by_itself = str(getattr(now, "__module__", "")).startswith(
+            library.partition(".")[0]
+        )  # torch wraps its own
+        if now is not function and not by_itself:
+            setattr(places[library], name, function)
+            replaced.append(f"{library}.{name}")
+    return replaced
+
+
+def _members(place: object) -> dict[str, object]:
+    owners = reversed(place.__mro__) if isinstance(place, type) else [place]
+    return {name: value for owner in owners for name, value in vars(owner).items()}
+
+
+def _loaded() -> dict[str, object]:
+    places = {name: sys.modules[name] for name in LIBRARIES if name in sys.modules}
+    return places | ({"torch.Tensor": places["torch"].Tensor} if "torch" in places else {})
