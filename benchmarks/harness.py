@@ -146,6 +146,8 @@ class Benchmark:
         names, timings = list(sides), {name: Timing() for name in sides}
         compared = [] if tolerance is None else list(names if same is None else same)
         worst = 0.0
+        gc.collect()
+        gc.freeze()  # what is there already is no garbage of a call: not looked through again before each
         for turn in range(warmup + (rounds or self.rounds)):
             results = {}
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
@@ -159,6 +161,7 @@ class Benchmark:
                     sys.exit(
                         f"{row}: {compared[0]} and {name} differ by {worst:.3g}; allowed {tolerance:.3g}"
                     )
+        gc.unfreeze()
         self._record_row(row, timings, compared, worst, clock, work, unit)
         return timings
 

@@ -69,7 +69,7 @@ def stack_by_recursion(X, layers, final_norm, mask=None):
 def count_by_modules(d_model, n_heads, d_ff, n_kv_heads=None, gated=False, bias=True):
     width = d_model * (n_kv_heads or n_heads) // n_heads
     shapes = [(d_model, d_model), (d_model, width), (d_model, width), (d_model, d_model), (d_ff, d_model)]
-    maps = [nn.Linear(*shape, bias) for shape in shapes + [(d_model, d_ff)] * (1 + gated)]
+    maps = [nn.Linear(*shape, bias, device="meta") for shape in shapes + [(d_model, d_ff)] * (1 + gated)]
     return sum(parameter.numel() for part in maps for parameter in part.parameters()) + 4 * d_model
 
 

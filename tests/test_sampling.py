@@ -249,9 +249,9 @@ def test_sampled_frequencies_pass_the_chi_square_test(knobs):
 
 
 def test_a_large_flat_vocabulary_is_drawn_evenly():
-    tokens = draw(torch.zeros(2000, 20_000), seeded(15))
+    tokens = draw(torch.zeros(1000, 20_000), seeded(15))
     assert chisquare((tokens // 1000).bincount(minlength=20)).pvalue > 1e-3
-    assert len(tokens.unique()) > 1850  # 2000 draws with replacement give 1903 different ones on average
+    assert len(tokens.unique()) > 950  # 1000 draws with replacement give 975 different ones on average
 
 
 def test_reproducible_by_generator_and_row_by_row():
@@ -339,12 +339,12 @@ def test_one_beam_is_greedy():
 @torch.no_grad()
 @pytest.mark.parametrize("early_stopping", [True, False, "never"])
 @pytest.mark.parametrize("width", [2, 3, 5])
-def test_beams_equal_transformers(width, early_stopping):
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+def test_beams_equal_transformers(seed, width, early_stopping):
     ended = 0
-    for seed, length_penalty in itertools.product(range(3), (-1.0, 0.0, 1.0, 2.0)):
-        model = gpt2(seed, vocab_size=9)
+    model, prompt = gpt2(seed, vocab_size=9), torch.tensor([7, 3, 3 + seed])
+    for length_penalty in (-1.0, 0.0, 1.0, 2.0):
         for eos in (None, [5], [2, 4, 7]):
-            prompt = torch.tensor([7, 3, 3 + seed])
             expected = model.generate(
                 prompt[None],
                 attention_mask=torch.ones(1, 3),
@@ -367,7 +367,7 @@ def test_beams_equal_transformers(width, early_stopping):
             for text, row in zip(beams, expected.sequences, strict=True):
                 assert torch.equal(text.ids, row[: len(text.ids)]) and (row[len(text.ids) :] == 8).all()
                 ended += len(text.ids) < 12
-    assert ended > 15, ended  # texts of different length were compared
+    assert ended > 3, ended  # texts of different length were compared
 
 
 def test_beams_with_tokens_ruled_out():
