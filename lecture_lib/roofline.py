@@ -1,8 +1,9 @@
 r"""The roofline of decoding: how fast can a model write, at best, on this machine?
 
-For one new token every weight is read once and every key and value of the row; for B rows the weights are read once together.
-The step takes at least bytes / bandwidth and at least FLOPs / rate, whichever is longer: under the slope of the roof a
-machine waits for its memory, under its flat part for its arithmetic. Bytes are bytes, GB are 10^9 bytes.
+For one new token every weight is read once and every key and value of the row; for B rows the weights are
+read once together. The step takes at least bytes / bandwidth and at least FLOPs / rate, whichever is longer:
+under the slope of the roof a machine waits for its memory, under its flat part for its arithmetic. Bytes are
+bytes, GB are 10^9 bytes.
 
 Source: Williams, Waterman & Patterson (2009); Pope et al. (2022), section 2; lecture, "How fast?".
 Axes: B rows, L layers, H heads, H_kv key-value heads, D_k = d_head, D = d_model.
@@ -25,7 +26,7 @@ class StepCost:
     """What one decoding step costs: one new token in each of B rows.
 
     Example:
-        >>> cost = StepCost(weight_bytes=140e9, kv_bytes=0.0, flops=140e9, batch=1)  # 70 billion weights in 16 bits
+        >>> cost = StepCost(weight_bytes=140e9, kv_bytes=0.0, flops=140e9, batch=1)  # 70 B in 16 bits
         >>> f"{cost.bandwidth_for(145.38) / 1e12:.1f} TB/s"
         '20.4 TB/s'
     """
@@ -84,8 +85,8 @@ class StepCost:
 def step_cost(model: Decoder, context: int, batch: int = 1) -> StepCost:
     """Count what one decoding step reads and computes, from the weights as they are stored.
 
-    A table of embeddings is looked up, one row a token, unless the head is the same table and reads it whole. Norms and
-    activations are small beside the products, and not counted as operations.
+    A table of embeddings is looked up, one row a token, unless the head is the same table and reads it
+    whole. Norms and activations are small beside the products, and not counted as operations.
 
     Args:
         model: a decoder; quantized layers count with their codes and scales.
@@ -164,7 +165,7 @@ def memory_budget(
         ValueError: the weights alone do not fit.
 
     Example:
-        >>> budget = memory_budget(7e9, memory=24e9, token_bytes=524_288)  # the lecture's 7 B model on a 24 GB card
+        >>> budget = memory_budget(7e9, memory=24e9, token_bytes=524_288)  # 7 B weights, a 24 GB card
         >>> f"{budget.weight_bytes / 1e9:.0f} GB + {budget.left / 1e9:.0f} GB: {budget.tokens:,} tokens"
         '14 GB + 10 GB: 19,073 tokens'
     """
@@ -176,7 +177,7 @@ def memory_budget(
 
 
 def measure_bandwidth(n_bytes: int = 2**28, device: torch.device | str = "cpu", repeats: int = 5) -> float:
-    """Measure how fast the machine reads memory: the time of a sum, over far more bytes than a processor keeps.
+    """Measure how fast the machine reads memory: a sum over far more bytes than a processor keeps.
 
     Args:
         n_bytes: bytes to read, many times the size of the last cache.

@@ -1,4 +1,4 @@
-"""Cached decoding: against transformers, against the slow loop, and against the model without a cache for any chunks."""
+"""Cached decoding: against transformers, the slow loop, and the model without a cache for any chunks."""
 
 import copy
 import dataclasses

@@ -1,4 +1,4 @@
-"""The roofline: the lecture's numbers, bytes and operations counted another way, and what was measured here."""
+"""The roofline: the lecture's numbers, bytes and operations counted another way."""
 
 import copy
 import doctest

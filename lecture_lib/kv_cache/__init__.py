@@ -1,6 +1,7 @@
 """Cached inference: keys and values that stay (`cache`), a model that uses them (`runner`), the `loop`.
 
-`step` is one decoding step without the calls between its products (its pieces are in `flat`), `layout` the order of the weights that suits it.
+`step` is one decoding step without the calls between its products (its pieces are in `flat`, what it needs
+of a model in `parts`), `layout` the order of the weights that suits it.
 """
 
 from lecture_lib.kv_cache.cache import KVCache

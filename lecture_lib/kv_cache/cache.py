@@ -1,7 +1,7 @@
 r"""The key-value cache: what a token was asked for stays, so that each new token is computed once.
 
-Without it token n is computed again for every token that follows. With it a step computes one token a row and reads the
-keys and values of the others: memory for time, $2 L H_{kv} D_k$ numbers a token.
+Without it token n is computed again for every token that follows. With it a step computes one token a row
+and reads the keys and values of the others: memory for time, $2 L H_{kv} D_k$ numbers a token.
 
 Source: Pope et al. (2022), section 2.1; Shazeer (2019), section 2.4, for what reading it costs.
 Axes: B rows, N new tokens, M stored tokens, H_kv key-value heads, D_k = d_head.
@@ -67,8 +67,8 @@ class LayerKeysValues:
 class KVCache:
     """Room for the keys and values of B rows, each of which grows at its own pace.
 
-    Row b continues at its own length, wherever the others are. Padding is sent to a spare slot that nobody looks at.
-    The lengths are kept as plain numbers, so a forward pass on a GPU does not wait for the device.
+    Row b continues at its own length, wherever the others are. Padding is sent to a spare slot that nobody
+    looks at. The lengths are plain numbers: nothing is asked of a GPU.
 
     Args:
         config: of the model; says layers, key-value heads and their width.
@@ -81,10 +81,10 @@ class KVCache:
         ValueError: no room for a row or for a token.
 
     Example:
-        >>> config = ModelConfig(vocab_size=9, d_model=8, n_heads=4, n_layers=3, context_length=16, n_kv_heads=2)
+        >>> config = ModelConfig(vocab_size=9, d_model=8, n_heads=4, n_layers=3, context_length=16)
         >>> cache = KVCache(config, batch=5, max_length=10)
-        >>> cache.nbytes  # 2 x 3 layers x 5 rows x (10 tokens and the spare slot) x 2 heads x 2 numbers x 4 bytes
-        5280
+        >>> cache.nbytes  # 2 x 3 layers x 5 rows x (10 tokens + spare slot) x 8 numbers x 4 bytes
+        10560
     """
 
     def __init__(
@@ -122,8 +122,9 @@ class KVCache:
             lengths: (B,) number of real ones in each row; None: all N.
 
         Returns:
-            (N,) positions and an (N, M) bool mask if all rows have the same length, else (B, N) and (B, 1, N, M); True
-            where a new token may look at a stored one, and None instead of a mask where all may look at all.
+            (N,) positions and an (N, M) bool mask if all rows have the same length, else (B, N) and (B, 1,
+            N, M); True where a new token may look at a stored one, and None instead of a mask where all may
+            look at all.
 
         Raises:
             ValueError: lengths of another batch or out of range, or a row that is longer than its room.
@@ -158,9 +159,10 @@ class KVCache:
         return positions, torch.arange(end, device=self.device) <= positions[:, None]
 
     def begin_fixed(self) -> tuple[Tensor, Tensor]:
-        """Make room for one token a row with the same shapes at every step, and without a number from the host.
+        """Make room for one token a row: the same shapes at every step, no number from the host.
 
-        All slots are shown, whatever is in them; the mask hides those behind a row's end. `clock` says where the rows stand.
+        All slots are shown, whatever is in them; the mask hides those behind a row's end. `clock` says where
+        the rows stand.
 
         Returns:
             (B, 1) positions and a (B, 1, 1, M) mask, M the room of a row.

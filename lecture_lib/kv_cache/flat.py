@@ -1,9 +1,9 @@
 """The pieces of a decoding step: each module as one function of (B, D) tokens, one token a row.
 
-Every layer is a closure over the parameters of its module; heads need no transposing, as a row has one token. Whatever is
-no plain layer of torch (LoRA, quantized, hooked) is called as it is.
+Every layer is a closure over the parameters of its module; heads need no transposing, as a row has one
+token. Whatever is no plain layer of torch (LoRA, quantized, hooked) is called as it is.
 
-Axes: B rows, H heads, H_kv key-value heads of G = H / H_kv heads each, M stored tokens, D = d_model, D_k = d_head.
+Axes: B rows, H heads, H_kv key-value heads, G = H / H_kv, M stored tokens, D = d_model, D_k = d_head.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,9 @@
 r"""Weights laid out for decoding on a CPU: the same numbers, read in the order in which one token needs them.
 
-A linear layer holds W^T, one row an output feature. For a single token x the product $x W$ reads W once, and BLAS reads it
-about 1.3 times as fast when the outputs of one input feature lie side by side (measured, see benchmarks/decode.py). Shapes,
-names and results stay what they are; only strides change, so a laid-out model can still be trained, saved and quantized.
+A linear layer holds W^T, one row an output feature. For a single token x the product $x W$ reads W once, and
+BLAS reads it about 1.3 times as fast when the outputs of one input feature lie side by side (measured, see
+benchmarks/decode.py). Shapes, names and results stay what they are; only strides change, so a laid-out model
+can still be trained, saved and quantized.
 
 Axes: D input features, N output features.
 """
@@ -15,10 +16,10 @@ from lecture_lib.attention import MultiHeadAttention
 
 @torch.no_grad()
 def lay_out_for_decoding(model: nn.Module) -> nn.Module:
-    """Store the float32 weights on the CPU as (in, out), and queries, keys and values of a layer side by side.
+    """Store the CPU's float32 weights as (in, out), and W_q, W_k and W_v of a layer side by side.
 
-    Other weights are left alone: in bfloat16 the order (out, in) is the faster one. A table shared with the head is stored
-    as the head wants it.
+    Other weights are left alone: in bfloat16 the order (out, in) is the faster one. A table shared with the
+    head is stored as the head wants it.
 
     Args:
         model: any module; its weights are moved in place, one layer at a time.
@@ -64,7 +65,8 @@ def joined(tensors: list[Tensor | None]) -> Tensor | None:
         tensors: (N_i, D) weights, or (N_i,) biases.
 
     Returns:
-        (N_1 + N_2 + ..., D) or (N_1 + N_2 + ...,) all of them, without a copy; None if they are not neighbours.
+        (N_1 + N_2 + ..., D) or (N_1 + N_2 + ...,) all of them, without a copy; None if they are not
+        neighbours.
     """
     if any(t is None for t in tensors):
         return None

@@ -32,32 +32,38 @@ def generate(
     chunk_size: int | None = None,
     check_every: int | None = None,
 ) -> Tensor | list[Tensor]:
-    """Continue texts, one token after another; the same arguments and the same tokens as `generation.generate`.
+    """Continue texts: the arguments and the tokens of `generation.generate`, each computed once.
 
     Args:
-        model: a decoder; an encoder-decoder with its source, `Conditioned(model, source_ids)`; or a `Runner`, which keeps its
-            cache, and on a GPU its recorded step, from call to call.
-        ids: (N,) or (B, N) ids, one prompt or a table of them, or a list of prompts of any lengths (lists or tensors of ids).
+        model: a decoder; an encoder-decoder with its source, `Conditioned(model, source_ids)`; or a
+            `Runner`, which keeps its cache, and on a GPU its recorded step, from call to call.
+        ids: (N,) or (B, N) ids, one prompt or a table of them, or a list of prompts of any lengths (lists or
+            tensors of ids).
         max_new_tokens: largest number of new tokens of a text.
         sampling: how a token is chosen; temperature 0: greedy.
-        generator: source of the random numbers: one for all texts, in turn, or a list of one for each text. None: torch's own.
+        generator: source of the random numbers: one for all texts, in turn, or a list of one for each text.
+            None: torch's own.
         stop: token ids and strings that end a text; they are part of it.
         lengths: (B,) number of real tokens in each right-padded row of ids; None: all N.
         tokenizer: gives the text in which stop strings are looked for.
-        context_length: let the model see the last so many tokens only; from there on every token moves at each step, and
-            nothing of the cache can be kept. None: all, and a text that does not fit into the model's context is an error.
+        context_length: let the model see the last so many tokens only; from there on every token moves at
+            each step, and nothing of the cache can be kept. None: all, and a text that does not fit into the
+            model's context is an error.
         pad_id: what stands behind the end of a text in a (B, M) table.
         chunk_size: read prompts in pieces of so many tokens, which bounds the memory it takes; None: at once.
-        check_every: steps between two looks at the tokens, for which a GPU must wait; the tokens are the same, but up to so
-            many steps are computed in vain, and random numbers drawn. None: 16 on a GPU, else 1.
+        check_every: steps between two looks at the tokens, for which a GPU must wait; the tokens are the
+            same, but up to so many steps are computed in vain, and random numbers drawn. None: 16 on a GPU,
+            else 1.
 
     Returns:
         (M,) or (B, M) ids, prompt and new tokens, or a list of tensors if the prompts came as a list.
 
     Raises:
-        ValueError: as `generation.generate`; a cache that is too short or of another batch; a model that training has not left.
+        ValueError: as `generation.generate`; a cache that is too short or of another batch; a model that
+            training has not left.
 
     Example:
+        >>> from lecture_lib.transformer import ModelConfig
         >>> config = ModelConfig(vocab_size=9, d_model=8, n_heads=2, n_layers=1, context_length=16)
         >>> model = Decoder(config, generator=torch.Generator().manual_seed(0))
         >>> generate(model, [[1, 2, 3], [4]], 3, SamplingParameters(temperature=0))[1].shape
@@ -85,7 +91,7 @@ def stream(
     context_length: int | None = None,
     chunk_size: int | None = None,
 ) -> Iterator[int]:
-    """Give the new tokens of one text as they come; the same arguments and the same tokens as `generation.stream`.
+    """Give the new tokens of one text as they come: arguments and tokens of `generation.stream`.
 
     Args:
         model: as for `generate`.

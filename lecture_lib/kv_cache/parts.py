@@ -1,4 +1,4 @@
-"""What decoding needs of a model, whichever it is: the way in, the stack, the head, and perhaps a source to look at.
+"""What decoding needs of a model, whichever it is: the way in, the stack, the head, perhaps a source.
 
 Axes: B rows, N new tokens, M source tokens, D = d_model.
 """

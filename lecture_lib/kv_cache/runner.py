@@ -1,7 +1,8 @@
 """A model with its cache: prompts in chunks, then one token a row; on a GPU as a CUDA graph.
 
-A decoding step of a small batch is over before Python has started the next kernel. A CUDA graph records the kernels of one
-step once and starts them all at a stroke; for that every shape and address must be the same at each step.
+A decoding step of a small batch is over before Python has started the next kernel. A CUDA graph records the
+kernels of one step once and starts them all at a stroke; for that every shape and address must be the same
+at each step.
 
 Source: PyTorch documentation, "CUDA Graphs"; gpt-fast (2023) for fixed shapes in decoding.
 Axes: B rows, N tokens of the longest prompt, D = d_model, |V| = vocab_size.
@@ -31,7 +32,8 @@ class Runner:
         fixed: steps of fixed shape, on a GPU as a CUDA graph, which is recorded here; None: on a GPU.
 
     Raises:
-        ValueError: a cache for another model, a model that has no use for one, or one that is training with dropout.
+        ValueError: a cache for another model, a model that has no use for one, or one that is training with
+            dropout.
     """
 
     @torch.inference_mode()
@@ -64,7 +66,8 @@ class Runner:
 
         Args:
             rows: B lists of token ids, none empty.
-            chunk_size: largest number of tokens of a row in one forward pass, which bounds its memory; None: all.
+            chunk_size: largest number of tokens of a row in one forward pass, which bounds its memory; None:
+                all.
             pad_id: what stands behind the end of a row.
 
         Returns:
@@ -78,7 +81,7 @@ class Runner:
             raise ValueError(f"the cache has {cache.batch} rows, got {len(rows)} prompts")
         if longest > cache.max_length:
             raise ValueError(
-                f"a prompt of {longest} tokens is longer than the cache, which has room for {cache.max_length}"
+                f"a prompt of {longest} tokens is longer than the cache, with room for {cache.max_length}"
             )
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1 token, got {chunk_size}")

@@ -1,7 +1,7 @@
 r"""One decoding step, written flat: the numbers of the model's modules without the calls between them.
 
-A step of a small model is mostly Python: seventy module calls for twenty-five products. Here a layer is one function.
-Tests hold the step equal to the model.
+A step of a small model is mostly Python: seventy module calls for twenty-five products. Here a layer is one
+function. Tests hold the step equal to the model.
 
 Axes: B rows with one token each, D = d_model, D_k = d_head, |V| = vocab_size.
 """

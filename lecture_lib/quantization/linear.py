@@ -134,8 +134,8 @@ class QuantizedLinear(nn.Module):
         """Give the layer as a plain function, for a decoding loop that need not look again at every call.
 
         Returns:
-            A function of (B, K) activations in the dtype of the scales, with the result of `forward` but no gradient;
-            `forward` itself where no packed kernel fits.
+            A function of (B, K) activations in the dtype of the scales, with the result of `forward` but no
+            gradient; `forward` itself where no packed kernel fits.
         """
         fits = self.channel_scale is None and self.compute_dtype in (None, torch.bfloat16)
         if not self._kernel or not fits or self.scale.dtype != torch.bfloat16:
