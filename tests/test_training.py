@@ -483,7 +483,8 @@ def test_other_objectives_and_models_of_other_libraries():
     assert run.losses[0] == pytest.approx(math.log(7), rel=0.1)
 
 
-def test_the_bar_shows_loss_and_speed_where_someone_watches(capsys):
+def test_the_bar_shows_loss_and_speed_where_someone_watches(capsys, monkeypatch):
+    monkeypatch.delattr("builtins.__IPYTHON__", raising=False)  # left by a test that starts IPython
     config = TrainingConfig(max_steps=3, learning_rate=0.01)
     train(Tiny(), text_batches(), config)
     assert capsys.readouterr().err == ""
