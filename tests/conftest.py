@@ -1,11 +1,15 @@
 """One thread per process: results and timings do not depend on how many cores a machine has."""
 
 import os
+import signal
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A run in the background starts with Ctrl-C switched off; the tests of interrupted trainings send one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import shapes  # noqa: E402
 
