@@ -22,7 +22,7 @@ from answers import CHAPTERS, exercises, solutions
 from lecture_lib import attention, checks
 from lecture_lib.checks.compare import difference
 from lecture_lib.checks.message import Shown, text
-from lecture_lib.checks.plain import Refused, plain
+from lecture_lib.checks.plain import Array, Refused, plain
 from lecture_lib.checks.watch import resolve
 
 EXERCISES = exercises()
@@ -170,6 +170,123 @@ def test_each_check_answers_within_a_second():
         assert time.process_time() - start < 5, (
             f"{task.name}: five times the second that a reader should wait"
         )
+
+
+# ------------------------------------------------------- near misses: right but for one thing that a check may overlook
+
+
+def squeezed(right):
+    return lambda *inputs, **named: right(*inputs, **named).squeeze()
+
+
+def cached_by_shape(right):
+    seen = {}
+
+    def answer(*inputs, **named):
+        kept = tuple(
+            each.shape if isinstance(each, torch.Tensor) else each for each in (*inputs, *named.values())
+        )
+        return seen.setdefault(kept, right(*inputs, **named))
+
+    return answer
+
+
+def blind_to_strides(right):
+    def stored(x):
+        return (
+            torch.as_strided(x, x.shape, torch.empty(x.shape).stride()) if isinstance(x, torch.Tensor) else x
+        )
+
+    return lambda *inputs, **named: right(*map(stored, inputs), **named)
+
+
+def causal_by_default(right):
+    def attention_of(Q, K, V, mask=None):
+        square = mask is None and Q.shape[-2] == K.shape[-2]
+        return right(Q, K, V, Q.new_ones(Q.shape[-2], K.shape[-2]).tril().bool() if square else mask)
+
+    return attention_of
+
+
+def same_objects(_right):
+    def merge(ids, pair, new_id):
+        merged = []
+        for each in ids:
+            if merged and merged[-1] is pair[0] and each is pair[1]:
+                merged[-1] = new_id
+            else:
+                merged.append(each)
+        return merged
+
+    return merge
+
+
+def table_of_512(right):
+    def sinusoidal_positions(positions, d_model, halves=False):
+        rows = slice(positions) if isinstance(positions, int) else positions
+        return right(512, d_model, halves)[rows]
+
+    return sinusoidal_positions
+
+
+NEAR_MISSES = [
+    (
+        "attention.softmax",
+        lambda right: lambda x, dim=None: right(x, min(1, x.ndim - 1) if dim is None else dim),
+    ),
+    ("attention.scaled_dot_product_attention", causal_by_default),
+    *(
+        (f"attention.{name}_attention", miss)
+        for name in ("multi_head", "cross")
+        for miss in (squeezed, cached_by_shape)
+    ),
+    *(
+        (f"attention.{name}_attention", blind_to_strides)
+        for name in ("multi_head", "cross", "scaled_dot_product")
+    ),
+    *((f"embedding.{name}", squeezed) for name in ("one_hot_lookup", "tied_logits")),
+    *((f"embedding.{name}", cached_by_shape) for name in ("one_hot_lookup", "tied_logits")),
+    ("embedding.tied_logits", blind_to_strides),
+    ("embedding.one_hot_lookup", lambda right: lambda ids, table: right(ids.long(), table)),
+    ("embedding.sinusoidal_positions", table_of_512),
+    ("embedding.apply_rotary", lambda right: lambda x, n, theta=1e4: right(x, n.clamp_max(127), theta)),
+    ("embedding.apply_rotary", lambda right: lambda x, positions, base=1e4: right(x, positions, base)),
+    ("transformer.layer_norm", lambda right: lambda x, gain, bias, e=1e-5: right(x, gain, bias, e)),
+    ("tokenization.merge", same_objects),
+    *(
+        (
+            "tokenization.learn_merges",
+            lambda right, n=n: lambda words, k, first_new_id=n: right(words, k, first_new_id),
+        )
+        for n in (255, 1000)
+    ),
+    *(
+        ("tokenization.decode_tokens", lambda right, change=change: lambda *inputs: change(right(*inputs)))
+        for change in (
+            lambda text: text.rstrip("\x00"),
+            lambda text: text.removeprefix("\ufeff"),
+            lambda text: text.replace("Ġ", " "),
+        )
+    ),
+    (
+        "tokenization.longest_match",
+        lambda right: lambda word, *rest, **named: right(word.lower(), *rest, **named),
+    ),
+    (
+        "tokenization.longest_match",
+        lambda right: (
+            lambda word, *rest, **named: right(word if len(word) <= 100 else "\x00", *rest, **named)
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "miss"), NEAR_MISSES)
+def test_a_near_miss_is_rejected(name, miss):
+    task = checks.exercise(name)
+    for seed in range(5):
+        cases = task.cases(seed)
+        assert not task.judge(cases, task.run(miss(solution(task)), cases)).passed
 
 
 # ------------------------------------------------------------------------------------------------- the machinery
@@ -511,7 +628,9 @@ def test_the_reference_is_never_refused(task):
 
     for seed in range(3):
         for case in task.cases(seed):
-            assert not any(isinstance(each, Refused) for each in parts(task.call(task.reference, case)))
+            for each in parts(task.call(task.reference, case)):
+                assert not isinstance(each, Refused)
+                assert not (isinstance(each, Array) and np.isnan(each.values).any())  # so NaN never passes
 
 
 def test_a_message_is_escaped_in_a_notebook():

@@ -41,6 +41,7 @@ def softmax_by_logarithms(x, dim=-1):
 
 
 def attention_by_keys_that_are_seen(Q, K, V, mask=None):
+    attention.check_attention(Q, K, V, mask)
     leading, N, M = Q.shape[:-2], Q.shape[-2], K.shape[-2]
     seen = torch.ones(N, M, dtype=torch.bool) if mask is None else mask
     flat = [x.reshape(-1, *x.shape[-2:]) for x in (Q, K, V, seen.expand(*leading, N, M))]
@@ -53,6 +54,7 @@ def attention_by_keys_that_are_seen(Q, K, V, mask=None):
 
 
 def attention_by_torch_softmax(Q, K, V, mask=None):
+    attention.check_attention(Q, K, V, mask)
     scores = torch.einsum("...nk,...mk->...nm", Q * Q.shape[-1] ** -0.5, K)
     scores = scores if mask is None else torch.where(mask, scores, -torch.inf)
     return torch.softmax(scores, dim=-1).nan_to_num(0) @ V

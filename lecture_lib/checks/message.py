@@ -114,7 +114,7 @@ class Progress:
 
         rows = [(task.name, state(verdict), points(task, verdict)) for task, verdict in self.rows]
         total = sum(task.points for task, _ in self.rows)
-        return [*rows, ("total", "hand-graded questions come on top", f"{self.points} of {total}")]
+        return [*rows, ("total", "checks", f"{self.points} of {total}")]
 
     def __repr__(self) -> str:
         if not self.rows:
@@ -128,7 +128,9 @@ class Progress:
         if not self.rows:
             return f"<p>{self!r}</p>"
         cells = [
-            "".join(f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in row)
+            "".join(
+                f"<td style='text-align:left;white-space:nowrap'>{html.escape(cell)}</td>" for cell in row
+            )
             for row in self._cells()
         ]
         head = "<tr><th style='text-align:left'>exercise</th><th style='text-align:left'>check</th><th>points</th></tr>"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lecture_lib import attention
-from lecture_lib.checks.attention.draws import F64, maps, normal, sizes
+from lecture_lib.checks.attention.draws import F64, maps, normal, sizes, views
 from lecture_lib.checks.attention.multi_head import head_by_head
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.mistake import Mistake, altered
@@ -31,6 +31,7 @@ def _cross_cases(seed: int) -> list[Case]:
     return [
         Case("N=1 token asks M=2, D=2, 2 heads of width one", tiny),
         Case(f"batch ({B},), {size}", call(B)),
+        Case(f"batch ({B},), {size}, everything a transposed view", views(call(B))),
         Case(f"batch ({B},), N={N} tokens ask M={M}, D={D}, one head", call(B, heads=1)),
         Case(f"batch (1,), {size}", call(1)),
         Case(f"batch ({B},), {size}, lengths {full.tolist()}", (*call(B), full)),

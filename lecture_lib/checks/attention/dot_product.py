@@ -25,14 +25,16 @@ def _attention_cases(seed: int) -> list[Case]:
     nowhere[0], nowhere[1] = True, False
     lengths = torch.randint(1, M, (B, 1, 1, 1), generator=draw)
     Q, K, V = qkv(B, dtype=F64)
-    large, far = (30 * (1 + Q.abs()), 30 * (1 + K.abs()), V), (100 * (1 + Q.abs()), -100 * (1 + K.abs()), V)
+    large, far = (30 * (1 + Q.abs()), 30 * (1 + K.abs()), V), (1e6 * (1 + Q.abs()), -1e6 * (1 + K.abs()), V)
     Q, K, V = qkv(B)
     view = (Q, K.mT.contiguous().mT, V.transpose(0, 1).contiguous().transpose(0, 1))
     tiny = (normal(draw, 2, 2), normal(draw, 3, 2), normal(draw, 3, 1))
+    wider = (normal(draw, N, D_k + 1), *qkv()[1:])
     return [
         Case("N=2 queries, M=3 keys, D_k=2, D_v=1", tiny),
         Case(one_head, qkv()),
         Case(many, qkv(B, H)),
+        Case(f"as many queries as keys, {M}, D_k={D_k}, D_v={D_v}, no mask", qkv(n=M)),
         Case(f"{one_head}, a mask for each query", (*qkv(), some_keys(draw, N, M))),
         Case(f"{one_head}, query 1 may look nowhere", (*qkv(), nowhere)),
         Case(f"{many}, padded keys, mask ({B}, 1, 1, {M})", (*qkv(B, H), torch.arange(M) < lengths)),
@@ -42,7 +44,7 @@ def _attention_cases(seed: int) -> list[Case]:
         Case(f"batch (1,), one query, M={M} keys, D_k={D_k}, one value", qkv(1, n=1, d_v=1)),
         Case(f"batch ({B},), {one_head}, scores above 1000, float64", large),
         Case(
-            f"batch ({B},), {one_head}, scores below -10000, masked, float64", (*far, some_keys(draw, N, M))
+            f"batch ({B},), {one_head}, scores below -10^12, masked, float64", (*far, some_keys(draw, N, M))
         ),
         Case(f"batch ({B},), {one_head}, transposed views", view),
         Case(
@@ -50,11 +52,16 @@ def _attention_cases(seed: int) -> list[Case]:
             (*qkv(B, dtype=F64), nowhere),
             gradient=(0, 1, 2),
         ),
+        Case(f"{one_head}, but queries of width {D_k + 1}: they do not fit", wider),
+        Case(f"{one_head}, but a mask ({N}, {M + 1}): it does not fit", (*qkv(), some_keys(draw, N, M + 1))),
     ]
 
 
 def _fused_kernel(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> Tensor:
-    return F.scaled_dot_product_attention(Q, K, V, attn_mask=mask)
+    try:
+        return F.scaled_dot_product_attention(Q, K, V, attn_mask=mask)
+    except RuntimeError as error:
+        raise ValueError("the shapes do not fit") from error
 
 
 def _wrong(*changes: tuple[str, str]) -> Callable:
@@ -129,7 +136,7 @@ SCALED_DOT_PRODUCT = Exercise(
             ),
         ),
         Mistake(
-            "hidden scores are set to a number such as -10000: a score can lie below it. "
+            "hidden scores are set to a number such as -10000 or -1e9: a score can lie below it. "
             "Below which number does no score lie?",
             _wrong(("-torch.inf", "-1e4")),
         ),
@@ -144,6 +151,14 @@ SCALED_DOT_PRODUCT = Exercise(
         Mistake(
             "the exponentials overflow for large scores. What does a safe softmax subtract first?",
             _wrong((WEIGHTS, "scores.exp() / scores.exp().sum(-1, keepdim=True)")),
+        ),
+        Mistake(
+            "shapes that do not fit are not refused with a ValueError. Was `check_attention` called, with the mask?",
+            _wrong(("check_attention(Q, K, V, mask)", "pass")),
+        ),
+        Mistake(
+            "the mask is not handed to `check_attention`. Would you notice one that is too wide?",
+            _wrong(("check_attention(Q, K, V, mask)", "check_attention(Q, K, V, None)")),
         ),
         Mistake(
             "the keys are mixed instead of the values. Which of the two does a query match, and which does it read?",

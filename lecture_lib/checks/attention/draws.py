@@ -27,3 +27,8 @@ def maps(draw: Generator, D: int, H: int, D_k: int, D_v: int, dtype: torch.dtype
     """Draw W_q, W_k, W_v (D, H * width) and W_o (H * D_v, D), small enough to leave the size of vectors alone."""
     shapes = (D, H * D_k), (D, H * D_k), (D, H * D_v), (H * D_v, D)
     return tuple(normal(draw, *shape, dtype=dtype) / shape[0] ** 0.5 for shape in shapes)
+
+
+def views(inputs: tuple) -> tuple:
+    """Store every table by columns, with its numbers and its shape as they are."""
+    return tuple(x.mT.contiguous().mT if isinstance(x, Tensor) else x for x in inputs)

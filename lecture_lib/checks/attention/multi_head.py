@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lecture_lib import attention
-from lecture_lib.checks.attention.draws import F64, maps, normal, sizes, some_keys
+from lecture_lib.checks.attention.draws import F64, maps, normal, sizes, some_keys, views
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.mistake import Mistake, altered
 
@@ -29,6 +29,8 @@ def _multi_head_cases(seed: int) -> list[Case]:
         Case("N=2 tokens, D=2, 2 heads of width one", (2 * normal(draw, 2, 2), *maps(draw, 2, 2, 1, 1), 2)),
         Case(size, call()),
         Case(f"batch ({B},), {size}", call(B)),
+        Case(f"batch ({B},), {size}, everything a transposed view", views(call(B))),
+        Case(f"batch (1,), one token, D={D}, {H} heads", (2 * normal(draw, 1, 1, D), *call()[1:])),
         Case(f"batch ({A}, {B}), {size}", call(A, B)),
         Case(f"batch ({B},), N={N} tokens, D={D}, one head", call(B, heads=1)),
         Case(f"batch ({B},), {size}, causal mask", (*call(B), torch.ones(N, N, dtype=torch.bool).tril())),

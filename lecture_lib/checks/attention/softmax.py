@@ -20,6 +20,7 @@ def _softmax_cases(seed: int) -> list[Case]:
     cut[1] -= 17  # weights near 1e-8, which are small but not nothing
     return [
         Case("x (3,), no dim given", (normal(draw, 3),)),
+        Case(f"x ({a}, {b}, {c}), no dim given", (normal(draw, a, b, c),)),
         Case(f"x ({a}, {b}), dim=-1", (normal(draw, a, b), -1)),
         Case(f"x ({a}, {b}), dim=0", (normal(draw, a, b),), {"dim": 0}),
         Case(f"x ({a}, {b}, {c}), dim=1", (normal(draw, a, b, c), 1)),

@@ -55,6 +55,11 @@ def _decode_cases(seed: int) -> list[Case]:
         Case(f"several broken bytes, {second!r} twice", ([0, 1, 1, 2], [b"x", second, b"y"])),
         Case("white space and control characters", ([0, 1, 2, 0], [b"  ", b"\n\t", b"\x00 \r\n"])),
         Case(
+            "a mark of byte order at the start, zero bytes at the end",
+            ([0, 1, 1], [b"\xef\xbb\xbfa", b"\x00"]),
+        ),
+        Case("characters that spell bytes elsewhere", ([1, 0], ["Ġ▁Ċ##".encode(), "Ã©".encode()])),
+        Case(
             "e and an accent as two characters, and one alone",
             ([1, 0, 2, 1], [b"\xcc\x81", b"e", "é".encode()]),
         ),

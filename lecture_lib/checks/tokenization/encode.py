@@ -132,7 +132,7 @@ ENCODE = Exercise(
     against="the BPE model of the tokenizers library",
     reference=_library_ids,
     cases=_encode_cases,
-    kernels=("tokenize", "encode"),
+    kernels=("tokenize", "encode", "encode_batch", "encode_batch_fast"),
     owned=("lecture_lib.tokenization.encode_long_word",),
     mistakes=(
         Mistake(

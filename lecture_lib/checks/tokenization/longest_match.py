@@ -57,9 +57,13 @@ def _longest_cases(seed: int) -> list[Case]:
             "letters of several bytes",
             ("größer中", {"grö", "g", "##ö", "##ß", "##ße", "##er", "##r", "##中"}),
         ),
+        Case("capital letters", ((a + b).upper() + c, {a, f"##{b}", a.upper(), f"##{b.upper()}", f"##{c}"})),
+        Case(
+            "a piece of nine letters", (a + b * 8 + a * 9, {a, f"##{b}", f"##{a}", a + b * 8, f"##{a * 9}"})
+        ),
         Case(
             "a dictionary and a long word",
-            (a * 60, {token: i for i, token in enumerate([a, f"##{a}", f"##{a * 4}"])}),
+            (a * 260, {token: i for i, token in enumerate([a, f"##{a}", f"##{a * 4}"])}),
         ),
         _drawn_case(draw, a + b + c, draw.randrange(7, 12)),
         _drawn_case(draw, a + b, draw.randrange(12, 20)),
@@ -106,7 +110,7 @@ LONGEST_MATCH = Exercise(
     against="the WordPiece model of the tokenizers library",
     reference=_library_pieces,
     cases=_longest_cases,
-    kernels=("tokenize", "encode"),
+    kernels=("tokenize", "encode", "encode_batch", "encode_batch_fast"),
     owned=("lecture_lib.tokenization.WordPieceTokenizer",),
     mistakes=(
         Mistake(

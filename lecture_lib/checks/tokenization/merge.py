@@ -19,6 +19,10 @@ def _merge_cases(seed: int) -> list[Case]:
     new = 256 + draw.randrange(1000)
     odd = 2 * draw.randrange(1, 4) + 1
     mixed = [draw.choice((a, b)) for _ in range(draw.randrange(30, 40))]
+
+    def million(first: int, other: int) -> list[int]:
+        return [first, int("1000000"), other, first, int("1000000")]
+
     digits = [11, 2, 1, 12, draw.choice((1, 2)), 112]
     return [
         Case("the pair twice", ([a, b, c, a, b], (a, b), new)),
@@ -35,7 +39,7 @@ def _merge_cases(seed: int) -> list[Case]:
         Case("one id", ([a], (a, a), new)),
         Case("an empty word", ([], (a, b), new)),
         Case("a new id that occurs already", ([new, a, b, new, b], (a, b), new)),
-        Case("a large id", ([a, 10**6, b, a, 10**6], (a, 10**6), 10**6 + 1)),
+        Case("a large id, not one object but equal ones", (million(a, b), (a, int("1000000")), 10**6 + 1)),
     ]
 
 

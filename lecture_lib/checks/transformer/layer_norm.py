@@ -35,6 +35,7 @@ def _layer_norm_cases(seed: int) -> list[Case]:
         case(f"x (2, 1, {n}, 7), two axes of batch", normal(2, 1, n, 7)),
         case(f"x ({n}, 6), the transpose of a table", normal(6, n).mT),
         case(f"x ({n}, 5), spread 0.3 and eps=0.1", 0.3 * normal(n, 5), 0.1),
+        case(f"x ({n}, 5), spread 0.3 and eps=0.2 by name", 0.3 * normal(n, 5), named={"eps": 0.2}),
         case(f"x ({n}, 5), spread 0.002: eps is as large as the variance", 0.002 * normal(n, 5)),
         case(f"x ({n}, 8) with numbers near 4096", far_away),
         case(f"x ({n}, 8), in each vector all numbers the same", whole_numbers(n, 1, draw=draw).expand(n, 8)),

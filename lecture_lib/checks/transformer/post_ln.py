@@ -50,6 +50,7 @@ def _post_ln_cases(seed: int) -> list[Case]:
         Case(f"two tokens, D=3; {BY_HAND_WORDS}", (two_tokens,), {"parts": BY_HAND}),
         case("two heads, d_ff=9", draw_tokens(1, n, 6, draw=draw), 2, 9),
         case("a batch, d_ff=5", draw_tokens(2, n, 6, draw=draw), 3, 5),
+        case("the same sizes with other numbers", draw_tokens(2, n, 6, draw=draw), 3, 5),
         case("one token in a text", draw_tokens(2, 1, 4, draw=draw), 2, 7),
         case("a causal mask", draw_tokens(2, n, 6, draw=draw), 2, 7, causal),
         case("a mask drawn at random", draw_tokens(2, n, 8, draw=draw), 4, 7, anywhere),

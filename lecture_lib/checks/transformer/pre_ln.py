@@ -55,6 +55,7 @@ def _pre_ln_cases(seed: int) -> list[Case]:
         case("one layer", draw_tokens(1, n, 6, draw=draw), 1),
         case("no layer at all", draw_tokens(2, n, 6, draw=draw), 0),
         case("three layers, a batch", draw_tokens(2, n, 6, draw=draw), 3),
+        case("the same sizes with other numbers", draw_tokens(2, n, 6, draw=draw), 3),
         case("two layers, one token in a text", draw_tokens(2, 1, 4, draw=draw), 2),
         case("two layers, a causal mask", draw_tokens(2, n, 8, draw=draw), 2, causal),
         case("two layers, a mask drawn at random", draw_tokens(2, n, 6, draw=draw), 2, anywhere),
