@@ -3,6 +3,8 @@
 import os
 import signal
 
+from hypothesis import settings
+
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -14,3 +16,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import shapes  # noqa: E402
 
 shapes.install()
+
+# The same examples every time, and no deadline that a busy machine could miss.
+settings.register_profile("course", derandomize=True, deadline=None)
+settings.load_profile("course")
