@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dataclasses
 import functools
 import inspect
 import io
@@ -10,7 +11,6 @@ import pickle
 import statistics
 import sys
 import textwrap
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import build_notebooks
@@ -160,16 +160,6 @@ def test_what_is_not_an_answer_is_refused(task, wrong):
     verdict = task.judge(cases, task.run(answer, cases))
     assert not verdict.passed
     assert "✗" in text(verdict)
-
-
-def test_each_check_answers_within_a_second():
-    for task in EXERCISES:
-        start = time.process_time()
-        cases = task.cases(0)
-        task.judge(cases, task.run(solution(task), cases))
-        assert time.process_time() - start < 5, (
-            f"{task.name}: five times the second that a reader should wait"
-        )
 
 
 # ------------------------------------------------------- near misses: right but for one thing that a check may overlook
@@ -678,3 +668,9 @@ def test_a_notebook_shows_the_table_once_and_one_line():
 def test_altered_demands_that_the_piece_is_there_once():
     with pytest.raises(ValueError, match="occurs 0 times"):
         checks.altered(difference, ("no such piece", ""))
+
+
+def test_a_compiled_function_can_be_the_reference():
+    task = dataclasses.replace(checks.exercise("attention.split_heads"), reference=torch.relu, use=None)
+    case = checks.Case("x (3,)", (torch.tensor([-1.0, 0.0, 2.0]),))
+    assert task.judge([case], task.run(lambda x: x.clamp_min(0), [case])).passed

@@ -7,7 +7,7 @@ needs no answer. A notebook does both in one process, a grader runs the first be
 import copy
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lecture_lib.checks.compare import difference
 from lecture_lib.checks.mistake import Mistake
@@ -147,11 +147,7 @@ class Exercise:
         expected = [self.call(self.reference, case) for case in cases]
         reasons = [difference(*pair, self.tolerance) for pair in zip(outputs, expected, strict=True)]
         verdict = Verdict(self, cases, outputs, expected, reasons)
-        return (
-            verdict
-            if verdict.passed
-            else Verdict(self, cases, outputs, expected, reasons, self._diagnose(verdict))
-        )
+        return verdict if verdict.passed else replace(verdict, hint=self._diagnose(verdict))
 
     def _diagnose(self, verdict: "Verdict") -> str:
         """The hint of the mistake that gives these very outputs; of one that explains most of them; or nothing."""
@@ -159,17 +155,14 @@ class Exercise:
         best, most = "", 0
         for mistake in self.mistakes:
             theirs = [self.call(mistake.function, case) for case in verdict.cases]
-            same = [
-                self._alike(*each) for each in zip(verdict.outputs, theirs, verdict.expected, strict=True)
-            ]
+            trios = zip(verdict.outputs, theirs, verdict.expected, strict=True)
+            same = [self._alike(*trio) for trio in trios]
             if all(same):
                 return f"This is what comes out when {mistake.hint}"
             explained = sum(same[i] for i in failed)
             if explained > most:
-                best, most = (
-                    f"In {explained} of the {len(failed)} failing cases this is what comes out when {mistake.hint}",
-                    explained,
-                )
+                best, most = mistake.hint, explained
+        best = f"In {most} of the {len(failed)} failing cases this is what comes out when {best}"
         return best if 2 * most > len(failed) and not isinstance(verdict.outputs[failed[0]], Refused) else ""
 
     def _alike(self, mine: object, theirs: object, expected: object) -> bool:

@@ -9,12 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from lecture_lib.checks.plain import Raised
 
-LIBRARIES = (
-    "torch",
-    "torch.Tensor",
-    "torch.nn.functional",
-    "numpy",
-)  # their functions are put back after a run
+# Whatever an answer replaces in these is put back after a run.
+LIBRARIES = ("torch", "torch.Tensor", "torch.nn.functional", "numpy")
 
 
 class Borrowed(Exception):
@@ -33,6 +29,8 @@ def codes(function: object) -> Iterable[types.CodeType]:
 
 def helpers(reference: Callable) -> dict[str, object]:
     """Functions of the checks that a reference calls by name: whoever calls them has borrowed as well."""
+    if not isinstance(reference, types.FunctionType):
+        return {}
     named = {name: reference.__globals__.get(name) for name in reference.__code__.co_names}
     ours = __name__.rpartition(".")[0]
     return {
@@ -80,10 +78,9 @@ def call_watched(call: Callable, functions: dict[str, object], kernels: Iterable
     try:
         with _torch_watched(kernels, seen):
             result = call()
+        # Endless recursion, too, ends the watch: that is an error of its own.
         if not seen and sys.getprofile() is not notice and not isinstance(result, Raised):
-            seen.append(
-                "sys.setprofile"
-            )  # an answer without end, too, ends the watch: that is an error of its own
+            seen.append("sys.setprofile")
         if seen:
             raise Borrowed(seen[0])
         return result
@@ -152,9 +149,8 @@ def put_back(functions: dict[tuple[str, str], object]) -> list[str]:
     members = {library: _members(place) for library, place in places.items()}
     for (library, name), function in functions.items():
         now = members[library].get(name)
-        by_itself = str(getattr(now, "__module__", "")).startswith(
-            library.partition(".")[0]
-        )  # torch wraps its own
+        # torch replaces some of its own functions when they are first used.
+        by_itself = str(getattr(now, "__module__", "")).startswith(library.partition(".")[0])
         if now is not function and not by_itself:
             setattr(places[library], name, function)
             replaced.append(f"{library}.{name}")
