@@ -51,7 +51,7 @@ def explore(render: Callable[..., Figure | str], choices: dict[str, Sequence], a
 
     Args:
         render: called as render(name=value, ...) for every combination; returns a matplotlib figure or a piece of HTML.
-        choices: for each slider its name and its values; all combinations are drawn, so keep their number below 100.
+        choices: for each slider its name and its values; all combinations are drawn, 200 at most.
         alt: what the figure shows, for readers who cannot see it; the setting is added.
 
     Returns:

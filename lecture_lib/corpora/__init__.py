@@ -1,6 +1,6 @@
 """All data of the course, made or found on the reader's machine: nothing is downloaded.
 
 Real text: `english` (the documentation inside every Python installation), `samples` (a few lines in many
-scripts). Made text, each a pure function of a seed: `masked_words`, `translation`, `sources` (Markov and
-hidden Markov), `word_problems`, `regression`, `questions`.
+scripts). Made text, each a pure function of a seed: `masked_words`, `translation`, `markov`,
+`hidden_markov`, `word_problems`, `regression`, `questions`.
 """
