@@ -9,7 +9,7 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[1] / "lecture_lib"
 FLOORS = [
-    {"files"},
+    {"files", "fields"},
     {
         "tokenization",
         "embedding",
@@ -33,7 +33,7 @@ FLOORS = [
     {"checks", "grading"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
-WITHOUT_TORCH = ["", ".files", ".tokenization", ".corpora", ".plots", ".widgets", ".checks"]
+WITHOUT_TORCH = ["", ".files", ".fields", ".tokenization", ".corpora", ".plots", ".widgets", ".checks"]
 MODULES = sorted(LIBRARY.rglob("*.py"))
 
 

@@ -1,0 +1,148 @@
+"""Ranges of numbers and choices, said once where a field or an argument stands, checked in one place.
+
+A config declares `n_heads: int = at_least(1)` and calls `check_fields(self)`; a function calls
+`n = whole("n_heads", n, 1)`. NumPy's integers and floats count as numbers and become Python's.
+"""
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import MISSING, Field, field, fields
+from functools import partial
+from typing import Any, get_args
+
+REQUIRED = MISSING  # a field without a default
+
+
+def whole(name: str, value: Any, low: int = 0) -> int:
+    """Give an integer as Python's own, and refuse what is none or too small.
+
+    Args:
+        name: what the message calls it.
+        value: any integer, NumPy's too; booleans are none.
+        low: the smallest allowed.
+
+    Raises:
+        ValueError: no integer, or below `low`.
+    """
+    wanted = "a positive integer" if low == 1 else f"an integer, {low} or more"
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < low:
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return number
+
+
+def real(
+    name: str, value: Any, fits: Callable[[float], bool] = math.isfinite, wanted: str = "a number"
+) -> float:
+    """Give a real number as Python's own, and refuse what is none or does not fit.
+
+    Args:
+        name: what the message calls it.
+        value: any real number, NumPy's too; booleans and texts are none.
+        fits: tells whether it may be.
+        wanted: what may be, for the message.
+
+    Raises:
+        ValueError: no number, or not one that fits.
+    """
+    try:
+        number = math.nan if isinstance(value, bool | str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        number = math.nan
+    if math.isnan(number) or not fits(number):
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return number
+
+
+def declared(check: Callable[[str, Any], Any], default: Any) -> Any:
+    """A dataclass field whose value goes through `check(name, value)`; None passes where it is the default."""
+    return field(default=default, metadata={"check": check})
+
+
+def at_least(low: int, default: Any = REQUIRED) -> Any:
+    """A field that holds an integer, `low` or more."""
+    return declared(lambda name, value: whole(name, value, low), default)
+
+
+def positive(default: Any = REQUIRED) -> Any:
+    """A field that holds a finite number above 0."""
+    return declared(
+        lambda name, value: real(name, value, lambda x: 0 < x < math.inf, "a positive number"), default
+    )
+
+
+def number(low: float, default: Any = REQUIRED) -> Any:
+    """A field that holds a finite number, `low` or more."""
+    wanted = f"a number, {low:g} or more"
+    return declared(lambda name, value: real(name, value, lambda x: low <= x < math.inf, wanted), default)
+
+
+def probability(default: Any = REQUIRED, below_one: bool = False) -> Any:
+    """A field that holds a number from 0 to 1; with `below_one`, 1 itself is refused."""
+    wanted = "a probability below 1" if below_one else "a probability, 0 to 1"
+    return declared(
+        lambda name, value: real(name, value, lambda x: 0 <= x < 1 or (x == 1 and not below_one), wanted),
+        default,
+    )
+
+
+def one_of(choices: tuple, default: Any = REQUIRED) -> Any:
+    """A field that holds one of the choices."""
+
+    def check(name: str, value: Any) -> Any:
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
+        return value
+
+    return declared(check, default)
+
+
+def check_fields(config: Any) -> None:
+    """Check every field of a dataclass by what it declares, or else by its type; call it in `__post_init__`.
+
+    Args:
+        config: the dataclass, frozen or not; numbers are replaced by Python's own.
+
+    Raises:
+        ValueError: the first field whose value does not fit; the sentence names it.
+    """
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if value is None and (each.default is None or type(None) in get_args(each.type)):
+            continue
+        checked = check_of(each)(each.name, value)
+        if checked is not value:
+            object.__setattr__(config, each.name, checked)
+
+
+def check_of(each: Field) -> Callable[[str, Any], Any]:
+    """The check that a field declares, or that of its type, such as `bool` or `RotaryScaling | None`."""
+    kinds = get_args(each.type) or (each.type,)
+    plain = all(isinstance(kind, type) for kind in kinds)
+    return (
+        each.metadata.get("check")
+        or BY_TYPE.get(each.type)
+        or partial(instance, kinds if plain else (object,))
+    )
+
+
+def instance(kinds: tuple[type, ...], name: str, value: Any) -> Any:
+    """Give a value that is an instance of one of the classes, and refuse another."""
+    if not isinstance(value, kinds):
+        names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise ValueError(f"{name} must be a {names}, got {value!r}")
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """Give a truth value, and refuse what only acts like one."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+BY_TYPE: dict[Any, Callable[[str, Any], Any]] = {bool: flag, float: real}
