@@ -3,6 +3,8 @@
 Axes: B texts, N tokens, D = d_model, D_k = d_head.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ def make_context(
 
     Args:
         config: of the model.
-        tokens: (B, N) ids, or (B, N, D) vectors.
+        tokens: (B, N, ...) ids or vectors.
         lengths: (B,) number of real tokens in each right-padded row; None: all N.
         positions: (N,) or (B, N) places of the tokens; None: 0 ... N - 1.
         is_causal: whether a token looks back only; padding on the right is then out of sight by itself.
@@ -31,18 +33,8 @@ def make_context(
         ValueError: not one length a text, or one outside 0 ... N; not one position a token, or one beyond the
             context.
     """
-    if tokens.ndim < 2 or tokens.shape[1] == 0:
-        raise ValueError(
-            f"ids must be (B, N), at least one token in each of B texts; got {tuple(tokens.shape)}"
-        )
+    positions, n = place(config, tokens, positions), tokens.shape[1]
     mask = length_mask(lengths, tokens)
-    n = tokens.shape[1]
-    if n > config.context_length:
-        raise ValueError(f"the text has {n} tokens, but the context of the model is {config.context_length}")
-    if positions is None:
-        positions = torch.arange(n, device=tokens.device)
-    else:
-        check_positions(positions, tokens, config.context_length)
     near, window = None, config.sliding_window
     if window is not None and window < n:
         near = causal_mask(n, tokens.device) if is_causal else torch.ones_like(causal_mask(n, tokens.device))
@@ -66,14 +58,23 @@ def length_mask(lengths: Tensor | None, tokens: Tensor) -> Tensor | None:
     return padding_mask(lengths, tokens.shape[1])
 
 
-def check_positions(positions: Tensor, tokens: Tensor, context: int) -> None:
-    """Refuse positions that are not one a token, or beyond the context."""
-    shape = tokens.shape[:2]
+def place(config: ModelConfig, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+    """Give the positions of (B, N, ...) tokens, (N,) or (B, N), and refuse those beyond the context."""
+    context, shape = config.context_length, tokens.shape[:2]
+    if tokens.ndim < 2 or shape[1] == 0:
+        raise ValueError(
+            f"ids must be (B, N), at least one token in each of B texts; got {tuple(tokens.shape)}"
+        )
+    if shape[1] > context:
+        raise ValueError(f"the text has {shape[1]} tokens, but the context of the model is {context}")
+    if positions is None:
+        return torch.arange(shape[1], device=tokens.device)
     if positions.shape not in (shape, shape[1:]):
         raise ValueError(f"one position a token: got {tuple(positions.shape)} for ids {tuple(shape)}")
     if positions.device.type == "cpu" and not 0 <= positions.min() <= positions.max() < context:
         worst = int(positions.max() if positions.min() >= 0 else positions.min())
         raise ValueError(f"position {worst} is outside the context of {context} tokens (0 to {context - 1})")
+    return positions
 
 
 def rotary(config: ModelConfig, positions: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -82,3 +83,11 @@ def rotary(config: ModelConfig, positions: Tensor) -> tuple[Tensor, Tensor] | No
         return None
     frequencies = rotary_frequencies(config.d_head, config.rope_theta, config.rope_scaling, positions.device)
     return rotary_tables(positions[:, None] if positions.ndim == 2 else positions, frequencies)
+
+
+def with_clocks(config: ModelConfig, X: Tensor, here: Context) -> Context:
+    """Add the clocks of a rotary model to a context that was made without."""
+    if config.positions != "rotary" or here.rotary is not None:
+        return here
+    positions = torch.arange(X.shape[1], device=X.device) if here.positions is None else here.positions
+    return replace(here, positions=positions, rotary=rotary(config, positions))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lecture_lib.embedding import TokenEmbedding, check_ids, sinusoidal_positions
 from lecture_lib.transformer.config import ModelConfig
+from lecture_lib.transformer.door import place
 from lecture_lib.transformer.layer import make_norm
 
 
@@ -38,20 +39,21 @@ class InputEmbedding(nn.Module):
 
         Args:
             ids: (B, N) integer token ids.
-            positions: (N,) or (B, N) integer positions; None: 0 ... N - 1.
+            positions: (N,) or (B, N) integer positions, as the model's door gives them; None: 0 ... N - 1.
             segments: (B, N) integer segment of each token; None: segment 0 everywhere.
 
         Returns:
             (B, N, D) vectors.
 
         Raises:
-            ValueError: an id or a segment out of range, or segments for a model without.
+            ValueError: an id or a segment out of range, segments for a model without, or a text longer than the
+                context.
         """
+        positions = place(self.config, ids) if positions is None else positions
         X = self.tokens(ids)  # (B, N, D)
         if self.config.scale_embedding:
             X = X * math.sqrt(self.config.d_model)
         if self.config.positions != "rotary":
-            positions = torch.arange(ids.shape[1], device=ids.device) if positions is None else positions
             X = X + self.places(positions).to(X.dtype)
         if self.segments is not None:
             segments = torch.zeros_like(ids) if segments is None else segments

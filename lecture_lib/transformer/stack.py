@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lecture_lib.attention import Context, MultiHeadAttention
 from lecture_lib.transformer.config import ModelConfig
-from lecture_lib.transformer.door import make_context
+from lecture_lib.transformer.door import make_context, with_clocks
 from lecture_lib.transformer.layer import FeedForward, TransformerLayer, make_norm
 
 
@@ -49,7 +49,7 @@ class TransformerStack(nn.Module):
         Returns:
             (B, N, D) refined tokens.
         """
-        here = make_context(self.config, X) if here is None else here
+        here = make_context(self.config, X) if here is None else with_clocks(self.config, X, here)
         for layer in self.layers:
             X = layer(X, here, there)
         return self.final_norm(X)
