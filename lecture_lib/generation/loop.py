@@ -94,8 +94,9 @@ def generate(
             padding on the left or on the right; in place of `lengths`.
 
     Returns:
-        (M,) ids for one prompt, prompt and new tokens. For several a list of such tensors, each as long as its
-        text; but for a (B, N) table a (B, M) table, if `pad_id` is given or there is no `stop`.
+        (M,) or (B, M) ids, prompt and new tokens, in the form of the prompts; a list of B tensors, each as long
+        as its text, for a list of prompts, and for a table whose texts may differ in length (by `stop`, `lengths`
+        or `attention_mask`), unless `pad_id` says what fills the rows.
 
     Raises:
         ValueError: prompts or numbers that do not fit, no room in the context, or logits of another shape.
@@ -111,7 +112,8 @@ def generate(
     for i, _ in follow(reader, rows, max_new_tokens, sampling, generator, end, context_length):
         ends[i] += 1
     texts = [row[:n] for row, n in zip(rows, ends, strict=True)]
-    return as_given(ids, texts, pad_id, ragged=bool(end) and pad_id is None)
+    differ = end.ids or end.strings or lengths is not None or attention_mask is not None
+    return as_given(ids, texts, pad_id, ragged=pad_id is None and bool(differ))
 
 
 def stream(

@@ -45,7 +45,7 @@ def to_rows(
         if not isinstance(ids, Tensor) or ids.ndim != 2 or len(n) != len(rows):
             raise ValueError(f"lengths {tuple(lengths.shape)} need ids (B, N) with one row a length")
         if not all(0 <= length <= ids.shape[1] for length in n):
-            raise ValueError(f"every length must lie in 0 ... {ids.shape[1]}, got {n}")
+            raise ValueError(f"every length must lie in 0 ... {ids.shape[1]}, got {max(n) if min(n) >= 0 else min(n)}")
         rows = [row[:length] for row, length in zip(rows, n, strict=True)]
     if not rows or not all(rows):
         raise ValueError("there must be at least one prompt, and at least one token in each")
@@ -58,7 +58,8 @@ def to_rows(
 def nested(ids: Any) -> Any:
     """Write tensors and arrays, alone or in a list, as lists of Python's own numbers."""
     if hasattr(ids, "tolist"):
-        if getattr(ids, "ndim", 1) > 2:
+        numbers = str(ids.dtype).removeprefix("torch.")
+        if ids.ndim > 2 or not numbers.startswith(("int", "uint", "bool")):
             raise ValueError(f"prompts must be (N,) or (B, N) integers, got {tuple(ids.shape)} {ids.dtype}")
         return ids.tolist()
     return (
