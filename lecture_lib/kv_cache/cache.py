@@ -133,8 +133,8 @@ def look(
     Args:
         config: of the model.
         stored: (L, 2, B, M, H_kv, D_k) keys and values, a view of the pool.
-        positions: (N,) of the new tokens, which take the last N of the M slots; or (B, N), and each takes the
-            slot of its position.
+        positions: (N,) or (B, N) of the new tokens; (N,): they take the last N of the M slots; (B, N): each
+            takes the slot of its position.
         clocks: cosines and sines at every position; None: the model is not rotary.
         target: the pool and (B, N) slots in it, where some of the tokens are padding.
     """
@@ -145,8 +145,7 @@ def look(
         new = stored[:, :, :, -n_tokens:].transpose(3, 4).flatten(0, 1).unbind()
 
         def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-            if K.shape != new[0].shape:
-                raise ValueError(f"the cache expects keys {tuple(new[0].shape)}, got {tuple(K.shape)}")
+            refuse_unfit(K, new[0])
             new[2 * layer].copy_(K), new[2 * layer + 1].copy_(V)
             return every[2 * layer], every[2 * layer + 1]
 
@@ -155,6 +154,7 @@ def look(
         place = (torch.arange(len(positions), device=positions.device)[:, None], slots)
 
         def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+            refuse_unfit(K.transpose(1, 2), pool[layer, 0, :, : K.shape[2]])
             pool[layer, 0][place], pool[layer, 1][place] = K.transpose(1, 2), V.transpose(1, 2)
             return every[2 * layer], every[2 * layer + 1]
 
@@ -176,3 +176,11 @@ def behind(positions: Tensor, n_stored: int) -> Tensor:
     """Tell which slots lie at or before each position: bool, (N, M) or (B, 1, N, M)."""
     upto = positions[:, None] if positions.ndim == 1 else positions[:, None, :, None]
     return torch.arange(n_stored, device=positions.device) <= upto
+
+
+def refuse_unfit(K: Tensor, room: Tensor) -> None:
+    """Refuse keys of another model or batch, and those that gradients would have to go through."""
+    if K.shape != room.shape:
+        raise ValueError(f"the cache expects keys {tuple(room.shape)}, got {tuple(K.shape)}")
+    if K.requires_grad:
+        raise ValueError("a cache keeps no gradients: read with it under torch.no_grad()")
