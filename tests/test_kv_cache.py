@@ -547,7 +547,14 @@ def read_with(model, tokens, cache):
             lambda: read_with(decoder("llama"), torch.ones(3, 1).long(), cache_for()),
             r"expects keys \(2, 2, 1, 6\)",
         ),
-        (lambda: read_with(decoder("qwen3"), torch.ones(2, 1).long(), KVCache(dataclasses.replace(CONFIGS["qwen3"], n_kv_heads=3), 2, 9)), r"got \(2, 1, 1, 8\)"),
+        (
+            lambda: read_with(
+                decoder("qwen3"),
+                torch.ones(2, 1).long(),
+                KVCache(dataclasses.replace(CONFIGS["qwen3"], n_kv_heads=3), 2, 9),
+            ),
+            r"got \(2, 1, 1, 8\)",
+        ),
         (
             lambda: decoder("llama")(torch.ones(2, 1).long(), here=cache_for().begin(1)),
             "keeps no gradients: read with it under torch.no_grad",

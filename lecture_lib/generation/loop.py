@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lecture_lib.fields import whole
 from lecture_lib.generation.rows import Prompts, as_given, pad, to_rows
 from lecture_lib.generation.text import Decodes, Stop
-from lecture_lib.sampling import SamplingParameters, sample
+from lecture_lib.sampling import SamplingParameters, constrain, sample
 
 Model = Callable[..., Tensor]  # model(ids, lengths=None) -> (B, N, |V|) logits
 Generators = torch.Generator | Sequence[torch.Generator] | None
@@ -168,7 +168,7 @@ def follow(
     starts, running = [len(row) for row in rows], list(range(len(rows)))
     for n in range(max_new_tokens):
         logits = reader.read([row[-context_length:] for row in rows] if context_length else rows)
-        if getattr(sampling, "constrained", False):
+        if sampling.constrained:
             is_last = n == max_new_tokens - 1
             logits = constrain(logits, sampling, rows, [n] * len(rows), is_last, end.ids)
         texts = pad(rows, 0, logits.device) if sampling.repetition_penalty != 1 else (None, None)

@@ -45,7 +45,9 @@ def to_rows(
         if not isinstance(ids, Tensor) or ids.ndim != 2 or len(n) != len(rows):
             raise ValueError(f"lengths {tuple(lengths.shape)} need ids (B, N) with one row a length")
         if not all(0 <= length <= ids.shape[1] for length in n):
-            raise ValueError(f"every length must lie in 0 ... {ids.shape[1]}, got {max(n) if min(n) >= 0 else min(n)}")
+            raise ValueError(
+                f"every length must lie in 0 ... {ids.shape[1]}, got {max(n) if min(n) >= 0 else min(n)}"
+            )
         rows = [row[:length] for row, length in zip(rows, n, strict=True)]
     if not rows or not all(rows):
         raise ValueError("there must be at least one prompt, and at least one token in each")
