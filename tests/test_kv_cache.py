@@ -536,7 +536,7 @@ def read_with(model, tokens, cache):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: cache_for(batch=0), "batch must be a positive integer, got 0"),
+        (lambda: cache_for(batch=0), "at least one row and one token: got 0 and 10"),
         (lambda: Cached(decoder(), 10).read([[1] * 11, [2]]), "text of 11 tokens does not fit.* room for 10"),
         (lambda: Cached(decoder()).read([[1] * 41]), "text of 41 tokens does not fit.* room for 40"),
         (

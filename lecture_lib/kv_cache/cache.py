@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from lecture_lib.attention import Context
-from lecture_lib.fields import whole
 from lecture_lib.transformer import ModelConfig, rotary
 
 Clocks = tuple[Tensor, Tensor]
@@ -48,14 +47,16 @@ class KVCache:
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        self.config, self.batch = config, whole("batch", batch, 1)
-        self.max_length = whole("max_length", max_length, 1)
+        if batch < 1 or max_length < 1:
+            raise ValueError(f"a cache has at least one row and one token: got {batch} and {max_length}")
+        self.config, self.batch, self.max_length = config, batch, max_length
         # Zeros, so that nothing that was in the memory before can be NaN.
         shape = (config.n_layers, 2, self.batch, self.max_length + 1, config.n_kv_heads, config.d_head)
         self.pool = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * self.batch  # tokens of each row so far
         every = torch.arange(self.max_length, device=self.pool.device)
-        self.clocks = rotary(config, every)  # (max_length, D_k / 2) cosines and sines, or None
+        # (max_length, D_k / 2) cosines and sines of a rotary model
+        self.clocks = rotary(config, every) if config.positions == "rotary" else None
 
     @property
     def nbytes(self) -> int:
@@ -116,7 +117,9 @@ class KVCache:
     def truncate(self, lengths: list[int] | int) -> None:
         """Forget what stands behind these lengths, one for each row or one for all; 0: forget all."""
         lengths = [lengths] * self.batch if isinstance(lengths, int) else list(lengths)
-        if len(lengths) != self.batch or not all(0 <= new <= old for new, old in zip(lengths, self.lengths)):
+        if len(lengths) != self.batch or not all(
+            0 <= new <= old for new, old in zip(lengths, self.lengths, strict=True)
+        ):
             raise ValueError(f"rows of {self.lengths} tokens cannot be cut to {lengths}")
         self.lengths = lengths
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from lecture_lib.attention import MultiHeadAttention
+from lecture_lib.kv_cache.side_by_side import SideBySide
 
 
 @torch.no_grad()
@@ -30,6 +31,7 @@ def lay_out_for_decoding(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, MultiHeadAttention):
             lay_side_by_side([module.W_q, module.W_k, module.W_v])
+            module.in_one = SideBySide()
         elif type(module) is nn.Linear and movable(module) and module.weight.is_contiguous():
             module.weight.data = module.weight.T.contiguous().T
     return model

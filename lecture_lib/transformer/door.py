@@ -85,9 +85,9 @@ def rotary(config: ModelConfig, positions: Tensor) -> tuple[Tensor, Tensor] | No
     return rotary_tables(positions[:, None] if positions.ndim == 2 else positions, frequencies)
 
 
-def with_clocks(config: ModelConfig, X: Tensor, here: Context) -> Context:
-    """Add the clocks of a rotary model to a context that was made without."""
-    if config.positions != "rotary" or here.rotary is not None:
-        return here
+def complete(config: ModelConfig, X: Tensor, here: Context | None) -> Context:
+    """Make the context of a stack that is called alone, or add the clocks to one that was made without."""
+    if here is None:
+        return make_context(config, X)
     positions = torch.arange(X.shape[1], device=X.device) if here.positions is None else here.positions
     return replace(here, positions=positions, rotary=rotary(config, positions))
