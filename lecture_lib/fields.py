@@ -90,6 +90,23 @@ def probability(default: Any = REQUIRED, below_one: bool = False) -> Any:
     )
 
 
+def token_ids(default: tuple[int, ...] = ()) -> Any:
+    """A field that holds token ids; any sequence or array of them becomes a tuple."""
+    return declared(ids_of, default)
+
+
+def token_sequences(default: tuple[tuple[int, ...], ...] = ()) -> Any:
+    """A field that holds sequences of token ids, none of them empty; they become a tuple of tuples."""
+
+    def check(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
+        sequences = tuple(ids_of(f"every item of {name}", item) for item in items_of(name, value))
+        if not all(sequences):
+            raise ValueError(f"every item of {name} must hold at least one token id, got {value!r}")
+        return sequences
+
+    return declared(check, default)
+
+
 def one_of(choices: tuple, default: Any = REQUIRED) -> Any:
     """A field that holds one of the choices."""
 
@@ -136,6 +153,19 @@ def instance(kinds: tuple[type, ...], name: str, value: Any) -> Any:
         names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
         raise ValueError(f"{name} must be a {names}, got {value!r}")
     return value
+
+
+def items_of(name: str, value: Any) -> list:
+    """Give the items of a list, tuple, set, array or tensor, and refuse what is not a row of them."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(value, list | tuple | set | frozenset | range):
+        raise ValueError(f"{name} must be a list or tuple, got {value!r}")
+    return list(value)
+
+
+def ids_of(name: str, value: Any) -> tuple[int, ...]:
+    """Give token ids as a tuple of Python's integers, and refuse what is no list of them."""
+    return tuple(whole(f"every token id in {name}", token) for token in items_of(name, value))
 
 
 def flag(name: str, value: Any) -> bool:

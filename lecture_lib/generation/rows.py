@@ -3,68 +3,79 @@
 Axes: B prompts, N tokens of the longest prompt, M of the longest text.
 """
 
+import operator
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-Prompts = Tensor | Sequence[int] | Sequence[Sequence[int]] | Sequence[Tensor]
+Prompts = Tensor | Sequence[int] | Sequence[Sequence[int]] | Sequence[Tensor]  # or arrays of NumPy
 
 
-def to_rows(ids: Prompts, lengths: Tensor | None = None) -> list[list[int]]:
+def to_rows(
+    ids: Prompts, lengths: Tensor | None = None, attention_mask: Tensor | None = None
+) -> list[list[int]]:
     """Write prompts as lists of token ids.
 
     Args:
-        ids: (N,) or (B, N) integer ids, or a list of prompts of any lengths, each a list or an (N,) tensor.
+        ids: (N,) or (B, N) integer ids, or a list of prompts of any lengths, each a list, an array or a tensor.
         lengths: (B,) number of real tokens in each right-padded row of (B, N) ids; None: all N.
+        attention_mask: (B, N) 1 for real tokens, 0 for padding, in place of `lengths`.
 
     Returns:
         B lists without padding.
 
     Raises:
-        ValueError: ids that are not integers, a prompt without tokens, or lengths that do not fit.
+        ValueError: ids that are not integers, a prompt without tokens, or lengths or a mask that do not fit.
     """
-    if isinstance(ids, Tensor):
-        if ids.ndim not in (1, 2) or ids.is_floating_point() or ids.dtype == torch.bool:
-            raise ValueError(f"prompts must be (N,) or (B, N) integers, got {tuple(ids.shape)} {ids.dtype}")
-        rows = ids.tolist() if ids.ndim == 2 else [ids.tolist()]
-    elif is_one_prompt(ids):
-        rows = [list(ids)]
-    else:
-        rows = [row for prompt in ids for row in to_rows(prompt)]
-    if lengths is not None:
-        if not isinstance(ids, Tensor) or ids.ndim != 2 or lengths.shape != ids.shape[:1]:
+    rows = nested(ids)
+    rows = [rows] if is_one_prompt(rows) else rows
+    if attention_mask is not None:
+        real = nested(attention_mask)
+        real = [real] if is_one_prompt(real) else real
+        if [len(row) for row in real] != [len(row) for row in rows]:
+            raise ValueError(f"the attention mask needs an entry for each of the ids {tuple(ids.shape)}")
+        rows = [
+            [t for t, keep in zip(row, here, strict=True) if keep]
+            for row, here in zip(rows, real, strict=True)
+        ]
+    elif lengths is not None:
+        n = [operator.index(length) for length in nested(lengths)]
+        if not isinstance(ids, Tensor) or ids.ndim != 2 or len(n) != len(rows):
             raise ValueError(f"lengths {tuple(lengths.shape)} need ids (B, N) with one row a length")
-        rows = [row[: checked(length, len(row))] for row, length in zip(rows, lengths.tolist(), strict=True)]
+        if not all(0 <= length <= ids.shape[1] for length in n):
+            raise ValueError(
+                f"every length must lie in 0 ... {ids.shape[1]}, got {max(n) if min(n) >= 0 else min(n)}"
+            )
+        rows = [row[:length] for row, length in zip(rows, n, strict=True)]
     if not rows or not all(rows):
         raise ValueError("there must be at least one prompt, and at least one token in each")
-    if not all(isinstance(token, int) for row in rows for token in row):
-        raise ValueError("a prompt is made of token ids (integers); encode a text first")
-    return rows
+    try:
+        return [[operator.index(token) for token in row] for row in rows]
+    except TypeError:
+        raise ValueError("a prompt is made of token ids (integers); encode a text first") from None
 
 
-def is_one_prompt(ids: Prompts) -> bool:
+def nested(ids: Any) -> Any:
+    """Write tensors and arrays, alone or in a list, as lists of Python's own numbers."""
+    if hasattr(ids, "tolist"):
+        numbers = str(ids.dtype).removeprefix("torch.")
+        if ids.ndim > 2 or not numbers.startswith(("int", "uint", "bool")):
+            raise ValueError(f"prompts must be (N,) or (B, N) integers, got {tuple(ids.shape)} {ids.dtype}")
+        return ids.tolist()
+    return (
+        ids if isinstance(ids, str) else [nested(each) if hasattr(each, "__len__") else each for each in ids]
+    )
+
+
+def is_one_prompt(rows: list) -> bool:
     """Tell a list of token ids from a list of prompts."""
-    return isinstance(ids, str) or not any(isinstance(item, Tensor | Sequence) for item in ids)
-
-
-def checked(length: int, n: int) -> int:
-    """Refuse a length that is no number of tokens of a row of n."""
-    if not 0 <= length <= n:
-        raise ValueError(f"every length must lie in 0 ... {n}, got {length}")
-    return length
+    return isinstance(rows, str) or not any(isinstance(each, list | str) for each in rows)
 
 
 def pad(rows: list[list[int]], pad_id: int = 0, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-    """Put rows of different length into one table, padded on the right.
-
-    Args:
-        rows: B lists of token ids.
-        pad_id: what stands behind the end of a row.
-        device: where the table lives.
-
-    Returns:
-        (B, N) ids, and (B,) lengths.
+    """Put rows of different length into one table, padded on the right: (B, N) ids and (B,) lengths.
 
     Example:
         >>> pad([[5, 6, 7], [8]])
@@ -76,22 +87,13 @@ def pad(rows: list[list[int]], pad_id: int = 0, device: torch.device | None = No
     return torch.tensor(table, device=device), torch.tensor(lengths, device=device)
 
 
-def in_the_form_of(
-    ids: Prompts, rows: list[list[int]], pad_id: int, device: torch.device
-) -> Tensor | list[Tensor]:
-    """Give texts back in the form in which the prompts came.
-
-    Args:
-        ids: the prompts.
-        rows: B lists of token ids, the texts.
-        pad_id: what stands behind the end of a row in a (B, M) table.
-        device: where the result lives.
-
-    Returns:
-        (M,) or (B, M) ids for one prompt or a table of them, a list of B tensors for a list of prompts.
-    """
-    if isinstance(ids, Tensor) and ids.ndim == 2:
-        return pad(rows, pad_id, device)[0].to(ids.dtype)
-    dtype = ids.dtype if isinstance(ids, Tensor) else torch.long
+def as_given(ids: Prompts, rows: list[list[int]], pad_id: int | None, ragged: bool) -> Tensor | list[Tensor]:
+    """Give texts back in the form in which the prompts came; where `ragged`, a list in place of a table."""
+    first = ids if isinstance(ids, Tensor) else next((each for each in ids if isinstance(each, Tensor)), None)
+    device = None if first is None else first.device
+    dtype = torch.long if first is None else first.dtype
+    if isinstance(ids, Tensor) and ids.ndim == 2 and not ragged:
+        return pad(rows, pad_id or 0, device)[0].to(dtype)
     texts = [torch.tensor(row, dtype=dtype, device=device) for row in rows]
-    return texts[0] if isinstance(ids, Tensor) or is_one_prompt(ids) else texts
+    one = ids.ndim == 1 if hasattr(ids, "ndim") else is_one_prompt(nested(ids))
+    return texts[0] if one else texts

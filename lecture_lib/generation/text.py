@@ -38,7 +38,7 @@ class Stop:
     def __init__(
         self, stop: Collection[int | str] | int | str = (), tokenizer: Decodes | None = None
     ) -> None:
-        stop = [stop] if isinstance(stop, int | str) else list(stop)
+        stop = [stop] if isinstance(stop, int | str) or hasattr(stop, "__index__") else list(stop or ())
         self.strings = [end for end in stop if isinstance(end, str)]
         others = [end for end in stop if not isinstance(end, str)]
         if "" in self.strings or not all(hasattr(end, "__index__") for end in others):
@@ -48,7 +48,10 @@ class Stop:
         self.ids = {int(end) for end in others}
         self.tokenizer = tokenizer
 
-    def __call__(self, new_ids: list[int]) -> bool:
+    def __bool__(self) -> bool:
+        return bool(self.ids or self.strings)
+
+    def __call__(self, new_ids: list[int], prompt_ids: list[int] = ()) -> bool:
         """Look at a text.
 
         Args:

@@ -9,7 +9,7 @@ Axes: D input features, N output features.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lecture_lib.attention import MultiHeadAttention
 
@@ -56,27 +56,3 @@ def lay_side_by_side(maps: list[nn.Module]) -> None:
     if ends is None:
         for m, part in zip(maps, torch.cat([m.bias for m in maps]).split(sizes), strict=True):
             m.bias.data = part
-
-
-def joined(tensors: list[Tensor | None]) -> Tensor | None:
-    """Find the one tensor that several are rows of, if they lie side by side in memory.
-
-    Args:
-        tensors: (N_i, D) weights, or (N_i,) biases.
-
-    Returns:
-        (N_1 + N_2 + ..., D) or (N_1 + N_2 + ...,) all of them, without a copy; None if they are not
-        neighbours.
-    """
-    if any(t is None for t in tensors):
-        return None
-    first, place = tensors[0], tensors[0].storage_offset()
-    for t in tensors:
-        same = (
-            t.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
-            and t.stride() == first.stride()
-        )
-        if not same or t.stride(0) != 1 or t.storage_offset() != place:
-            return None
-        place += len(t)
-    return first.as_strided((place - first.storage_offset(), *first.shape[1:]), first.stride())

@@ -8,10 +8,21 @@ Axes: V tokens of the vocabulary, N tokens of the text so far; `...` any number 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lecture_lib.fields import (
+    at_least,
+    check_fields,
+    declared,
+    positive,
+    probability,
+    real,
+    token_ids,
+    token_sequences,
+)
 from lecture_lib.sampling.filters import (
     apply_temperature,
     min_p,
@@ -24,6 +35,12 @@ from lecture_lib.sampling.filters import (
 COLDEST = 1e-6  # below it logits / T may overflow; the outcome is that of temperature 0 anyway
 
 
+def temperature_of(name: str, value: Any) -> float:
+    """Give a temperature as Python's float: 0, or large enough that logits / T stay finite."""
+    wanted = f"0 (greedy) or between {COLDEST:g} and infinity"
+    return real(name, value, lambda T: T == 0 or COLDEST <= T < math.inf, wanted)
+
+
 @dataclass(frozen=True)
 class SamplingParameters:
     """How the next token is chosen; the default draws from the model's own distribution.
@@ -32,26 +49,31 @@ class SamplingParameters:
         ValueError: a number outside its range.
     """
 
-    temperature: float = 1.0  # in units of the logits; 0: greedy, the filters below then change nothing
-    top_k: int | None = None  # keep the k most likely tokens; None or 0: all
-    top_p: float | None = None  # keep the smallest set of tokens with this probability; None or 1: all
-    min_p: float | None = None  # keep what is at least this times as likely as the best; None or 0: all
-    repetition_penalty: float = 1.0  # divides the logits of tokens that have appeared; 1: none
+    temperature: float = declared(temperature_of, 1.0)  # in units of the logits; 0: greedy, without filters
+    top_k: int | None = at_least(0, None)  # keep the k most likely tokens; None or 0: all
+    top_p: float | None = probability(
+        None
+    )  # keep the smallest set of tokens with this probability; None or 1: all
+    min_p: float | None = probability(
+        None
+    )  # keep what is at least this times as likely as the best; None or 0: all
+    repetition_penalty: float = positive(1.0)  # divides the logits of tokens that have appeared; 1: none
+    bad_words: tuple[tuple[int, ...], ...] = token_sequences()  # sequences of ids that must not be completed
+    suppress_tokens: tuple[int, ...] = token_ids()  # ids that are never chosen
+    begin_suppress_tokens: tuple[int, ...] = token_ids()  # ids that are not chosen as the first new token
+    forced_first: int | None = at_least(0, None)  # the first new token
+    forced_last: int | None = at_least(0, None)  # the token at the last place that max_new_tokens allows
+    min_new_tokens: int = at_least(0, 0)  # no end token before there are so many
 
     def __post_init__(self) -> None:
-        if not (self.temperature == 0 or COLDEST <= self.temperature < math.inf):
-            raise ValueError(
-                f"temperature must be 0 (greedy) or between {COLDEST:g} and infinity, got {self.temperature}"
-            )
-        if self.top_k is not None and (not isinstance(self.top_k, int) or self.top_k < 0):
-            raise ValueError(f"top_k must be a whole number of tokens, or None for all, got {self.top_k!r}")
-        for name, p in (("top_p", self.top_p), ("min_p", self.min_p)):
-            if p is not None and not 0 <= p <= 1:
-                raise ValueError(f"{name} must lie between 0 and 1, got {p}")
-        if not 0 < self.repetition_penalty < math.inf:
-            raise ValueError(
-                f"repetition_penalty must be positive, 1 for none, got {self.repetition_penalty}"
-            )
+        check_fields(self)
+
+    @property
+    def constrained(self) -> bool:
+        """Whether any token is ruled out or forced, whatever its logit: see `constrain`."""
+        forced = (self.forced_first, self.forced_last) != (None, None)
+        lists = self.bad_words or self.suppress_tokens or self.begin_suppress_tokens
+        return forced or bool(lists or self.min_new_tokens)
 
 
 def process_logits(

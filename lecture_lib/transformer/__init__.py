@@ -1,8 +1,9 @@
-"""The transformer: choices (`config`), the way in (`input`), one `layer` (Algorithm 12.3), the `stack`."""
+"""The transformer: choices (`config`), the `door` and the way in (`input`), one `layer` (Algorithm 12.3), the `stack`."""
 
 from lecture_lib.transformer.activations import ACTIVATIONS, GATED
 from lecture_lib.transformer.config import ModelConfig
-from lecture_lib.transformer.input import InputEmbedding, length_mask
+from lecture_lib.transformer.door import length_mask, make_context, rotary
+from lecture_lib.transformer.input import InputEmbedding
 from lecture_lib.transformer.layer import (
     FeedForward,
     TransformerLayer,
@@ -10,12 +11,11 @@ from lecture_lib.transformer.layer import (
     make_norm,
     rms_norm,
 )
-from lecture_lib.transformer.stack import Cache, TransformerStack, initialise, parameter_count, place
+from lecture_lib.transformer.stack import TransformerStack, initialise, parameter_count
 
 __all__ = [
     "ACTIVATIONS",
     "GATED",
-    "Cache",
     "FeedForward",
     "InputEmbedding",
     "ModelConfig",
@@ -24,8 +24,9 @@ __all__ = [
     "initialise",
     "layer_norm",
     "length_mask",
+    "make_context",
     "make_norm",
     "parameter_count",
-    "place",
     "rms_norm",
+    "rotary",
 ]

@@ -1,4 +1,4 @@
-"""The way into a transformer: from ids to vectors with a place, and from lengths to a mask.
+"""The way into a transformer: from ids to vectors with a place.
 
 Source: lecture, "Embedding"; Vaswani et al. (2017), sections 3.4 and 3.5; Devlin et al. (2019), figure 2.
 Axes: B batch, N tokens, D = d_model.
@@ -9,9 +9,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lecture_lib.attention import padding_mask
 from lecture_lib.embedding import TokenEmbedding, check_ids, sinusoidal_positions
 from lecture_lib.transformer.config import ModelConfig
+from lecture_lib.transformer.door import place
 from lecture_lib.transformer.layer import make_norm
 
 
@@ -39,29 +39,22 @@ class InputEmbedding(nn.Module):
 
         Args:
             ids: (B, N) integer token ids.
-            positions: (N,) or (B, N) integer positions; None: 0 ... N - 1.
+            positions: (N,) or (B, N) integer positions, as the model's door gives them; None: 0 ... N - 1.
             segments: (B, N) integer segment of each token; None: segment 0 everywhere.
 
         Returns:
             (B, N, D) vectors.
 
         Raises:
-            ValueError: ids that are not a batch of texts, a text longer than the context, an id or segment
-                out of range.
+            ValueError: an id or a segment out of range, segments for a model without, or a text longer than the
+                context.
         """
-        if ids.ndim != 2 or ids.shape[1] == 0:
-            raise ValueError(
-                f"ids must be (B, N), at least one token in each of B texts; got {tuple(ids.shape)}"
-            )
-        positions = self.check_positions(ids, positions)
+        positions = place(self.config, ids) if positions is None else positions
         X = self.tokens(ids)  # (B, N, D)
         if self.config.scale_embedding:
             X = X * math.sqrt(self.config.d_model)
-        if self.positions is not None:
-            X = X + self.positions(positions)
-        elif self.config.positions != "rotary":
-            halves = self.config.positions == "sinusoidal_halves"
-            X = X + sinusoidal_positions(positions, self.config.d_model, halves).to(X.dtype)
+        if self.config.positions != "rotary":
+            X = X + self.places(positions).to(X.dtype)
         if self.segments is not None:
             segments = torch.zeros_like(ids) if segments is None else segments
             if segments.shape != ids.shape:
@@ -74,49 +67,9 @@ class InputEmbedding(nn.Module):
             raise ValueError("this model knows no segments: its config has n_segments=0")
         return self.dropout(self.norm(X))
 
-    def check_positions(self, ids: Tensor, positions: Tensor | None) -> Tensor:
-        """Give the positions of the tokens, and refuse those beyond the context.
-
-        Args:
-            ids: (B, N) token ids.
-            positions: (N,) or (B, N) integer positions; None: 0 ... N - 1.
-
-        Returns:
-            (N,) or (B, N) positions.
-
-        Raises:
-            ValueError: the text is longer than the context, or a position lies beyond it.
-        """
-        context = self.config.context_length
-        if ids.shape[1] > context:
-            raise ValueError(f"the text has {ids.shape[1]} tokens, but the context of the model is {context}")
-        if positions is None:
-            return torch.arange(ids.shape[1], device=ids.device)
-        if positions.shape not in (ids.shape, ids.shape[1:]):
-            raise ValueError(f"one position a token: got {tuple(positions.shape)} for ids {tuple(ids.shape)}")
-        if positions.device.type == "cpu" and not 0 <= positions.min() <= positions.max() < context:
-            worst = int(positions.max() if positions.min() >= 0 else positions.min())
-            raise ValueError(
-                f"position {worst} is outside the context of {context} tokens (0 to {context - 1})"
-            )
-        return positions
-
-
-def length_mask(lengths: Tensor | None, tokens: Tensor) -> Tensor | None:
-    """Make the padding mask of a batch of texts.
-
-    Args:
-        lengths: (B,) integer number of real tokens in each text; None: all N.
-        tokens: (B, N) or (B, N, D) the texts, as ids or as vectors.
-
-    Returns:
-        (B, 1, 1, N) bool, True for real tokens; None if all are real.
-
-    Raises:
-        ValueError: not one length a text, or a length outside 0 ... N.
-    """
-    if lengths is None:
-        return None
-    if lengths.shape != tokens.shape[:1]:
-        raise ValueError(f"one length a text: got {tuple(lengths.shape)} for texts {tuple(tokens.shape)}")
-    return padding_mask(lengths, tokens.shape[1])
+    def places(self, positions: Tensor) -> Tensor:
+        """Look up or compute what is added for the places, (N, D) or (B, N, D)."""
+        if self.positions is not None:
+            return self.positions(positions)
+        halves = self.config.positions == "sinusoidal_halves"
+        return sinusoidal_positions(positions, self.config.d_model, halves)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lecture_lib.attention import LayerCache, MultiHeadAttention
+from lecture_lib.attention import Context, MultiHeadAttention
 from lecture_lib.transformer.activations import ACTIVATIONS, GATED
 from lecture_lib.transformer.config import ModelConfig
 
@@ -58,14 +58,7 @@ def rms_norm(x: Tensor, gain: Tensor, eps: float = 1e-6) -> Tensor:
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
-    """Make the norm of a model, with gain 1 and bias 0.
-
-    Args:
-        config: says which norm, its width and its epsilon.
-
-    Returns:
-        A module from (..., D) to (..., D).
-    """
+    """Make the norm that a config asks for, from (..., D) to (..., D), with gain 1 and bias 0."""
     kind = nn.LayerNorm if config.norm == "layer" else nn.RMSNorm
     return kind(config.d_model, eps=config.norm_eps)
 
@@ -114,7 +107,7 @@ class TransformerLayer(nn.Module):
     free (pre-LN).
 
     Args:
-        config: the choices; width, heads, norm, activation, biases and dropout are used here.
+        config: the choices.
         cross_attention: whether the tokens also read from a memory, between the two (the decoder of a
             translator).
 
@@ -131,27 +124,13 @@ class TransformerLayer(nn.Module):
         self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, config.mlp_bias)
         self.feed_forward_norm = make_norm(config)
 
-    def forward(
-        self,
-        X: Tensor,
-        mask: Tensor | None = None,
-        is_causal: bool = False,
-        memory: Tensor | None = None,
-        memory_mask: Tensor | None = None,
-        rotary: tuple[Tensor, Tensor] | None = None,
-        cache: LayerCache | None = None,
-    ) -> Tensor:
+    def forward(self, X: Tensor, here: Context = Context(), there: Context | None = None) -> Tensor:
         """Refine the tokens once.
 
         Args:
             X: (B, N, D) tokens.
-            mask: bool, broadcastable to (B, H, N, N), True where a token may look at a token; None:
-                everywhere.
-            is_causal: True: token i looks at tokens 0 ... i only.
-            memory: (B, M, D) tokens of the other text, needed if and only if the layer has cross-attention.
-            memory_mask: bool, broadcastable to (B, H, N, M), True where a token may look at the memory.
-            rotary: cosines and sines from `rotary_tables`; None: no rotation.
-            cache: earlier keys and values of this layer.
+            here: where they stand and what they may look at; the default: everything.
+            there: the memory that cross-attention reads, needed if and only if the layer has it.
 
         Returns:
             (B, N, D) refined tokens.
@@ -159,50 +138,23 @@ class TransformerLayer(nn.Module):
         Raises:
             ValueError: a memory is missing, or given to a layer without cross-attention.
         """
-        if (memory is None) != (self.cross_attention is None):
-            need = (
-                "no memory: it has no cross-attention"
-                if self.cross_attention is None
-                else "a memory to read from"
-            )
-            raise ValueError(f"this layer needs {need}")
-
-        def read_text(Y: Tensor) -> Tensor:
-            return self.attention(Y, mask=mask, is_causal=is_causal, rotary=rotary, cache=cache)
-
-        def read_memory(Y: Tensor) -> Tensor:
-            return self.cross_attention(Y, memory, mask=memory_mask)
-
-        X = self.residual(X, read_text, self.attention_norm)
-        if self.cross_attention is not None:
-            X = self.residual(X, read_memory, self.cross_attention_norm)
+        if (there is None) != (self.cross_attention is None):
+            words = ("no memory: it has no cross-attention", "a memory to read from")
+            raise ValueError(f"this layer needs {words[self.cross_attention is not None]}")
+        X = self.residual(X, lambda Y: self.attention(Y, here), self.attention_norm)
+        if there is not None:
+            X = self.residual(X, lambda Y: self.cross_attention(Y, there), self.cross_attention_norm)
         return self.residual(X, self.feed_forward, self.feed_forward_norm)
 
     def residual(self, X: Tensor, sublayer: Callable[[Tensor], Tensor], norm: nn.Module) -> Tensor:
-        """Add what a sublayer says to what was there: Norm(f(X) + X), or pre-LN f(Norm(X)) + X.
-
-        Args:
-            X: (B, N, D) tokens.
-            sublayer: the map f from (B, N, D) to (B, N, D).
-            norm: the norm that goes with it.
-
-        Returns:
-            (B, N, D) tokens.
-        """
-        if self.norm_first:
-            return X + self.dropout(sublayer(norm(X)))
-        return norm(X + self.dropout(sublayer(X)))
+        """Add what a sublayer f says to what was there: Norm(f(X) + X), or pre-LN f(Norm(X)) + X."""
+        says = sublayer(norm(X) if self.norm_first else X)
+        X = X + (self.dropout(says) if self.training else says)
+        return X if self.norm_first else norm(X)
 
 
 def make_attention(config: ModelConfig) -> MultiHeadAttention:
-    """Make the attention of a model.
-
-    Args:
-        config: says its width, heads, biases and norms.
-
-    Returns:
-        The module, with torch's own initial weights.
-    """
+    """Make the attention that a config asks for."""
     return MultiHeadAttention(
         config.d_model,
         config.n_heads,
