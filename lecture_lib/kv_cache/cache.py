@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lecture_lib.attention import Context
-from lecture_lib.transformer import ModelConfig, rotary
+from lecture_lib.transformer import ModelConfig, depends_on_length, rotary
 
 Clocks = tuple[Tensor, Tensor]
 
@@ -54,9 +54,9 @@ class KVCache:
         shape = (config.n_layers, 2, self.batch, self.max_length + 1, config.n_kv_heads, config.d_head)
         self.pool = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * self.batch  # tokens of each row so far
-        every = torch.arange(self.max_length, device=self.pool.device)
-        # (max_length, D_k / 2) cosines and sines of a rotary model
-        self.clocks = rotary(config, every) if config.positions == "rotary" else None
+        self.clocks: Clocks | None = None  # (max_length, D_k / 2) cosines and sines
+        if config.positions == "rotary" and not depends_on_length(config):
+            self.clocks = rotary(config, torch.arange(self.max_length, device=self.pool.device))
 
     @property
     def nbytes(self) -> int:
@@ -138,7 +138,7 @@ def look(
         stored: (L, 2, B, M, H_kv, D_k) keys and values, a view of the pool.
         positions: (N,) or (B, N) of the new tokens; (N,): they take the last N of the M slots; (B, N): each
             takes the slot of its position.
-        clocks: cosines and sines at every position; None: the model is not rotary.
+        clocks: cosines and sines at every position; None: the model is not rotary, or they are read here.
         target: the pool and (B, N) slots in it, where some of the tokens are padding.
     """
     n_tokens, n_stored = int(positions.shape[-1]), stored.shape[3]  # in a recording the second varies
@@ -168,8 +168,9 @@ def look(
     near, window = None, config.sliding_window
     if window is not None and not (first and n_tokens <= window):
         near = behind(positions, n_stored) & ~behind(positions - window, n_stored)
-    turned = None
-    if clocks is not None:
+    if clocks is None:
+        turned = rotary(config, positions, n_stored)
+    else:
         at = positions if alike else positions[:, None]
         turned = (clocks[0][at], clocks[1][at])
     return Context(positions, mask, first and n_tokens > 1, near, turned, keep)

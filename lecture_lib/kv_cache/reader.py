@@ -16,6 +16,7 @@ from lecture_lib.decoder import Decoder
 from lecture_lib.generation import Conditioned, pad
 from lecture_lib.kv_cache.cache import KVCache, look
 from lecture_lib.kv_cache.graph import record
+from lecture_lib.transformer import depends_on_length
 from lecture_lib.weights import Watch
 from lecture_lib.wrapped import unwrapped
 
@@ -57,7 +58,8 @@ class Cached:
                 raise ValueError(f"{name} must be a positive integer, got {number}")
         self.config, self.max_length, self.chunk_size = self.whole.config, max_length, chunk_size
         self.device = next(self.whole.parameters()).device
-        self.recorded, self.patience = recorded, PATIENCE if recorded is None else 0
+        self.recorded = False if depends_on_length(self.config) else recorded  # its steps are never alike
+        self.patience = PATIENCE if recorded is None else 0
         self.texts: list[list[int]] = []  # what has been read
         self.watch = Watch(self.whole)
 

@@ -2,7 +2,7 @@
 
 from lecture_lib.transformer.activations import ACTIVATIONS, GATED
 from lecture_lib.transformer.config import ModelConfig
-from lecture_lib.transformer.door import length_mask, make_context, rotary
+from lecture_lib.transformer.door import depends_on_length, length_mask, make_context, rotary
 from lecture_lib.transformer.layer import FeedForward, InputEmbedding, TransformerLayer, TransformerStack
 from lecture_lib.transformer.norms import layer_norm, make_norm, rms_norm
 from lecture_lib.transformer.start import initialise, parameter_count
@@ -15,6 +15,7 @@ __all__ = [
     "ModelConfig",
     "TransformerLayer",
     "TransformerStack",
+    "depends_on_length",
     "initialise",
     "layer_norm",
     "length_mask",
