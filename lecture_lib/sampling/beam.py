@@ -106,6 +106,8 @@ def beam_search(
             best_possible = float(log_probs[0]) / final**length_penalty
             if early_stopping is True or best_possible <= finished[-1].score:
                 break
+    if not finished:
+        raise ValueError("the constraints leave no text that could be finished: relax them")
     return finished
 
 

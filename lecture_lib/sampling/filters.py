@@ -7,20 +7,20 @@ No function here waits for the device, so all of them may run inside a CUDA grap
 Axes: V tokens of the vocabulary, N tokens of the text so far; `...` any number of leading axes, such as the batch.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
+from lecture_lib.fields import chance, positive_real, whole
+
 
 def probabilities(logits: Tensor) -> Tensor:
-    r"""Turn logits into probabilities in at least single precision: $p_i = e^{z_i} / \sum_j e^{z_j}$.
+    r"""Turn logits into probabilities $p_i = e^{z_i} / \sum_j e^{z_j}$, in single precision or better.
 
     Args:
         logits: (..., V) logits; -inf: ruled out.
 
     Returns:
-        (..., V) probabilities, float64 for float64 logits, else float32: in bfloat16 a sum over a vocabulary loses tokens.
+        (..., V) probabilities; in bfloat16 a sum over a vocabulary would lose tokens.
 
     Raises:
         ValueError: the logits are not floating-point numbers, one for each token of a vocabulary.
@@ -46,7 +46,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
         (..., V) logits.
 
     Raises:
-        ValueError: the temperature is not positive and finite.
+        ValueError: the temperature is not positive and finite; for 0 use `greedy`.
 
     Example:
         >>> apply_temperature(torch.tensor([2.0, 1.0, 0.0]), 0.5)
@@ -54,23 +54,15 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
     Source: Bishop & Bishop (2024), section 12.3.2.
     """
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"the temperature must be positive, got {temperature}; for 0 use `greedy`")
-    return logits / temperature
+    return logits / positive_real("temperature", temperature, "positive; for 0 use `greedy`")
 
 
 def top_k(logits: Tensor, k: int) -> Tensor:
-    """Keep the k most likely tokens: whatever lies below the k-th largest logit gets -inf.
+    """Keep the k most likely tokens: whatever lies below the k-th largest logit gets -inf, in (..., V) logits.
 
     Args:
         logits: (..., V) logits.
-        k: number of tokens to keep; more than V keeps all. Tokens equal to the k-th are all kept.
-
-    Returns:
-        (..., V) logits.
-
-    Raises:
-        ValueError: k is less than 1.
+        k: tokens to keep, at least 1; more than V keeps all. Tokens equal to the k-th are all kept.
 
     Example:
         >>> top_k(torch.tensor([1.0, 3.0, 2.0, 0.0]), 2)
@@ -78,28 +70,24 @@ def top_k(logits: Tensor, k: int) -> Tensor:
 
     Source: Fan, Lewis & Dauphin (2018), section 5.4.
     """
-    if k < 1:
-        raise ValueError(f"top-k must keep at least 1 token, got k = {k}")
-    smallest_kept = logits.topk(min(k, logits.shape[-1])).values[..., -1:]  # (..., 1)
+    k = min(whole("k", k, 1), logits.shape[-1])
+    smallest_kept = logits.topk(k).values[..., -1:]  # (..., 1)
     return logits.masked_fill(logits < smallest_kept, -torch.inf)
 
 
 def top_p(logits: Tensor, p: float) -> Tensor:
-    """Keep the smallest set of most likely tokens whose probability reaches p (the nucleus).
+    """Keep the smallest set of most likely tokens whose probability reaches p (the nucleus), in (..., V) logits.
 
     The token that crosses p is kept, so the set holds at least p and at least one token. Said from below: a token goes if
-    it and all the less likely ones together hold at most 1 - p. Where equally likely tokens straddle the edge, torch's sort
-    decides which of them stay.
+    it and all the less likely ones together hold at most 1 - p. The logits are rounded, so a sum that misses p by no more
+    than their last digits has reached it: of n equal tokens, k / n keeps k. Which of equals stay, torch's sort decides.
 
     Args:
         logits: (..., V) logits.
         p: probability to keep, 0 to 1.
 
-    Returns:
-        (..., V) logits.
-
     Raises:
-        ValueError: p is not a probability.
+        ValueError: p is not a probability, or as `probabilities`.
 
     Example:
         >>> top_p(torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), 0.7).exp()
@@ -107,10 +95,9 @@ def top_p(logits: Tensor, p: float) -> Tensor:
 
     Source: Holtzman et al. (2020), section 3.1.
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"top-p keeps a probability between 0 and 1, got p = {p}")
+    p = chance("p", p)
     ascending, order = logits.sort(dim=-1)
-    removed = probabilities(ascending).cumsum(-1) <= 1 - p
+    removed = probabilities(widened(ascending)).cumsum(-1) <= 1 - p + rounding(logits, p)
     removed[..., -1] = False  # the most likely token stays, whatever p is
     return logits.masked_fill(removed.scatter(-1, order, removed), -torch.inf)
 
@@ -120,13 +107,13 @@ def min_p(logits: Tensor, p: float) -> Tensor:
 
     Args:
         logits: (..., V) logits.
-        p: the ratio, 0 (keep all) to 1 (keep the most likely).
+        p: the ratio, 0 (keep all) to 1 (keep the most likely); as in `top_p`, up to the rounding of the logits.
 
     Returns:
         (..., V) logits.
 
     Raises:
-        ValueError: p does not lie between 0 and 1.
+        ValueError: p does not lie between 0 and 1, or as `probabilities`.
 
     Example:
         >>> min_p(torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), 0.25).exp()
@@ -134,10 +121,20 @@ def min_p(logits: Tensor, p: float) -> Tensor:
 
     Source: Nguyen et al. (2025), section 3.
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"min-p is a ratio of probabilities between 0 and 1, got p = {p}")
-    probs = probabilities(logits)
-    return logits.masked_fill(probs < p * probs.amax(-1, keepdim=True), -torch.inf)
+    p = chance("p", p)
+    probs = probabilities(widened(logits))
+    return logits.masked_fill(probs < (p - rounding(logits, p)) * probs.amax(-1, keepdim=True), -torch.inf)
+
+
+def widened(logits: Tensor) -> Tensor:
+    """Give the logits in double precision where the device has it, so that sums of probabilities are exact enough."""
+    return logits.double() if logits.is_floating_point() and logits.device.type != "mps" else logits
+
+
+def rounding(logits: Tensor, p: float) -> float:
+    """Tell how far rounding moves a sum near p: last digits of it or of the rest, and of V terms; 0 at p = 0 and 1."""
+    eps = torch.finfo(torch.promote_types(logits.dtype, torch.float32)).eps
+    return 16 * eps * min(p, 1 - p) + ((16 + logits.shape[-1]) * 2.0**-52 if 0 < p < 1 else 0.0)
 
 
 def repetition_penalty(logits: Tensor, ids: Tensor, penalty: float, lengths: Tensor | None = None) -> Tensor:
@@ -163,26 +160,13 @@ def repetition_penalty(logits: Tensor, ids: Tensor, penalty: float, lengths: Ten
 
     Source: Keskar et al. (2019), section 4.1, with the negative logits of `transformers`.
     """
-    if not penalty > 0:
-        raise ValueError(f"the repetition penalty must be positive, got {penalty}")
+    penalty = positive_real("penalty", penalty)
     appeared = appeared_tokens(ids, lengths, logits)
     return torch.where(appeared, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 
 
 def appeared_tokens(ids: Tensor, lengths: Tensor | None, logits: Tensor) -> Tensor:
-    """Mark the tokens of the vocabulary that occur in the text.
-
-    Args:
-        ids: (..., N) token ids.
-        lengths: (...) number of real tokens in each right-padded row; None: all.
-        logits: (..., V) for its shape.
-
-    Returns:
-        (..., V) bool, True for a token that has appeared.
-
-    Raises:
-        ValueError: the shapes do not fit, or (on a CPU) an id is outside the vocabulary.
-    """
+    """Mark the tokens that occur in the text, as `repetition_penalty`: (..., V) bool."""
     *rows, vocab_size = logits.shape
     if list(ids.shape[:-1]) != rows or (lengths is not None and list(lengths.shape) != rows):
         given = f"ids {tuple(ids.shape)}, lengths {None if lengths is None else tuple(lengths.shape)}"
