@@ -45,7 +45,6 @@ def beam_search(
         step: takes (W, n) ids, gives (W, V) logits of the token after each row.
         ids: (n,) the prompt.
         beam_width: W, number of beginnings that are kept, and of texts that are returned at most.
-        max_new_tokens: largest number of new tokens n.
         stop: token ids that finish a text; they count as tokens of it.
         length_penalty: alpha; 0 compares log-probabilities, which favours short texts; 1 their mean per token.
         early_stopping: True: stop as soon as W texts are finished. False: stop when the best beam, scored at its present
@@ -57,7 +56,7 @@ def beam_search(
         The best W finished texts, best first; fewer if there are not so many.
 
     Raises:
-        ValueError: the prompt is not one text, a number is out of range, or the logits are unfit.
+        ValueError: not one text, a number out of range, logits that are NaN or misshaped, or no text can be finished.
 
     Example:
         >>> likely = torch.tensor([[.5, .4, .1], [.3, .3, .4], [.9, .05, .05]]).log()  # row: last token, column: next
@@ -106,22 +105,13 @@ def beam_search(
             best_possible = float(log_probs[0]) / final**length_penalty
             if early_stopping is True or best_possible <= finished[-1].score:
                 break
+    if not finished:
+        raise ValueError("the constraints leave no text that could be finished: relax them")
     return finished
 
 
 def next_log_probs(step: Callable[[Tensor], Tensor], beams: Tensor) -> Tensor:
-    """Ask the model for the log-probabilities of the token after each beam.
-
-    Args:
-        step: takes (W, n) ids, gives (W, V) logits.
-        beams: (W, n) ids.
-
-    Returns:
-        (W, V) log-probabilities, nats, in at least single precision.
-
-    Raises:
-        ValueError: the logits are not (W, V), are NaN, or rule every token out.
-    """
+    """Ask `step` for the log-probabilities behind each beam, as `beam_search`: (W, V) nats, in single precision or better."""
     logits = step(beams)
     if logits.ndim != 2 or len(logits) != len(beams):
         raise ValueError(
