@@ -529,7 +529,10 @@ def test_wrong_input_is_one_clear_sentence(call, message):
         (lambda own: own.encode("a\udc80"), r"lone surrogate U\+DC80"),
         (lambda own: list(own.encode_iterable(["a", "\ud800"])), r"lone surrogate U\+D800"),
         (lambda own: own.encode("a", special="some"), 'special must be "all", "never" or a set'),
-        (lambda own: own.encode("a", special={"<t>"}), r"'<t>' is not one of the special tokens: <s>, <\|end"),
+        (
+            lambda own: own.encode("a", special={"<t>"}),
+            r"'<t>' is not one of the special tokens: <s>, <\|end",
+        ),
         (lambda own: own.decode([-1]), "token id -1 is outside"),
         (lambda own: own.decode([1.0]), "whole numbers"),
         (lambda own: own.decode(3), "whole numbers"),
