@@ -109,6 +109,7 @@ def bad_tokens(
     sampling: SamplingParameters, row: Sequence[int], n_new: int, end_ids: Collection[int]
 ) -> set[int]:
     """Give the tokens that would complete a bad word, or end a text too early."""
+    end_ids = set(map(int, end_ids))
     tokens = set(end_ids) if n_new < sampling.min_new_tokens else set()
     for *before, token in sampling.bad_words:
         completes = list(row[len(row) - len(before) :]) == before if len(before) <= len(row) else False
