@@ -1,5 +1,6 @@
 """Checkpoints of transformers read and written: logits of small random models of every family, both ways."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from lecture_lib.embedding import RotaryScaling
 from lecture_lib.encoder import Encoder, MaskedLanguageModel, TextClassifier, WordClassifier
 from lecture_lib.encoder_decoder import EncoderDecoder
 from lecture_lib.pretrained import load_pretrained, save_pretrained
+from lecture_lib.pretrained.families import module_names
 from lecture_lib.transformer import ModelConfig
 
 transformers = pytest.importorskip("transformers")
@@ -295,7 +297,8 @@ def test_bert_as_published_has_older_names_and_more_heads(tmp_path):
 def test_marian_as_published_stores_its_positions(tmp_path):
     theirs = make("MarianMTModel", MARIAN)
     theirs.save_pretrained(tmp_path)
-    extra = {f"model.{side}.embed_positions.weight": torch.zeros(16, 12) for side in ("encoder", "decoder")}
+    waves = theirs.model.encoder.embed_positions.weight
+    extra = {f"model.{side}.embed_positions.weight": waves + 1e-3 for side in ("encoder", "decoder")}
 
     def with_copies(tensors):
         shared = tensors["model.shared.weight"]
@@ -374,6 +377,43 @@ def test_a_loaded_model_learns_and_its_file_may_be_replaced(tmp_path):
     assert not list(tmp_path.glob("*.part"))
 
 
+# --- names of modules, for adapters ---------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("architecture", "settings"),
+    [
+        *[("BertForMaskedLM", BERT), ("BertModel", BERT), ("BertForTokenClassification", BERT)],
+        *[("GPT2LMHeadModel", GPT2), ("MarianMTModel", MARIAN)],
+        *[(f"{name}ForCausalLM", LLAMA) for name in ("Llama", "Mistral", "Qwen2", "Qwen3")],
+    ],
+)
+def test_modules_have_the_names_of_transformers(architecture, settings, tmp_path):
+    theirs = make(architecture, settings)
+    theirs.save_pretrained(tmp_path)
+    ours, _ = load_pretrained(tmp_path, tokenizer=False)
+    names = module_names(torch.compile(ours, backend="eager"))
+    with_weights = {path for path, module in ours.named_modules() if module._parameters}
+    assert names.keys() == with_weights
+    for path, name in names.items():
+        a, b = ours.get_submodule(path).weight, theirs.get_submodule(name).weight
+        if name.endswith("c_attn"):
+            part = ["W_q", "W_k", "W_v"].index(path[-3:])
+            b = b.chunk(3, dim=1)[part]
+        assert_close(a, b.mT if ".c_" in name else b)
+    ours.origin = {}  # as if trained here
+    assert names == module_names(ours)
+
+
+def test_the_nearest_family_names_a_model_that_has_no_form_there():
+    names = module_names(
+        Decoder(dataclasses.replace(ROTARY, qk_norm=True, positions="sinusoidal", rope_scaling=None))
+    )
+    assert names["stack.layers.1.attention.q_norm"] == "model.layers.1.self_attn.q_norm"
+    names = module_names(Decoder(dataclasses.replace(OWN, norm_first=False)))
+    assert names["stack.layers.0.feed_forward.W_in"] == "transformer.h.0.mlp.c_fc"
+    with pytest.raises(ValueError, match="a Linear has no form"):
+        module_names(torch.nn.Linear(2, 3))
+
+
 # --- errors: one clear sentence each --------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
@@ -437,10 +477,14 @@ BROKEN = {
     "setting list": (settings(rope_parameters=[1]), "config.json makes no sense"),
     "heads": (settings(num_key_value_heads=2), "2 key-value heads must divide 3 heads"),
     "activation": (settings(hidden_act="mish"), "activation 'mish' is not supported in a gated network"),
-    "yarn": (settings(rope_parameters={"rope_type": "yarn", "factor": 2.0}), "rotary scaling of type 'yarn'"),
+    "longrope": (settings(rope_parameters={"rope_type": "longrope"}), "scaling of type 'longrope' is not"),
+    "rotary kind": (
+        settings(rope_parameters={"mrope_section": [1, 2]}),
+        "'mrope_section' in the rotary settings",
+    ),
     "no factor": (
         settings(rope_parameters={"rope_type": "linear"}),
-        "config.json makes no sense: KeyError at 'factor'",
+        "rotary scaling of type 'linear' needs a factor",
     ),
     "partial rotary": (settings(partial_rotary_factor=0.5), "partial_rotary_factor=0.5 is not supported"),
     "quantized": (settings(quantization_config={"bits": 4}), "quantized checkpoints are not supported"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lecture_lib.attention import MultiHeadAttention
-from lecture_lib.attention.side_by_side import SideBySide
+from lecture_lib.kv_cache.side_by_side import SideBySide
 from lecture_lib.packed import PackedLinear, can_be_packed, forget, has_packed_bfloat16
 
 PLAIN = (nn.Linear, PackedLinear)
@@ -23,7 +23,9 @@ class PackedSideBySide(SideBySide):
 
     def __call__(self, X: Tensor, *maps: nn.Module) -> tuple[Tensor, ...]:
         """Give (..., N_i) for each map."""
-        if not all(type(m) is PackedLinear and not m._forward_hooks for m in maps) or not can_be_packed(X, *maps):
+        if not all(type(m) is PackedLinear and not m._forward_hooks for m in maps) or not can_be_packed(
+            X, *maps
+        ):
             return super().__call__(X, *maps)
         weights, biases = [m.weight for m in maps], [m.bias for m in maps if m.bias is not None]
         if biases and len(biases) < len(maps):
@@ -50,7 +52,7 @@ def lay_out_for_decoding(model: nn.Module) -> nn.Module:
         if isinstance(module, MultiHeadAttention):
             maps = [module.W_q, module.W_k, module.W_v]
             packs = has_packed_bfloat16() and all(map(is_half, maps))
-            module.side_by_side = PackedSideBySide() if packs else SideBySide()
+            module.in_one = PackedSideBySide() if packs else SideBySide()
             lay_side_by_side(maps)
         elif type(module) in PLAIN:
             forget(module.weight)
