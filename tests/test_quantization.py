@@ -416,7 +416,8 @@ def test_what_the_kernels_want_in_another_order_is_no_part_of_the_layer():
 @pytest.mark.parametrize("assign", [False, True])
 def test_kernels_see_new_codes(way, assign):
     layers = [
-        quantize_model(nn.Linear(64, 32).bfloat16(), **way, progress=False).requires_grad_(False) for _ in "ab"
+        quantize_model(nn.Linear(64, 32).bfloat16(), **way, progress=False).requires_grad_(False)
+        for _ in "ab"
     ]
     x = randn(3, 64, dtype=torch.bfloat16)
     with torch.inference_mode():
@@ -701,7 +702,9 @@ ENDS = [
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
 def test_weights_at_both_ends_of_a_dtype(way, dtype):
     """The largest numbers stay finite, and small rows stay what they are, as far as the dtype can tell."""
-    way = way | ({"calibration": loud_channels(50, 64).to(dtype)} if way.get("method") in ("gptq", "awq") else {})
+    way = way | (
+        {"calibration": loud_channels(50, 64).to(dtype)} if way.get("method") in ("gptq", "awq") else {}
+    )
     kind = torch.finfo(dtype)
     large = nn.Linear(64, 4, bias=False, dtype=dtype)
     with torch.no_grad():
@@ -916,7 +919,10 @@ def test_a_file_of_another_model_is_refused_and_changes_nothing(skeleton, messag
         ({"bits": 8, "group_size": 32, "activations": 8}, "without groups"),
         ({"bits": 8, "skip": "heat"}, "skip='heat' names no linear layer; there are blocks.0.0"),
         ({"bits": 8, "skip": "blocks"}, "nothing to quantize: all linear layers are skipped or tied"),
-        ({"bits": 4, "method": "gptq", "calibration": IDS, "layers_per_pass": 0}, "layers_per_pass must be a positive"),
+        (
+            {"bits": 4, "method": "gptq", "calibration": IDS, "layers_per_pass": 0},
+            "layers_per_pass must be a positive",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_changes(arguments, message):

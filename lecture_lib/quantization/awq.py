@@ -38,7 +38,10 @@ def awq_scale(W: Tensor, H: Tensor, rounded: Callable[[Tensor], Tensor], n_grid:
     size = H.diagonal().sqrt()
     size = size.clamp(min=1e-4 * size.max()) if size.max() > 0 else torch.ones_like(size)
     trials = [_centred(size ** (i / n_grid)).to(W.dtype) for i in range(n_grid + 1)]
-    errors = [output_error(W, rounded(scaled(W, s)).to(torch.promote_types(W.dtype, H.dtype)) / s, H) for s in trials]
+    errors = [
+        output_error(W, rounded(scaled(W, s)).to(torch.promote_types(W.dtype, H.dtype)) / s, H)
+        for s in trials
+    ]
     return trials[int(torch.stack(errors).argmin())]
 
 

@@ -81,7 +81,9 @@ def affine_parameters(
     check_bits(bits)
     groups = _grouped(x, group_size, per_tensor)
     lowest, highest = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
-    scale = _as_step(highest / 2 - lowest / 2, (2**bits - 1) / 2, x.dtype)  # halves: the sum might be infinite
+    scale = _as_step(
+        highest / 2 - lowest / 2, (2**bits - 1) / 2, x.dtype
+    )  # halves: the sum might be infinite
     zero_point = (-lowest / scale).round().clamp(0, 2**bits - 1)
     return scale, zero_point.to(torch.uint8)
 

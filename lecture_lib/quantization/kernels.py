@@ -96,9 +96,12 @@ def _seven_bits() -> bool:
 
 
 @operator(
-    "int4_linear(Tensor X, Tensor packed, Tensor scale, Tensor? zero_point, int group_size) -> Tensor", width=_n_rows
+    "int4_linear(Tensor X, Tensor packed, Tensor scale, Tensor? zero_point, int group_size) -> Tensor",
+    width=_n_rows,
 )
-def int4_linear(X: Tensor, packed: Tensor, scale: Tensor, zero_point: Tensor | None, group_size: int) -> Tensor:
+def int4_linear(
+    X: Tensor, packed: Tensor, scale: Tensor, zero_point: Tensor | None, group_size: int
+) -> Tensor:
     r"""Product with INT4 weights: $Y = X \hat W^T$ with $\hat w = Δ\,(q - z)$.
 
     Args:
