@@ -24,20 +24,17 @@ def links(model: nn.Module, family: Family, architecture: str) -> list[Link]:
     Raises:
         ValueError: a parameter has no place there.
     """
-    table = family.modules_of(architecture)
     names = [name for name, _ in model.named_parameters()]
     shared = frozenset(name for name, _ in model.named_parameters(remove_duplicate=False)) - set(names)
     found: dict[str, list[str]] = {}
     for name in names:
         module, _, kind = name.rpartition(".")
-        number = re.search(r"\.layers\.(\d+)\.", module)
-        key = module if number is None else module.replace(number[0], ".layers.#.", 1)
-        if key not in table or kind not in ("weight", "bias"):
+        theirs = family.name_of(module, architecture)
+        if theirs is None or kind not in ("weight", "bias"):
             raise ValueError(
                 f"the parameter {name} has no place in a {family.model_type} checkpoint; "
                 "merge adapters before saving"
             )
-        theirs = table[key].replace("#", number[1] if number else "#")
         found.setdefault(f"{theirs}.{kind}", []).append(name)
     return [family.link(theirs, tuple(ours), shared) for theirs, ours in found.items()]
 
