@@ -304,10 +304,20 @@ def test_random_settings_both_ways(architecture, seed, tmp_path):
     hold_both_ways(architecture, settings, tmp_path, 60 if rotary else 14)
 
 
-@pytest.mark.parametrize("rope", [LLAMA3, LINEAR, {"rope_type": "default", "rope_theta": 77.0}])
+SCALINGS = {
+    "llama3": RotaryScaling(4.0, 1.0, 4.0, 16),
+    "linear": RotaryScaling(3.0),
+    "dynamic": RotaryScaling(4.0, rope_type="dynamic", original_max_position_embeddings=64),
+    "yarn": RotaryScaling(4.0, rope_type="yarn", original_max_position_embeddings=16),
+}
+
+
+@pytest.mark.parametrize(
+    "rope", [LLAMA3, LINEAR, DYNAMIC, YARN, {"rope_type": "default", "rope_theta": 77.0}]
+)
 @pytest.mark.parametrize("form", ["current", "older", "oldest"])
 def test_rotary_settings_in_every_form_and_at_late_positions(rope, form, tmp_path):
-    theirs = make("LlamaForCausalLM", LLAMA | {"rope_parameters": rope})
+    theirs = make("LlamaForCausalLM", LLAMA | {"rope_parameters": dict(rope)})
     theirs.save_pretrained(tmp_path)
     if form != "current":
         scaling = {k: v for k, v in rope.items() if k != "rope_theta"}
@@ -316,10 +326,33 @@ def test_rotary_settings_in_every_form_and_at_late_positions(rope, form, tmp_pat
         scaling = None if "default" in scaling.values() else scaling
         edit(tmp_path, rope_parameters=None, rope_theta=rope["rope_theta"], rope_scaling=scaling)
     ours, _ = load_pretrained(tmp_path, tokenizer=False)
-    ids, lengths = batch(theirs, 60)  # far beyond the original context of 16
+    assert ours.config.rope_scaling == SCALINGS.get(rope["rope_type"])
+    assert ours.config.rope_theta == rope["rope_theta"]
+    grown = {"dynamic": 256, "linear": 192}.get(rope["rope_type"], 64)  # YaRN and Llama 3 began with 16
+    assert ours.config.context_length == grown
+    for length in (60, 64, 65, grown)[: 2 if grown == 64 else 4]:  # ever longer: theirs remembers the longest
+        ids, lengths = batch(theirs, length)
+        assert_same(our_logits(ours, ids, lengths), theirs_logits(theirs, ids, lengths), lengths)
+    save_pretrained(ours, None, tmp_path / "again")
+    back = transformers.AutoConfig.from_pretrained(tmp_path / "again")
+    assert back.max_position_embeddings == 64
+    assert {k: v for k, v in back.rope_parameters.items() if k != "type"} == rope
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_scalings_that_are_made_here_run_there(kind, tmp_path):
+    scaling = dataclasses.replace(SCALINGS[kind])
+    ours = Decoder(dataclasses.replace(ROTARY, rope_scaling=scaling)).eval()
+    for parameter in ours.parameters():
+        parameter.data += 0.3 * torch.randn(parameter.shape)
+    if kind == "dynamic":  # its context is four times the first
+        with pytest.raises(ValueError, match="cannot have context_length=300, only 256"):
+            save_pretrained(Decoder(dataclasses.replace(ours.config, context_length=300)), None, tmp_path)
+    save_pretrained(ours, None, tmp_path)
+    theirs = theirs_read(tmp_path, "LlamaForCausalLM")
+    ids, lengths = batch(theirs, 64)
     assert_same(our_logits(ours, ids, lengths), theirs_logits(theirs, ids, lengths), lengths)
-    scaled = {"llama3": RotaryScaling(4.0, 1.0, 4.0, 16), "linear": RotaryScaling(3.0)}.get(rope["rope_type"])
-    assert ours.config.rope_scaling == scaled and ours.config.rope_theta == rope["rope_theta"]
+    assert load_pretrained(tmp_path, tokenizer=False)[0].config.rope_scaling == scaling
 
 
 def test_a_config_that_leaves_the_defaults_out(tmp_path):
@@ -928,7 +961,16 @@ LEFTOVERS += (
     "merges.txt",
 )
 LEFTOVERS += ("generation_config.json", "source.spm", "vocab.json", "added_tokens.json", "tokenizer.model")
-KEPT = ("README.md", "log.txt", "optimizer.pt", "notes/model.safetensors", "figure.png", "results.json")
+KEPT = (
+    "model_ema.safetensors",
+    "training_args.bin",
+    "README.md",
+    "log.txt",
+    "optimizer.pt",
+    "notes/model.safetensors",
+    "figure.png",
+    "results.json",
+)
 
 
 def use(folder):

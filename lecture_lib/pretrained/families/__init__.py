@@ -169,8 +169,10 @@ class Family:
 
 def same(head: nn.Module, table: nn.Module, meant: bool) -> bool:
     """Tell whether two modules share their weight, or are meant to and hold the same numbers."""
-    a, b = head.weight, table.weight
-    return a is b or (meant and a.shape == b.shape and torch.equal(a, b))
+    a, b = (getattr(module, "weight", None) for module in (head, table))  # a quantized layer has none
+    if a is b or a is None or b is None:
+        return meant or (a is b and a is not None)
+    return meant and a.shape == b.shape and torch.equal(a, b)
 
 
 def copies(stored: Stored, *names: str) -> bool:
