@@ -92,8 +92,12 @@ def write_generation(settings: GenerationSettings, translates: bool) -> dict[str
         settings: what it shall say.
         translates: as in `read_generation`.
     """
-    sampling, read = settings.sampling, {*OURS.values(), *DRAWN.values(), *IDS, "do_sample", "min_length"}
-    theirs = {name: value for name, value in settings.stored.items() if name not in read}
+    sampling, read = settings.sampling, {*OURS.values(), *DRAWN.values(), *IDS, "do_sample"}
+    theirs = {
+        name: value
+        for name, value in settings.stored.items()
+        if name not in read and not (translates and name == "min_length")
+    }
     theirs |= {
         name: value for ours, name in OURS.items() if (value := getattr(sampling, ours)) not in (None, ())
     }
