@@ -76,45 +76,56 @@ def machine(lit: str | Sequence[str] = (), caption: str = "", name: str | None =
     lit = [lit] if isinstance(lit, str) else list(lit)
     if unknown := [part for part in lit if part not in PARTS]:
         raise ValueError(f"the machine has the parts {', '.join(PARTS)}; got {unknown[0]!r}")
-    on = {part: part in lit for part in PARTS}
-    rows = [
-        ("the", "17", (0.9, 0.2, 0.5, 0.1)),
-        ("cat", "42", (0.1, 0.8, 0.3, 0.6)),
-        ("sat", "5", (0.4, 0.5, 0.0, 0.9)),
-    ]
-    parts = [box(1, 14, 38, 84, lit=on["text"]), box(53, 14, 30, 84, lit=on["ids"])]
-    parts += [box(97, 14, 48, 84, lit=on["vectors"]), box(159, 6, 92, 100, lit=on["layers"])]
-    for y, (word, number, shades) in zip((36, 60, 84), rows, strict=True):
-        parts += [text(20, y, word), text(68, y, number), cells(101, y - 9, shades)]
-    parts += [
-        box(163, 18, 84, 32, "attention", on["attention"]),
-        box(163, 62, 84, 32, "feed-forward", on["feed-forward"]),
-    ]
-    parts += [box(265, 14, 34, 84, lit=on["logits"])]
-    parts += [
-        f'<rect x="269" y="{22 + 12 * i}" width="{w}" height="8" fill="{PALETTE[1]}"/>'
-        for i, w in enumerate((6, 26, 10, 3, 14, 5))
-    ]
-    parts += [box(309, 40, 30, 32, "on", on["token"])]
-    parts += [
-        arrow((x, 56), (x + gap, 56)) for x, gap in ((40, 12), (84, 12), (146, 12), (252, 12), (299, 9))
-    ]
-    for x, part in zip(
-        (20, 68, 121, 205, 281, 322), ("text", "ids", "vectors", "layers", "logits", "token"), strict=True
-    ):
-        parts.append(text(x, 122, f"{part} × L" if part == "layers" else part, on[part]))
-    parts += [
-        arrow((324, 128), (324, 142), (20, 142), (20, 128)),
-        text(172, 157, "the token is appended, and the machine runs again"),
-    ]
     shown = f"; lit: {', '.join(lit)}" if lit else ""
-    alt = f"Text is cut into ids, ids become vectors, layers of attention and feed-forward change them, logits choose the next token{shown}."
+    alt = (
+        "Text is cut into ids, ids become vectors, layers of attention and feed-forward change them, "
+        f"logits choose the next token{shown}."
+    )
     default = (
-        f"The whole machine. This chapter is about the lit part: {', '.join(lit)}."
+        f"The whole machine; lit: {', '.join(lit)}."
         if lit
         else "The whole machine, from text to the next token."
     )
-    return Picture(drawing(parts, 164, alt), caption or default, alt, name)
+    return Picture(
+        drawing(_machine({part: part in lit for part in PARTS}), 164, alt), caption or default, alt, name
+    )
+
+
+def _machine(on: dict[str, bool]) -> list[str]:
+    """The parts of the machine from left to right, and the way back."""
+    rows = (
+        ("the", "17", (0.9, 0.2, 0.5, 0.1)),
+        ("cat", "42", (0.1, 0.8, 0.3, 0.6)),
+        ("sat", "5", (0.4, 0.5, 0.0, 0.9)),
+    )
+    parts = [
+        box(1, 14, 38, 84, lit=on["text"]),
+        box(53, 14, 30, 84, lit=on["ids"]),
+        box(97, 14, 48, 84, lit=on["vectors"]),
+        box(159, 6, 92, 100, lit=on["layers"]),
+        box(163, 18, 84, 32, "attention", on["attention"]),
+        box(163, 62, 84, 32, "feed-forward", on["feed-forward"]),
+        box(265, 14, 34, 84, lit=on["logits"]),
+        box(309, 40, 30, 32, "on", on["token"]),
+    ]
+    for y, (word, number, shades) in zip((36, 60, 84), rows, strict=True):
+        parts += [text(20, y, word), text(68, y, number), cells(101, y - 9, shades)]
+    for i, wide in enumerate((6, 26, 10, 3, 14, 5)):
+        parts.append(f'<rect x="269" y="{22 + 12 * i}" width="{wide}" height="8" fill="{PALETTE[1]}"/>')
+    parts += [
+        arrow((x, 56), (x + gap, 56)) for x, gap in ((40, 12), (84, 12), (146, 12), (252, 12), (299, 9))
+    ]
+    for x, part in (
+        (20, "text"),
+        (68, "ids"),
+        (121, "vectors"),
+        (205, "layers"),
+        (281, "logits"),
+        (322, "token"),
+    ):
+        parts.append(text(x, 122, "layers × L" if part == "layers" else part, on[part]))
+    back = arrow((324, 128), (324, 142), (20, 142), (20, 128))
+    return [*parts, back, text(172, 157, "the token is appended, and the machine runs again")]
 
 
 def heads(caption: str = "", name: str | None = None) -> Picture:
