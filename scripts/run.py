@@ -111,7 +111,9 @@ def run(document: str, notebook: nbformat.NotebookNode, timeout: int) -> tuple[l
     """
     start = time.monotonic()
     folder = {"metadata": {"path": str((ROOT / document).parent)}}
-    client = NotebookClient(notebook, timeout=timeout, resources=folder, extra_arguments=QUIET)
+    client = NotebookClient(
+        notebook, timeout=timeout, resources=folder, record_timing=False, extra_arguments=QUIET
+    )
     with client.setup_kernel():
         for place, cell in enumerate(notebook.cells):
             if "skip-execution" not in cell.metadata.get("tags", []):

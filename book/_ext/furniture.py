@@ -2,6 +2,7 @@
 
 import html
 import re
+from pathlib import Path
 
 from chapters import CHAPTER, NOTEBOOK
 from docutils import nodes
@@ -10,7 +11,8 @@ from sphinx.application import Sphinx
 from scripts.settings import ROOT, colab_url, repository
 
 WORDS_A_MINUTE = 150  # for a text with formulas, read in a second language
-UNUSED = ("thebe", "fontawesome")
+UNUSED = "thebe"
+ICONS = re.compile(r"<script[^>]*scripts/fontawesome\.js[^>]*></script>")
 
 
 def minutes(doctree: nodes.document) -> int:
@@ -57,7 +59,19 @@ def tidy_page(app: Sphinx, pagename: str, template: str, context: dict, doctree:
         context[kind] = [
             file
             for file in context.get(kind, [])
-            if not any(word in f"{file} {getattr(file, 'attributes', '')}".lower() for word in UNUSED)
+            if UNUSED not in f"{file} {getattr(file, 'attributes', '')}".lower()
         ]
     if doctree is not None and (ROOT / f"{pagename}.md").exists() or NOTEBOOK.fullmatch(pagename):
         context["body"] = re.sub(r"</h1>", f"</h1>\n{line(pagename, doctree)}", context["body"], count=1)
+
+
+def drop_icons(app: Sphinx, error: Exception | None) -> None:
+    """Take the theme's script of 1.5 MB that draws icons out of the pages: its style sheet has the same icons as a font."""
+    if error is not None or app.builder.format != "html":
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        if len(shorter := ICONS.sub("", text)) < len(text):
+            path.write_text(shorter, encoding="utf-8")
+    for path in (Path(app.outdir) / "_static" / "scripts").glob("fontawesome.js*"):
+        path.unlink()
