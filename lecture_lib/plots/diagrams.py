@@ -168,7 +168,7 @@ def heads(caption: str = "", name: str | None = None) -> Picture:
     parts += [
         '<path d="M286 57L286 153" fill="none"/>',
         arrow((286, 105), (310, 105)),
-        text(288, 99, "W_o", anchor="start"),
+        text(299, 121, "W_o"),
     ]
     parts += [box(312, 74, 26, 62, "Y"), text(322, 152, "N × D")]
     alt = "The tokens X become queries, keys and values; each is cut into three heads; every head mixes its values by the softmax of its scores; the results are joined and multiplied by W_o."
@@ -187,29 +187,19 @@ def residual_stream(norm_first: bool = True, caption: str = "", name: str | None
     Returns:
         The diagram, to be displayed.
     """
-    y, parts, norm_width = 118, [], 42
+    y, parts = 118, []
     parts += [text(2, y + 4, "X", True, "start"), text(338, y + 4, "Y", True, "end")]
-    parts += [arrow((14, y), (326, y))]
+    stops = [(14, 326)] if norm_first else [(14, 134), (172, 288)]  # the norms of post-LN stand on the line
+    parts += [f'<path d="M{start} {y}H{end}" fill="none"/>' for start, end in stops]
     for x, label in ((22, "attention"), (176, "feed-forward")):
         plus = x + 100
         if norm_first:
-            parts += [
-                arrow((x, y), (x, 84)),
-                box(x - 14, 56, norm_width, 26, "norm"),
-                arrow((x, 56), (x, 34)),
-            ]
+            parts += [arrow((x, y), (x, 84)), box(x - 14, 56, 42, 26, "norm"), arrow((x, 56), (x, 34))]
         else:
-            parts += [arrow((x, y), (x, 34))]
+            parts += [arrow((x, y), (x, 34)), box(plus + 12, y - 13, 38, 26, "norm")]
         parts += [box(x - 14, 6, 88, 28, label, True), arrow((x + 74, 20), (plus, 20), (plus, y - 8))]
-        parts += [
-            f'<circle cx="{plus}" cy="{y}" r="8" fill="{PALETTE[3]}"/>',
-            text(plus, y + 4.5, "+", True, size=14),
-        ]
-        if not norm_first:
-            parts += [
-                f'<rect x="{plus + 12}" y="{y - 13}" width="38" height="26" rx="4" fill="{PALETTE[5]}"/>',
-                text(plus + 31, y + 4, "norm"),
-            ]
+        parts.append(f'<circle cx="{plus}" cy="{y}" r="8" fill="{PALETTE[3]}" fill-opacity=".45"/>')
+        parts.append(text(plus, y + 4.5, "+", True, size=14))
     order = "pre-LN" if norm_first else "post-LN"
     alt = f"A line from X to Y, the residual stream. Attention, then the feed-forward network, read from it and add their result to it; the norms stand {'before each part' if norm_first else 'on the line, behind each sum'}."
     default = (
