@@ -1,10 +1,10 @@
 // Small things that all pages need: wide boxes that can be scrolled by keyboard, and search excerpts that show text.
 (function () {
   "use strict";
-  const WIDE = "pre, table, .math, .output, mjx-container[display='true'], .sig";
+  const WIDE = "pre, table, div.math, .output, .sig".split(", ").map((each) => `article ${each}`).join(", ");
 
   function mark() {
-    for (const box of document.querySelectorAll("article " .concat(WIDE.split(", ").join(", article ")))) {
+    for (const box of document.querySelectorAll(WIDE)) {
       const scrolls = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible";
       box.classList.toggle("course-scrolls", scrolls);
       if (scrolls) box.tabIndex = 0;
