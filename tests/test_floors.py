@@ -9,7 +9,7 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[1] / "lecture_lib"
 FLOORS = [
-    {"files", "fields", "wrapped", "weights", "packed", "padding"},
+    {"files", "fields", "wrapped", "weights", "packed", "padding", "plots"},
     {
         "tokenization",
         "embedding",
@@ -18,7 +18,6 @@ FLOORS = [
         "arena",
         "prompting",
         "corpora",
-        "plots",
         "widgets",
     },
     {"attention"},  # queries and keys are rotated by the embedding of positions
