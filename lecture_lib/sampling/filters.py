@@ -40,7 +40,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
     Args:
         logits: (..., V) logits.
-        temperature: T > 0, in units of the logits; for 0 use `greedy`.
+        temperature: T, in units of the logits; 0 is refused, use `greedy`.
 
     Returns:
         (..., V) logits.
@@ -59,7 +59,7 @@ def top_k(logits: Tensor, k: int) -> Tensor:
 
     Args:
         logits: (..., V) logits.
-        k: tokens to keep, at least 1; more than V keeps all. Tokens equal to the k-th are all kept.
+        k: tokens to keep, less than 1 is refused; more than V keeps all. Tokens equal to the k-th are all kept.
 
     Returns:
         (..., V) logits.
@@ -83,7 +83,7 @@ def top_p(logits: Tensor, p: float) -> Tensor:
 
     Args:
         logits: (..., V) logits.
-        p: probability to keep, 0 to 1.
+        p: probability to keep; what is none is refused.
 
     Returns:
         (..., V) logits.
@@ -107,7 +107,7 @@ def min_p(logits: Tensor, p: float) -> Tensor:
 
     Args:
         logits: (..., V) logits.
-        p: the ratio, 0 (keep all) to 1 (keep the most likely); it, too, is reached up to the rounding of the logits.
+        p: the ratio, 0 (keep all) to 1 (keep the most likely), reached as in `top_p`; other numbers are refused.
 
     Returns:
         (..., V) logits.
@@ -130,7 +130,7 @@ def repetition_penalty(logits: Tensor, ids: Tensor, penalty: float, lengths: Ten
     Args:
         logits: (..., V) logits of the next token.
         ids: (..., N) token ids of the text so far, all of the vocabulary (looked at on a CPU).
-        penalty: theta > 0; 1 changes nothing, below 1 rewards repetition.
+        penalty: theta; 1 changes nothing, below 1 rewards repetition, 0 and less is refused.
         lengths: (...) number of real tokens in each right-padded row; None: all are real. Padding has not appeared.
 
     Returns:
