@@ -206,6 +206,8 @@ SHAPES = {
         "norm": "rms",
         "positions": "rotary",
         "qkv_bias": False,
+        "out_bias": False,
+        "mlp_bias": False,
         "tied_head": False,
     },
 }
