@@ -50,8 +50,11 @@ class Tokenizer(TextTokenizer):
         self.special_tokens = {token.content: token.id for token in self.added_tokens if token.special}
         self.vocabulary = self.model["vocab"] | {token.content: token.id for token in self.added_tokens}
         self.surrounding = surrounding_ids(description.get("post_processor"))
-        self._cache = Cache(self._encode_word)
         self._matcher = AddedTokenMatcher(self.added_tokens, self._build_normalizer())
+
+    @cached_property
+    def _cache(self) -> Cache:
+        return Cache(self._encode_word)
 
     @abstractmethod
     def _build_normalizer(self) -> Normalizer:
@@ -128,8 +131,9 @@ class Tokenizer(TextTokenizer):
             entries[content] = AddedToken(i, content, special=special, normalized=not special)
         in_order = sorted(entries.values(), key=lambda token: token.id)
         added = [token.to_json() for token in in_order]
-        self.__dict__.pop("tokens", None)
-        self.__init__(self.description | {"added_tokens": added})
+        before = self.__dict__.copy()
+        self.__dict__.clear()
+        self.__init__(before["description"] | {"added_tokens": added})
         return self.n_tokens - n_before
 
     def _encode(self, text: str, plain: Collection[str]) -> list[int]:
