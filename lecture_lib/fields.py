@@ -58,6 +58,17 @@ def real(
     return number
 
 
+def chance(name: str, value: Any, below_one: bool = False) -> float:
+    """Give a number from 0 to 1 as Python's own, and refuse another; with `below_one`, 1 too."""
+    wanted = "a probability below 1" if below_one else "a probability, 0 to 1"
+    return real(name, value, lambda x: 0 <= x < 1 or (x == 1 and not below_one), wanted)
+
+
+def positive_real(name: str, value: Any, wanted: str = "a positive number") -> float:
+    """Give a finite number above 0 as Python's own, and refuse another."""
+    return real(name, value, lambda x: 0 < x < math.inf, wanted)
+
+
 def choice(name: str, value: Any, choices: Iterable) -> Any:
     """Give a value that is among the choices, and refuse another."""
     if value not in choices:
@@ -77,9 +88,7 @@ def at_least(low: int, default: Any = REQUIRED) -> Any:
 
 def positive(default: Any = REQUIRED) -> Any:
     """A field that holds a finite number above 0."""
-    return declared(
-        lambda name, value: real(name, value, lambda x: 0 < x < math.inf, "a positive number"), default
-    )
+    return declared(positive_real, default)
 
 
 def number(low: float, default: Any = REQUIRED) -> Any:
@@ -90,11 +99,7 @@ def number(low: float, default: Any = REQUIRED) -> Any:
 
 def probability(default: Any = REQUIRED, below_one: bool = False) -> Any:
     """A field that holds a number from 0 to 1; with `below_one`, 1 itself is refused."""
-    wanted = "a probability below 1" if below_one else "a probability, 0 to 1"
-    return declared(
-        lambda name, value: real(name, value, lambda x: 0 <= x < 1 or (x == 1 and not below_one), wanted),
-        default,
-    )
+    return declared(partial(chance, below_one=below_one), default)
 
 
 def token_ids(default: tuple[int, ...] = ()) -> Any:

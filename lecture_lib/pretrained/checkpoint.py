@@ -5,7 +5,8 @@ The folder holds config.json, model.safetensors (or its shards) and the files of
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,10 @@ from lecture_lib.pretrained.files import (
 from lecture_lib.pretrained.generation import read_generation, token_roles, write_generation
 from lecture_lib.pretrained.tokenizer import PretrainedTokenizer, TextTokenizer
 from lecture_lib.pretrained.tokenizer_files import TOKEN_IDS, load_tokenizer, save_tokenizer
-from lecture_lib.pretrained.weights import fill, gather, links
+from lecture_lib.pretrained.weights import fill, find_device, find_dtype, gather, links
 from lecture_lib.wrapped import unwrapped
 
 GENERATION = "generation_config.json"
-DTYPES = {
-    **{"float32": torch.float32, "fp32": torch.float32, "float": torch.float32, "float64": torch.float64},
-    **{"float16": torch.float16, "fp16": torch.float16, "half": torch.float16, "double": torch.float64},
-    **{"bfloat16": torch.bfloat16, "bf16": torch.bfloat16},
-}
 OURS = (
     "architectures",
     "tie_word_embeddings",
@@ -46,7 +42,37 @@ OURS = (
 )  # never carried over
 DROPPED = ("torch_dtype", "transformers_version", "_name_or_path", "auto_map", "_attn_implementation")
 
+THEIRS = {  # keywords of `from_pretrained` and its like: what stands for them here
+    "torch_dtype": "write dtype=, such as dtype='bfloat16'",
+    "device_map": "write device=, such as device='cuda' or device='auto'",
+    "trust_remote_code": "nothing in a checkpoint is ever executed",
+    "load_in_8bit": "load the model, then call quantize_model(model, 8)",
+    "load_in_4bit": "load the model, then call quantize_model(model, 4)",
+    "quantization_config": "load the model, then call quantize_model",
+    "attn_implementation": "leave it out: attention is always torch's fused kernel",
+    "low_cpu_mem_usage": "leave it out: weights are always read one by one",
+    "use_safetensors": "leave it out: weights are read from safetensors alone",
+    "safe_serialization": "leave it out: weights are written as safetensors alone",
+    "max_shard_size": "leave it out: the weights are one file",
+    "push_to_hub": "upload the folder afterwards, with huggingface_hub.upload_folder",
+    "pretrained_model_name_or_path": "write name_or_folder=",
+    "save_directory": "write folder=",
+}
 
+
+def answered(function: Callable) -> Callable:
+    """Let a function say what stands for the keywords that tutorials of `transformers` use."""
+
+    @wraps(function)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        for name in keywords.keys() & THEIRS.keys():
+            raise TypeError(f"{function.__name__} takes no {name}=: {THEIRS[name]}")
+        return function(*arguments, **keywords)
+
+    return call
+
+
+@answered
 def load_pretrained(
     name_or_folder: str | os.PathLike[str],
     dtype: torch.dtype | str | None = None,
@@ -95,39 +121,7 @@ def load_pretrained(
     return model.eval(), load_tokenizer(folder, config) if tokenizer else None
 
 
-def find_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    """Give a dtype by its name; None for "auto".
-
-    Raises:
-        ValueError: weights cannot have it.
-    """
-    found = DTYPES.get(dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
-    if dtype is None or dtype == "auto":
-        return None
-    if found not in DTYPES.values():
-        known = "float32, float64, bfloat16, float16 or 'auto'"
-        raise ValueError(f"dtype must be {known}, got {dtype!r}; for fewer bits use quantize_model")
-    return found
-
-
-def find_device(device: torch.device | str | int | None) -> torch.device:
-    """Give a device by its name.
-
-    Raises:
-        ValueError: there is no such device here.
-    """
-    gpu = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if device == "auto":
-        device = gpu
-    try:
-        found = torch.device("cpu" if device is None else device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError):
-        here = "'cpu'" if gpu is None else f"'cpu' and {gpu.type!r}"
-        raise ValueError(f"there is no device {device!r} here, only {here}") from None
-    return found
-
-
+@answered
 def save_pretrained(
     model: nn.Module, tokenizer: TextTokenizer | PretrainedTokenizer | None, folder: str | os.PathLike[str]
 ) -> None:
@@ -177,21 +171,20 @@ def describe(
     """
     configs, more = family.facts(model)
     config = {**family.write(configs), **more, "architectures": [architecture]}
-    origin = {
-        k: v for k, v in getattr(model, "origin", {}).items() if k not in OURS + DROPPED + family.folded
-    }
-    if origin.get("model_type") == family.model_type:
-        kept = {**config, **origin, **more, **family.supported}
-        config = kept if family.read(kept) == configs else config
-    said = getattr(model, "generation", None)
-    translates, stored = isinstance(model, EncoderDecoder), {} if said is None else said.stored
-    own = {}
-    if said is not None and said != read_generation(stored, origin, translates):  # changed by the user
-        stored = write_generation(said, translates)
-        own = token_roles(said, translates)
+    never = {*OURS, *DROPPED, *family.folded}
+    origin = {name: value for name, value in getattr(model, "origin", {}).items() if name not in never}
+    kept = {**config, **origin, **more, **family.supported}
+    if origin.get("model_type") == family.model_type and family.read(kept) == configs:
+        config = kept
+    else:
+        origin = {}
+    said, translates = getattr(model, "generation", None), isinstance(model, EncoderDecoder)
+    stored, own = ({} if said is None else said.stored), {}
+    if said is not None and said != read_generation(stored, origin, translates):  # changed since it was read
+        stored, own = write_generation(said, translates), token_roles(said, translates)
     ids = {name: roles.get(name) for name in TOKEN_IDS[:3]} | dict(roles)
-    for name in set(config) & set(TOKEN_IDS):
-        if roles.get(name) in (None, config[name], stored.get(name)):
-            ids[name] = config[name]
+    for name in set(origin) & set(TOKEN_IDS):
+        if roles.get(name) in (None, origin[name], stored.get(name)):
+            ids[name] = origin[name]
     newer = {name: i for name, i in roles.items() if name in stored and name not in own}
     return {**config, **ids, **own}, {**stored, **newer}

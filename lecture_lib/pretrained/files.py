@@ -21,16 +21,23 @@ from lecture_lib.files import atomic_write, read_json, write_text
 CONFIG, SINGLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 WANTED = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt", "*.spm", "*.model", "*.jinja")
-DECIDING = (  # files of a model, in any of the forms that programs look for
+DECIDING = (  # files of a model and its tokenizer, in any of the forms that programs look for
     *(
         CONFIG,
         "generation_config.json",
-        "model*.safetensors",
+        SINGLE,
+        INDEX,
+        "model-*-of-*.safetensors",
         "consolidated*.safetensors",
-        "*.safetensors.index.json",
     ),
-    *("pytorch_model*.bin", "pytorch_model*.bin.index.json", "tf_model*.h5", "flax_model*.msgpack", "*.gguf"),
-    *("adapter_config.json", "adapter_model.*", "quantize_config.json", "quant_config.json"),
+    *("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json"),
+    *(
+        "tf_model.h5",
+        "flax_model.msgpack",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "adapter_model.bin",
+    ),
     *(
         "tokenizer.json",
         "tokenizer_config.json",

@@ -43,15 +43,17 @@ class GenerationSettings:
         check_fields(self)
 
 
-def ids(value: object) -> list[int]:
-    """The token ids of a setting that holds one, several or none; negative ones stand for none."""
-    several = value if isinstance(value, list) else [value]
-    return [i for i in several if i is not None and not (isinstance(i, int) and i < 0)]
+def ids(theirs: Json, name: str) -> list[int]:
+    """Read a setting that holds one token id, several or none; negative ones stand for none.
 
-
-def first(value: object) -> int | None:
-    """The only or first token id of a setting."""
-    return next(iter(ids(value)), None)
+    Raises:
+        ValueError: it holds something else.
+    """
+    value = theirs.get(name)
+    several = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(type(i) is int for i in several):
+        raise ValueError(f"{name} must be a token id or several, got {value!r:.60}")
+    return [i for i in several if i >= 0]
 
 
 def read_generation(file: Json, config: Json, translates: bool) -> GenerationSettings:
@@ -66,25 +68,21 @@ def read_generation(file: Json, config: Json, translates: bool) -> GenerationSet
         ValueError: a number out of range, or what should be a token id is none.
     """
     theirs = file or config
-    end = ids(theirs.get("eos_token_id", config.get("eos_token_id")))
+    roles = {name: found for each in (config, theirs) for name in IDS if (found := ids(each, name))}
+    end, pad = roles.get("eos_token_id", []), roles.get("pad_token_id", [])
+    start = (translates and roles.get("decoder_start_token_id")) or roles.get("bos_token_id", [])
     values = {ours: theirs[name] for ours, name in OURS.items() if theirs.get(name) is not None}
-    for name in ("forced_first", "forced_last"):
-        values[name] = first(values.get(name))
-    for name in ("suppress_tokens", "begin_suppress_tokens"):
-        values[name] = ids(values.get(name))
-    words = values.get("bad_words", ())
-    values["bad_words"] = [word for word in words if word not in [[i] for i in end]]  # a text may end
-    if translates and theirs.get("min_length"):
-        values["min_new_tokens"] = max(values.get("min_new_tokens", 0), theirs["min_length"] - 1)
+    values |= {ours: (ids(theirs, OURS[ours]) or [None])[0] for ours in ("forced_first", "forced_last")}
+    values |= {ours: ids(theirs, ours) for ours in ("suppress_tokens", "begin_suppress_tokens")}
+    words = [word for word in values.get("bad_words", ()) if word not in [[i] for i in end]]  # a text may end
+    shortest = theirs.get("min_length") or 0 if translates else 0  # counts the start token
+    values |= {"bad_words": words, "min_new_tokens": max(values.get("min_new_tokens", 0), shortest - 1)}
     values["temperature"] = 0.0
     if theirs.get("do_sample"):
         values |= {"temperature": 1.0, "top_k": 50}
         values |= {ours: theirs[name] for ours, name in DRAWN.items() if theirs.get(name) is not None}
-    role = "decoder_start_token_id" if translates else "bos_token_id"
-    start = first(theirs.get(role, config.get(role)))
-    start = first(theirs.get("bos_token_id")) if start is None else start
-    pad = first(theirs.get("pad_token_id", config.get("pad_token_id")))
-    return GenerationSettings(SamplingParameters(**values), tuple(end), start, pad, dict(file))
+    first, filler = (each[0] if each else None for each in (start, pad))
+    return GenerationSettings(SamplingParameters(**values), tuple(end), first, filler, dict(file))
 
 
 def write_generation(settings: GenerationSettings, translates: bool) -> dict[str, Any]:
@@ -94,8 +92,12 @@ def write_generation(settings: GenerationSettings, translates: bool) -> dict[str
         settings: what it shall say.
         translates: as in `read_generation`.
     """
-    sampling, read = settings.sampling, {*OURS.values(), *DRAWN.values(), *IDS, "do_sample", "min_length"}
-    theirs = {name: value for name, value in settings.stored.items() if name not in read}
+    sampling, read = settings.sampling, {*OURS.values(), *DRAWN.values(), *IDS, "do_sample"}
+    theirs = {
+        name: value
+        for name, value in settings.stored.items()
+        if name not in read and not (translates and name == "min_length")
+    }
     theirs |= {
         name: value for ours, name in OURS.items() if (value := getattr(sampling, ours)) not in (None, ())
     }

@@ -11,6 +11,12 @@ from lecture_lib.pretrained.families import Family, Link, Stored
 FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 NORMS = (nn.LayerNorm, nn.RMSNorm)
 
+DTYPES = {
+    **{"float32": torch.float32, "fp32": torch.float32, "float": torch.float32, "float64": torch.float64},
+    **{"float16": torch.float16, "fp16": torch.float16, "half": torch.float16, "double": torch.float64},
+    **{"bfloat16": torch.bfloat16, "bf16": torch.bfloat16},
+}
+
 
 def links(model: nn.Module, family: Family, architecture: str) -> list[Link]:
     """Say where each parameter of a model stands in a checkpoint; a shared one is taken under its first name.
@@ -18,20 +24,17 @@ def links(model: nn.Module, family: Family, architecture: str) -> list[Link]:
     Raises:
         ValueError: a parameter has no place there.
     """
-    table = family.modules_of(architecture)
     names = [name for name, _ in model.named_parameters()]
     shared = frozenset(name for name, _ in model.named_parameters(remove_duplicate=False)) - set(names)
     found: dict[str, list[str]] = {}
     for name in names:
         module, _, kind = name.rpartition(".")
-        number = re.search(r"\.layers\.(\d+)\.", module)
-        key = module if number is None else module.replace(number[0], ".layers.#.", 1)
-        if key not in table or kind not in ("weight", "bias"):
+        theirs = family.name_of(module, architecture)
+        if theirs is None or kind not in ("weight", "bias"):
             raise ValueError(
                 f"the parameter {name} has no place in a {family.model_type} checkpoint; "
                 "merge adapters before saving"
             )
-        theirs = table[key].replace("#", number[1] if number else "#")
         found.setdefault(f"{theirs}.{kind}", []).append(name)
     return [family.link(theirs, tuple(ours), shared) for theirs, ours in found.items()]
 
@@ -150,3 +153,36 @@ def gather(model: nn.Module, family: Family, architecture: str) -> dict[str, Ten
         tensor = tensor[None] if link.row else tensor.mT if link.transposed else tensor
         tensors |= {name: tensor.clone() for name in link.written or link.theirs[:1]}
     return tensors
+
+
+def find_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    """Give a dtype by its name; None for "auto".
+
+    Raises:
+        ValueError: weights cannot have it.
+    """
+    found = DTYPES.get(dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
+    if dtype is None or dtype == "auto":
+        return None
+    if found not in DTYPES.values():
+        known = "float32, float64, bfloat16, float16 or 'auto'"
+        raise ValueError(f"dtype must be {known}, got {dtype!r}; for fewer bits use quantize_model")
+    return found
+
+
+def find_device(device: torch.device | str | int | None) -> torch.device:
+    """Give a device by its name.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    gpu = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if device == "auto":
+        device = gpu
+    try:
+        found = torch.device("cpu" if device is None else device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError):
+        here = "'cpu'" if gpu is None else f"'cpu' and {gpu.type!r}"
+        raise ValueError(f"there is no device {device!r} here, only {here}") from None
+    return found

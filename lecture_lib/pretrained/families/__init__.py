@@ -102,13 +102,9 @@ class Family:
         return theirs
 
     def build(self, architecture: str, theirs: Json, stored: Stored) -> nn.Module:
-        """Build the model that a config.json describes, its weights without memory yet.
+        """Build the model that a config.json describes.
 
-        Args:
-            architecture: key of `architectures`.
-            theirs: the content of a config.json.
-            stored: the tensors, under their full names; a head among them that is no copy of the token table
-                is one of its own, whatever the config says.
+        A stored head that is no copy of the token table is one of its own, whatever the config says.
         """
         (config,) = self.read(theirs)
         table, head = (f"{self.modules[name]}.weight" for name in ("embedding.tokens", "head"))
@@ -117,11 +113,7 @@ class Family:
         return self.architectures[architecture](config)
 
     def facts(self, model: nn.Module) -> tuple[tuple[ModelConfig, ...], dict[str, Any]]:
-        """Say what a model is, by its weights where its config may say something else.
-
-        Returns:
-            Its config, or those of its encoder and its decoder, and settings that are in no table.
-        """
+        """Say what a model is, by its weights: its config or configs, and settings that are in no table."""
         tied = same(model.head, model.embedding.tokens, model.config.tied_head)
         return (dataclasses.replace(model.config, tied_head=tied),), {}
 
@@ -140,6 +132,14 @@ class Family:
     def modules_of(self, architecture: str) -> Mapping[str, str]:
         """Give the table of modules, ours: theirs, of one architecture."""
         return self.modules
+
+    def name_of(self, path: str, architecture: str) -> str | None:
+        """Give the name of a module of ours by the table; None: it has none."""
+        number = re.search(r"\.layers\.(\d+)\.", path)
+        if number is None:
+            return self.modules_of(architecture).get(path)
+        name = self.modules_of(architecture).get(path.replace(number[0], ".layers.#.", 1))
+        return name and name.replace("#", number[1])
 
     def named(self, stored: Stored, architecture: str) -> dict[str, Callable[[], Tensor]]:
         """Give the tensors of a checkpoint the names of the table; a bare model's lack the prefix (`h.0.ln_1`)."""
@@ -169,8 +169,10 @@ class Family:
 
 def same(head: nn.Module, table: nn.Module, meant: bool) -> bool:
     """Tell whether two modules share their weight, or are meant to and hold the same numbers."""
-    a, b = head.weight, table.weight
-    return a is b or (meant and a.shape == b.shape and torch.equal(a, b))
+    a, b = (getattr(module, "weight", None) for module in (head, table))  # a quantized layer has none
+    if a is b or a is None or b is None:
+        return meant or (a is b and a is not None)
+    return meant and a.shape == b.shape and torch.equal(a, b)
 
 
 def copies(stored: Stored, *names: str) -> bool:
@@ -245,11 +247,5 @@ def module_names(model: nn.Module) -> dict[str, str]:
     """
     model = unwrapped(model)
     family, architecture, _ = nearest(model)
-    table = family.modules_of(architecture)
-    names = {}
-    for path, _ in model.named_modules():
-        number = re.search(r"\.layers\.(\d+)\.", path)
-        key = path if number is None else path.replace(number[0], ".layers.#.", 1)
-        if key in table:
-            names[path] = table[key].replace("#", number[1] if number else "#")
-    return names
+    names = {path: family.name_of(path, architecture) for path, _ in model.named_modules()}
+    return {path: name for path, name in names.items() if name is not None}
