@@ -9,7 +9,7 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[1] / "lecture_lib"
 FLOORS = [
-    {"files", "fields", "wrapped", "weights"},
+    {"files", "fields", "wrapped", "weights", "plots"},
     {
         "tokenization",
         "embedding",
@@ -19,7 +19,6 @@ FLOORS = [
         "arena",
         "prompting",
         "corpora",
-        "plots",
         "widgets",
     },
     {"attention"},  # queries and keys are rotated by the embedding of positions

@@ -1,18 +1,17 @@
-"""Figures to play with: sliders that work in the book's static page, in JupyterLab and in Colab alike.
+"""Sliders over frames that were drawn beforehand, for pictures that cannot be data."""
 
-`explore` draws every setting beforehand, so no kernel is needed behind the figure.
-"""
-
-import base64
 import hashlib
 import html
-import io
 import itertools
 import json
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
+from lecture_lib.plots.look import svg
+from lecture_lib.plots.picture import Picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SCRIPT = """
 (function () {
@@ -33,26 +32,21 @@ _SCRIPT = """
 """
 
 
-class Explorer:
-    """A figure with sliders, as self-contained HTML."""
-
-    def __init__(self, page: str, description: str):
-        self.page, self.description = page, description
-
-    def __repr__(self) -> str:
-        return self.description
-
-    def _repr_html_(self) -> str:
-        return self.page
-
-
-def explore(render: Callable[..., Figure | str], choices: dict[str, Sequence], alt: str) -> Explorer:
+def explore(
+    render: "Callable[..., Figure | str]",
+    choices: dict[str, Sequence],
+    alt: str,
+    caption: str = "",
+    name: str | None = None,
+) -> Picture:
     """Draw a figure for every setting and put sliders above it.
 
     Args:
         render: called as render(name=value, ...) for every combination; returns a matplotlib figure or a piece of HTML.
         choices: for each slider its name and its values; all combinations are drawn, 200 at most.
         alt: what the figure shows, for readers who cannot see it; the setting is added.
+        caption: text below it; empty: the alt text.
+        name: label for references in the book.
 
     Returns:
         An object that a notebook or a page displays.
@@ -83,7 +77,7 @@ def explore(render: Callable[..., Figure | str], choices: dict[str, Sequence], a
         "labels": json.dumps(labels).replace("</", "<\\/"),
     }
     page = f"<div id='{key}' style='max-width:44em'>{rows}{''.join(frames)}</div><script>{script}</script>"
-    return Explorer(page, f"{alt}: a figure with sliders for {', '.join(choices)}")
+    return Picture(page, caption or f"{alt}.", f"{alt}: a figure with sliders for {', '.join(choices)}", name)
 
 
 def _slider(name: str, texts: list[str]) -> str:
@@ -95,11 +89,10 @@ def _slider(name: str, texts: list[str]) -> str:
     return f"<label style='{style}'><span style='min-width:6em'>{shown}</span>{control}{value}</label>"
 
 
-def _picture(frame: Figure | str, alt: str) -> str:
+def _picture(frame: "Figure | str", alt: str) -> str:
     if isinstance(frame, str):
         return frame
-    file = io.BytesIO()
-    frame.savefig(file, format="png", metadata={"Software": None})
+    from matplotlib import pyplot as plt
+
     plt.close(frame)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f"<img src='data:image/png;base64,{data}' alt='{html.escape(alt, quote=True)}' style='max-width:100%;background:#fff'>"
+    return svg(frame, alt)
