@@ -6,7 +6,7 @@ A config declares `n_heads: int = at_least(1)` and calls `check_fields(self)`; a
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, field, fields
 from functools import partial
 from typing import Any, get_args
@@ -58,6 +58,13 @@ def real(
     return number
 
 
+def choice(name: str, value: Any, choices: Iterable) -> Any:
+    """Give a value that is among the choices, and refuse another."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
+    return value
+
+
 def declared(check: Callable[[str, Any], Any], default: Any) -> Any:
     """A dataclass field whose value goes through `check(name, value)`; None passes where it is the default."""
     return field(default=default, metadata={"check": check})
@@ -96,7 +103,7 @@ def token_ids(default: tuple[int, ...] = ()) -> Any:
 
 
 def token_sequences(default: tuple[tuple[int, ...], ...] = ()) -> Any:
-    """A field that holds sequences of token ids, none of them empty; they become a tuple of tuples."""
+    """A field that holds sequences of token ids, made a tuple of tuples; an empty one is refused."""
 
     def check(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
         sequences = tuple(ids_of(f"every item of {name}", item) for item in items_of(name, value))
@@ -109,13 +116,7 @@ def token_sequences(default: tuple[tuple[int, ...], ...] = ()) -> Any:
 
 def one_of(choices: tuple, default: Any = REQUIRED) -> Any:
     """A field that holds one of the choices."""
-
-    def check(name: str, value: Any) -> Any:
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
-        return value
-
-    return declared(check, default)
+    return declared(lambda name, value: choice(name, value, choices), default)
 
 
 def check_fields(config: Any) -> None:

@@ -422,6 +422,58 @@ def test_what_is_cut_off_is_never_seen():
         assert_close(logits[b], model(torch.tensor([row]))[0, -2:], atol=1e-5, rtol=1e-5)
 
 
+# Rotary clocks that depend on the length of the text
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "yarn", "linear"])
+def test_scaled_clocks_are_those_of_transformers_beyond_the_first_context(kind, tmp_path):
+    torch.manual_seed(0)
+    rope = {"rope_type": kind, "factor": 4.0, "original_max_position_embeddings": 10, "rope_theta": 100.0}
+    rope = {k: v for k, v in rope.items() if kind != "linear" or "original" not in k}
+    # transformers counts "dynamic" from max_position_embeddings and lets longer texts in
+    changes = {"head_dim": 6, "max_position_embeddings": 10 if kind == "dynamic" else 40}
+    config = transformers.LlamaConfig(vocab_size=31, **LLAMA | changes, **IDS, rope_parameters=rope)
+    theirs = transformers.LlamaForCausalLM(config).eval()
+    ours = {"n_heads": 4, "n_kv_heads": 2, "d_head": 6, "d_ff": 20, "norm": "rms", "norm_first": True}
+    ours |= {"activation": "swiglu", "positions": "rotary", "rope_theta": 100.0, "tied_head": False}
+    ours |= {"qkv_bias": False, "out_bias": False, "mlp_bias": False, "norm_eps": 1e-6}
+    scaling = RotaryScaling(
+        4.0, rope_type=kind, original_max_position_embeddings=rope.get("original_max_position_embeddings")
+    )
+    model = Decoder(ModelConfig(**ours, **SIZES, rope_scaling=scaling)).eval()
+    theirs.save_pretrained(tmp_path)
+    state = load_pretrained(tmp_path, tokenizer=False)[0].state_dict() if kind == "linear" else None
+    names = {
+        "embed_tokens": "embedding.tokens",
+        "q_proj": "W_q",
+        "k_proj": "W_k",
+        "v_proj": "W_v",
+        "o_proj": "W_o",
+    }
+    names |= {
+        "self_attn": "attention",
+        "gate_proj": "W_gate",
+        "up_proj": "W_in",
+        "down_proj": "W_out",
+        "mlp": "feed_forward",
+    }
+    names |= {"input_layernorm": "attention_norm", "post_attention_layernorm": "feed_forward_norm"}
+    renamed = {}
+    for name, tensor in theirs.state_dict().items():
+        parts = [names.get(part, part) for part in name.removeprefix("model.").split(".")]
+        name = ".".join(parts).replace("layers.", "stack.layers.")
+        renamed["stack.final_norm.weight" if name == "norm.weight" else name.replace("lm_head", "head")] = (
+            tensor
+        )
+    model.load_state_dict(renamed)
+    assert state is None or state.keys() == renamed.keys()
+    prompt = torch.tensor([[3, 1, 4, 1, 5]])
+    options = {"attention_mask": torch.ones_like(prompt), "max_new_tokens": 30, "do_sample": False}
+    assert torch.equal(kv_cache.generate(model, prompt, 30, GREEDY), theirs.generate(prompt, **options))
+    slow = theirs.generate(prompt, use_cache=False, **options)
+    assert torch.equal(generation.generate(model, prompt, 30, GREEDY), slow)
+
+
 # Sliding windows
 
 
@@ -536,7 +588,7 @@ def read_with(model, tokens, cache):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: cache_for(batch=0), "batch must be a positive integer, got 0"),
+        (lambda: cache_for(batch=0), "at least one row and one token: got 0 and 10"),
         (lambda: Cached(decoder(), 10).read([[1] * 11, [2]]), "text of 11 tokens does not fit.* room for 10"),
         (lambda: Cached(decoder()).read([[1] * 41]), "text of 41 tokens does not fit.* room for 40"),
         (

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lecture_lib import roofline
 from lecture_lib.decoder import Decoder
-from lecture_lib.kv_cache import KVCache, Runner
+from lecture_lib.kv_cache import Cached, KVCache
 from lecture_lib.quantization import quantize_model
 from lecture_lib.roofline import StepCost, kv_bytes_per_token, memory_budget, step_cost
 from lecture_lib.transformer import ModelConfig
@@ -59,10 +59,10 @@ def test_the_examples_in_the_docstrings():
 def test_operations_are_those_that_torch_counts(config, context, batch):
     model = Decoder(config).eval()
     cost = step_cost(model, context, batch)
-    runner = Runner(model, batch=batch)
-    runner.prefill([[1] * (context - 1)] * batch)
+    reader = Cached(model)
+    reader.read([[1] * (context - 1)] * batch)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # it counts plain products
-        runner.step(torch.ones(batch, dtype=torch.long))
+        reader.read([[1] * context] * batch)
     assert counter.get_total_flops() == cost.flops
 
 

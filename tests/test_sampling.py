@@ -405,8 +405,14 @@ def test_beams_with_tokens_ruled_out():
         (lambda z: sample(torch.full((2, 5), -INF), SamplingParameters()), "rules every token out"),
         (lambda z: draw(z, [seeded(1)]), r"one generator for each row of logits \(2, 5\): got 1"),
         (lambda z: beam_search(lambda ids: z, torch.ones(2, 3).long(), 2, 2), r"one text.*got \(2, 3\)"),
-        (lambda z: beam_search(lambda ids: z, torch.tensor([1]), 0, 2), "got 0 beams"),
-        (lambda z: beam_search(lambda ids: z, torch.tensor([1]), 2, 0), "and 0 tokens"),
+        (
+            lambda z: beam_search(lambda ids: z, torch.tensor([1]), 0, 2),
+            "beam_width must be a positive integer, got 0",
+        ),
+        (
+            lambda z: beam_search(lambda ids: z, torch.tensor([1]), 2, 0),
+            "max_new_tokens must be a positive integer, got 0",
+        ),
         (lambda z: beam_search(lambda ids: z, torch.tensor([1]), 2, 1, early_stopping="x"), "got 'x'"),
         (lambda z: beam_search(lambda ids: z, torch.tensor([1]), 2, 1), r"ids \(1, 1\): got \(2, 5\)"),
         (lambda z: beam_search(lambda ids: z[:1] * math.nan, torch.tensor([1]), 2, 1), "NaN"),

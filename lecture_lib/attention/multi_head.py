@@ -7,14 +7,14 @@ Source: Vaswani et al. (2017), section 3.2.2; Ainslie et al. (2023) for grouped 
 Axes: B batch, H heads, H_kv key-value heads, N query tokens, M key tokens, D = d_model, D_k = d_head.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lecture_lib.attention.context import Context
 from lecture_lib.attention.dot_product import causal_mask, check_mask, scaled_dot_product_attention
-from lecture_lib.attention.heads import merge_heads
-from lecture_lib.attention.side_by_side import SideBySide
 from lecture_lib.embedding import rotate
 
 
@@ -67,7 +67,9 @@ class MultiHeadAttention(nn.Module):
         self.W_o = nn.Linear(n_heads * d_head, d_model, bias=out_bias)
         self.q_norm = None if qk_norm_eps is None else nn.RMSNorm(d_head, eps=qk_norm_eps)
         self.k_norm = None if qk_norm_eps is None else nn.RMSNorm(d_head, eps=qk_norm_eps)
-        self.side_by_side = SideBySide()
+        self.in_one: Callable[..., tuple[Tensor, ...]] | None = (
+            None  # the three maps as one product, by a layout
+        )
 
     def forward(
         self, X: Tensor, memory: Tensor | Context | None = None, mask: Tensor | None = None
@@ -90,27 +92,26 @@ class MultiHeadAttention(nn.Module):
         Q, K, V = self.project(X, here)
         if here.keep is not None:
             K, V = here.keep(self.layer, K, V)
-        return self.W_o(merge_heads(self.attend(Q, K, V, here)))  # (B, N, D)
+        heads = self.attend(Q, K, V, here)
+        return self.W_o(heads.transpose(1, 2).flatten(2))  # (B, N, D)
 
     def project(self, X: Tensor, here: Context) -> tuple[Tensor, Tensor, Tensor]:
         """Make queries, keys and values: X W_q, X W_k, X W_v, cut into heads, the first two turned."""
-        if here.memory is not None:
-            return self.heads(self.W_q(X), self.q_norm), *self.keys_values(here)
-        Q, K, V = self.side_by_side(X, self.W_q, self.W_k, self.W_v)
+        if here.known is not None:
+            return self.heads(self.W_q(X), self.q_norm), *here.known[self.layer]
+        asked = X if here.memory is None else here.memory
+        if self.in_one is not None and asked is X:
+            Q, K, V = self.in_one(X, self.W_q, self.W_k, self.W_v)
+        else:
+            Q, K, V = self.W_q(X), self.W_k(asked), self.W_v(asked)
         Q, K, V = self.heads(Q, self.q_norm), self.heads(K, self.k_norm), self.heads(V)
         if here.rotary is not None:
             Q, K = rotate(Q, *here.rotary), rotate(K, *here.rotary)
         return Q, K, V
 
-    def keys_values(self, here: Context) -> tuple[Tensor, Tensor]:
-        """Make keys and values of the memory, (B, H_kv, M, D_k), or take those that are known."""
-        if here.known is not None:
-            return here.known[self.layer]
-        return self.heads(self.W_k(here.memory), self.k_norm), self.heads(self.W_v(here.memory))
-
     def heads(self, X: Tensor, norm: nn.Module | None = None) -> Tensor:
         """Cut features into heads, (B, H, N, D_k): `split_heads` for a width that is known to fit."""
-        X = X.view(*X.shape[:-1], -1, self.d_head).transpose(-3, -2)
+        X = X.unflatten(-1, (-1, self.d_head)).transpose(1, 2)
         return X if norm is None else norm(X)
 
     def attend(self, Q: Tensor, K: Tensor, V: Tensor, here: Context) -> Tensor:
@@ -119,25 +120,20 @@ class MultiHeadAttention(nn.Module):
         For one token a row, the query heads that share keys are rows of queries of one head; and halves are
         attended in single precision on a CPU, whose kernel for halves takes four times as long.
         """
-        mask, is_causal = self.sight(here)
-        shape, dtype, one_each = Q.shape, Q.dtype, int(Q.shape[2]) == 1 and not is_causal
-        if one_each:
-            Q = Q.reshape(-1, self.n_kv_heads, self.n_heads // self.n_kv_heads, self.d_head)
-            if Q.is_cpu and dtype in (torch.bfloat16, torch.float16):
-                Q, K, V = Q.float(), K.float(), V.float()
-        elif is_causal and mask is not None:  # the kernel takes one or the other
-            mask, is_causal = mask & causal_mask(shape[2], Q.device), False
-        grouped = not one_each and self.n_kv_heads < self.n_heads
+        near = self.windowed and here.near is not None
+        mask, is_causal = (here.near, False) if near else (here.mask, here.is_causal)
+        dtype, n_tokens, grouped = Q.dtype, int(Q.shape[2]), self.n_kv_heads < self.n_heads
+        one_each = n_tokens == 1 and not is_causal
+        if one_each and grouped:
+            Q = Q.unflatten(1, (self.n_kv_heads, -1)).squeeze(3)  # (B, H_kv, H / H_kv, D_k)
+        if one_each and Q.is_cpu and dtype in (torch.bfloat16, torch.float16):
+            Q, K, V = Q.float(), K.float(), V.float()
+        if is_causal and mask is not None:  # the kernel takes one or the other
+            mask, is_causal = mask & causal_mask(n_tokens, Q.device), False
         heads = F.scaled_dot_product_attention(
-            Q, K, V, attn_mask=mask, is_causal=is_causal, enable_gqa=grouped
-        )
-        return heads.to(dtype).reshape(shape) if one_each else heads
-
-    def sight(self, here: Context) -> tuple[Tensor | None, bool]:
-        """Give the mask of this layer, and whether the causal mask joins it."""
-        if self.windowed and here.near is not None:
-            return here.near, False
-        return here.mask, here.is_causal
+            Q, K, V, attn_mask=mask, is_causal=is_causal, enable_gqa=grouped and not one_each
+        ).to(dtype)
+        return heads.flatten(1, 2).unsqueeze(2) if one_each and grouped else heads
 
     def weights(
         self, X: Tensor, memory: Tensor | Context | None = None, mask: Tensor | None = None
@@ -150,8 +146,8 @@ class MultiHeadAttention(nn.Module):
         here = memory if isinstance(memory, Context) else self.context(X, memory, mask)
         Q, K, _ = self.project(X, here)
         K = K.repeat_interleave(self.n_heads // self.n_kv_heads, dim=1)
-        mask, is_causal = self.sight(here)
-        if is_causal:
+        mask = here.near if self.windowed and here.near is not None else here.mask
+        if here.is_causal:
             causal = causal_mask(X.shape[1], X.device)
             mask = causal if mask is None else mask & causal
         # As values, unit vectors bring out the weights.

@@ -1,7 +1,7 @@
 """Generation: one token after another (`loop`), as text (`text`), and from a source text (`source`)."""
 
-from lecture_lib.generation.loop import Reader, Reread, generate, stream
-from lecture_lib.generation.rows import pad
+from lecture_lib.generation.loop import generate, stream
+from lecture_lib.generation.reread import Reader, Reread, pad
 from lecture_lib.generation.source import Conditioned, translate
 from lecture_lib.generation.text import Decodes, Stop, decode_stream
 

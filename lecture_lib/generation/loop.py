@@ -1,62 +1,24 @@
 """The autoregressive loop: predict the next token, append it, start again (lecture, "Sampling: generating text").
 
-`Reread` reads the whole text anew at every step: slow, obvious, and the oracle for everything faster, which
-has the same method `read` (`kv_cache.Cached`).
+A model reads the whole text anew at every step (`Reread`), or what is new in it (`kv_cache.Cached`).
 
 Source: Bishop & Bishop (2024), section 12.3.2.
 Axes: B texts, N tokens of the longest prompt, M of the longest text, |V| tokens of the vocabulary.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Protocol
+import operator
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lecture_lib.fields import whole
-from lecture_lib.generation.rows import Prompts, as_given, pad, to_rows
+from lecture_lib.generation.reread import Model, Reader, Reread, pad
 from lecture_lib.generation.text import Decodes, Stop
 from lecture_lib.sampling import SamplingParameters, constrain, sample
 
-Model = Callable[..., Tensor]  # model(ids, lengths=None) -> (B, N, |V|) logits
+Prompts = Tensor | Sequence[int] | Sequence[Sequence[int]] | Sequence[Tensor]  # or arrays of NumPy
 Generators = torch.Generator | Sequence[torch.Generator] | None
-
-
-class Reader(Protocol):
-    """What generation asks of a model: to read texts and score what follows."""
-
-    def read(self, rows: list[list[int]]) -> Tensor:
-        """Give the (B, |V|) logits of the tokens that follow B lists of token ids."""
-        ...
-
-
-class Reread:
-    """Read every text from its beginning.
-
-    Args:
-        model: gives (B, N, |V|) logits for (B, N) ids; called as `model(ids)`, or `model(ids, lengths)` when
-            the texts differ in length and are padded on the right.
-    """
-
-    def __init__(self, model: Model) -> None:
-        self.model, self.config = model, getattr(model, "config", None)
-        parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-        self.device = torch.device("cpu") if parameter is None else parameter.device
-
-    @torch.no_grad()
-    def read(self, rows: list[list[int]]) -> Tensor:
-        """Give the (B, |V|) logits of the tokens that follow B lists of token ids.
-
-        Raises:
-            ValueError: the model gives logits of another shape.
-        """
-        ids, lengths = pad(rows, 0, self.device)
-        ragged = min(map(len, rows)) < ids.shape[1]
-        logits = self.model(ids, lengths) if ragged else self.model(ids)  # (B, N, |V|)
-        if not isinstance(logits, Tensor) or logits.ndim != 3 or logits.shape[:2] != ids.shape:
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ValueError(f"the model must give (B, N, |V|) logits for ids {tuple(ids.shape)}: got {got}")
-        return logits[torch.arange(len(rows), device=logits.device), (lengths - 1).to(logits.device)]
 
 
 def generate(
@@ -113,7 +75,7 @@ def generate(
         ends[i] += 1
     texts = [row[:n] for row, n in zip(rows, ends, strict=True)]
     differ = end.ids or end.strings or lengths is not None or attention_mask is not None
-    return as_given(ids, texts, pad_id, ragged=pad_id is None and bool(differ))
+    return as_given(ids, texts, pad_id, pad_id is None and bool(differ), getattr(reader, "device", None))
 
 
 def stream(
@@ -176,23 +138,95 @@ def follow(
         for row, token in zip(rows, tokens, strict=True):
             row.append(token)
         yield from ((i, tokens[i]) for i in running)
-        running = [i for i in running if not end(rows[i][starts[i] :], rows[i][: starts[i]])]
+        if end.ids or end.strings:
+            running = [i for i in running if not end(rows[i][starts[i] :], rows[i][: starts[i]])]
         if not running:
             break
 
 
-def check_room(
-    reader: Reader, rows: list[list[int]], max_new_tokens: int, context_length: int | None
-) -> None:
+def check_room(reader: Reader, rows: list[list[int]], n_new: int, window: int | None) -> None:
     """Refuse texts that do not fit into the context of the model, before anything is computed."""
-    whole("max_new_tokens", max_new_tokens)
-    if context_length is not None:
-        whole("context_length", context_length, 1)
+    if n_new < 0 or (window is not None and window < 1):
+        raise ValueError(
+            f"max_new_tokens must be 0 or more and context_length 1 or more, got {n_new} and {window}"
+        )
     context = getattr(getattr(reader, "config", None), "context_length", None)
     longest = max(map(len, rows))
-    read = longest + max(max_new_tokens - 1, 0)  # the last new token need not be read
-    if context is not None and min(read, context_length or read) > context:
+    read = longest + max(n_new - 1, 0)  # the last new token need not be read
+    if context is not None and min(read, window or read) > context:
         raise ValueError(
-            f"a prompt of {longest} tokens and {max_new_tokens} new ones do not fit into the context of {context} "
-            f"tokens: shorten them, or let the model see the last tokens only with context_length={context}"
+            f"a prompt of {longest} tokens and {n_new} new ones do not fit into the context of {context} tokens: "
+            f"shorten them, or let the model see the last tokens only with context_length={context}"
         )
+
+
+def to_rows(
+    ids: Prompts, lengths: Tensor | None = None, attention_mask: Tensor | None = None
+) -> list[list[int]]:
+    """Write prompts as lists of token ids.
+
+    Args:
+        ids: (N,) or (B, N) integer ids, or a list of prompts of any lengths, each a list, an array or a tensor.
+        lengths: (B,) number of real tokens in each right-padded row of (B, N) ids; None: all N.
+        attention_mask: (B, N) 1 for real tokens, 0 for padding, in place of `lengths`.
+
+    Returns:
+        B lists without padding.
+
+    Raises:
+        ValueError: ids that are not integers, a prompt without tokens, or lengths or a mask that do not fit.
+    """
+    rows = nested(ids)
+    rows = [rows] if is_one_prompt(rows) else rows
+    if attention_mask is not None:
+        real = torch.as_tensor(attention_mask).reshape(len(rows), -1).tolist()
+        if [len(row) for row in real] != [len(row) for row in rows]:
+            raise ValueError(f"the attention mask needs an entry for each of the ids {tuple(ids.shape)}")
+        rows = [
+            [t for t, keep in zip(row, here, strict=True) if keep]
+            for row, here in zip(rows, real, strict=True)
+        ]
+    elif lengths is not None:
+        n = [operator.index(length) for length in nested(lengths)]
+        if not isinstance(ids, Tensor) or ids.ndim != 2 or len(n) != len(rows):
+            raise ValueError(f"lengths {tuple(lengths.shape)} need ids (B, N) with one row a length")
+        if not all(0 <= length <= ids.shape[1] for length in n):
+            wrong = max(n) if min(n) >= 0 else min(n)
+            raise ValueError(f"every length must lie in 0 ... {ids.shape[1]}, got {wrong}")
+        rows = [row[:length] for row, length in zip(rows, n, strict=True)]
+    if not rows or not all(rows):
+        raise ValueError("there must be at least one prompt, and at least one token in each")
+    try:
+        return [[operator.index(token) for token in row] for row in rows]
+    except TypeError:
+        raise ValueError("a prompt is made of token ids (integers); encode a text first") from None
+
+
+def nested(ids: Any) -> Any:
+    """Write tensors and arrays, alone or in a list, as lists of Python's own numbers."""
+    if hasattr(ids, "tolist"):
+        numbers = str(ids.dtype).removeprefix("torch.")
+        if ids.ndim > 2 or not numbers.startswith(("int", "uint")):
+            raise ValueError(f"prompts must be (N,) or (B, N) integers, got {tuple(ids.shape)} {ids.dtype}")
+        return ids.tolist()
+    if isinstance(ids, str):
+        return ids
+    return [nested(each) if hasattr(each, "__len__") else each for each in ids]
+
+
+def is_one_prompt(rows: list) -> bool:
+    """Tell a list of token ids from a list of prompts."""
+    return isinstance(rows, str) or not any(isinstance(each, list | str) for each in rows)
+
+
+def as_given(
+    ids: Prompts, rows: list[list[int]], pad_id: int | None, ragged: bool, device: torch.device | None
+) -> Tensor | list[Tensor]:
+    """Give texts back in the form in which the prompts came; where `ragged`, a list in place of a table."""
+    first = ids if isinstance(ids, Tensor) else next((each for each in ids if isinstance(each, Tensor)), None)
+    device, dtype = (device, torch.long) if first is None else (first.device, first.dtype)
+    if isinstance(ids, Tensor) and ids.ndim == 2 and not ragged:
+        return pad(rows, pad_id or 0, device)[0].to(dtype)
+    texts = [torch.tensor(row, dtype=dtype, device=device) for row in rows]
+    one = ids.ndim == 1 if hasattr(ids, "ndim") else is_one_prompt(nested(ids))
+    return texts[0] if one else texts

@@ -70,7 +70,7 @@ class Conditioned:
         memory, lengths = self.memory(batch)
         there = Context(memory=memory, mask=length_mask(lengths, memory))
         attentions = [layer.cross_attention for layer in self.model.decoder.layers]
-        return replace(there, known=[attention.keys_values(there) for attention in attentions])
+        return replace(there, known=[attention.project(memory, there)[1:] for attention in attentions])
 
 
 def translate(

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from lecture_lib.attention import Context
-from lecture_lib.fields import whole
-from lecture_lib.transformer import ModelConfig, rotary
+from lecture_lib.transformer import ModelConfig, depends_on_length, rotary
 
 Clocks = tuple[Tensor, Tensor]
 
@@ -48,14 +47,16 @@ class KVCache:
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        self.config, self.batch = config, whole("batch", batch, 1)
-        self.max_length = whole("max_length", max_length, 1)
+        if batch < 1 or max_length < 1:
+            raise ValueError(f"a cache has at least one row and one token: got {batch} and {max_length}")
+        self.config, self.batch, self.max_length = config, batch, max_length
         # Zeros, so that nothing that was in the memory before can be NaN.
         shape = (config.n_layers, 2, self.batch, self.max_length + 1, config.n_kv_heads, config.d_head)
         self.pool = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * self.batch  # tokens of each row so far
-        every = torch.arange(self.max_length, device=self.pool.device)
-        self.clocks = rotary(config, every)  # (max_length, D_k / 2) cosines and sines, or None
+        self.clocks: Clocks | None = None  # (max_length, D_k / 2) cosines and sines
+        if config.positions == "rotary" and not depends_on_length(config):
+            self.clocks = rotary(config, torch.arange(self.max_length, device=self.pool.device))
 
     @property
     def nbytes(self) -> int:
@@ -116,7 +117,9 @@ class KVCache:
     def truncate(self, lengths: list[int] | int) -> None:
         """Forget what stands behind these lengths, one for each row or one for all; 0: forget all."""
         lengths = [lengths] * self.batch if isinstance(lengths, int) else list(lengths)
-        if len(lengths) != self.batch or not all(0 <= new <= old for new, old in zip(lengths, self.lengths)):
+        if len(lengths) != self.batch or not all(
+            0 <= new <= old for new, old in zip(lengths, self.lengths, strict=True)
+        ):
             raise ValueError(f"rows of {self.lengths} tokens cannot be cut to {lengths}")
         self.lengths = lengths
 
@@ -135,7 +138,7 @@ def look(
         stored: (L, 2, B, M, H_kv, D_k) keys and values, a view of the pool.
         positions: (N,) or (B, N) of the new tokens; (N,): they take the last N of the M slots; (B, N): each
             takes the slot of its position.
-        clocks: cosines and sines at every position; None: the model is not rotary.
+        clocks: cosines and sines at every position; None: the model is not rotary, or they are read here.
         target: the pool and (B, N) slots in it, where some of the tokens are padding.
     """
     n_tokens, n_stored = int(positions.shape[-1]), stored.shape[3]  # in a recording the second varies
@@ -165,8 +168,9 @@ def look(
     near, window = None, config.sliding_window
     if window is not None and not (first and n_tokens <= window):
         near = behind(positions, n_stored) & ~behind(positions - window, n_stored)
-    turned = None
-    if clocks is not None:
+    if clocks is None:
+        turned = rotary(config, positions, n_stored)
+    else:
         at = positions if alike else positions[:, None]
         turned = (clocks[0][at], clocks[1][at])
     return Context(positions, mask, first and n_tokens > 1, near, turned, keep)

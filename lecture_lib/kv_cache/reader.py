@@ -3,19 +3,24 @@
 Axes: B texts, N new tokens, D = d_model, |V| = vocab_size.
 """
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lecture_lib import generation
 from lecture_lib.attention import Context
 from lecture_lib.decoder import Decoder
-from lecture_lib.fields import whole
 from lecture_lib.generation import Conditioned, pad
 from lecture_lib.kv_cache.cache import KVCache, look
 from lecture_lib.kv_cache.graph import record
+from lecture_lib.transformer import depends_on_length
 from lecture_lib.weights import Watch
 from lecture_lib.wrapped import unwrapped
+
+PATIENCE = 64  # steps after which a recording on a CPU has paid for itself
 
 
 class Cached:
@@ -29,8 +34,8 @@ class Cached:
         max_length: number of tokens that a row has room for; None: as many as are needed, which makes the cache
             grow now and then.
         chunk_size: read prompts in pieces of so many tokens, which bounds the memory it takes; None: at once.
-        recorded: record one step and replay it: on a GPU as a CUDA graph, on a CPU by `torch.jit.trace`. It
-            takes a while and makes steps of small models faster. None: on a GPU.
+        recorded: whether a step is recorded once and replayed: on a GPU as a CUDA graph, on a CPU by
+            `torch.jit.trace`. None: at once on a GPU, after 64 steps on a CPU.
 
     Raises:
         ValueError: a model that has no use for a cache.
@@ -44,28 +49,19 @@ class Cached:
         recorded: bool | None = None,
     ) -> None:
         self.model = model = model if isinstance(model, Conditioned) else unwrapped(model)
-        self.whole = inner = model.model if isinstance(model, Conditioned) else model
-        if not hasattr(inner, "features"):
-            raise ValueError(
-                f"a cache serves a Decoder, or Conditioned(EncoderDecoder, source): got {type(inner).__name__}"
-            )
-        self.config = inner.config
-        self.max_length = None if max_length is None else whole("max_length", max_length, 1)
-        self.chunk_size = None if chunk_size is None else whole("chunk_size", chunk_size, 1)
-        self.recorded = recorded
-        self.forget()
-
-    def forget(self) -> None:
-        """Forget everything, the recorded steps too."""
-        self.cache: KVCache | None = None
+        self.whole = model.model if isinstance(model, Conditioned) else model
+        if not hasattr(self.whole, "features"):
+            kind = type(self.whole).__name__
+            raise ValueError(f"a cache serves a Decoder, or Conditioned(EncoderDecoder, source): got {kind}")
+        for name, number in (("max_length", max_length), ("chunk_size", chunk_size)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be a positive integer, got {number}")
+        self.config, self.max_length, self.chunk_size = self.whole.config, max_length, chunk_size
+        self.device = next(self.whole.parameters()).device
+        self.recorded = False if depends_on_length(self.config) else recorded  # its steps are never alike
+        self.patience = PATIENCE if recorded is None else 0
         self.texts: list[list[int]] = []  # what has been read
-        self.steps: dict[bool, Callable[..., Tensor]] = {}  # recorded, by whether the rows are alike
-        self.watch, self.there = Watch(self.whole), None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.whole.parameters()).device
+        self.watch = Watch(self.whole)
 
     @torch.inference_mode()
     def read(self, rows: list[list[int]]) -> Tensor:
@@ -80,46 +76,35 @@ class Cached:
         Raises:
             ValueError: a text that does not fit, an id out of range, or a model in training with dropout.
         """
-        if not self.goes_on(rows):
-            self.start(rows)
-        self.make_room(max(map(len, rows)))
+        limit, longest = self.max_length or self.config.context_length, max(map(len, rows))
+        if longest > limit:
+            raise ValueError(f"a text of {longest} tokens does not fit: there is room for {limit}")
+        same = self.watch.unchanged() and len(rows) == len(self.texts)
+        goes_on = same and all(
+            len(row) > len(text) and row[: len(text)] == text
+            for row, text in zip(rows, self.texts, strict=True)
+        )
+        if not goes_on:
+            self.start(rows, same)
+        if longest > self.cache.max_length:  # a recorded step knows the old memory and its clocks alone
+            self.cache, self.steps = self.cache.grown(min(limit, longest + longest // 2 + 32)), {}
+        self.texts = [list(row) for row in rows]
         starts = self.cache.lengths
         if min(starts) and all(len(row) == n + 1 for row, n in zip(rows, starts, strict=True)):
-            logits = self.read_one(torch.tensor([row[-1:] for row in rows], device=self.device))
-        else:
-            logits = self.read_chunks(rows)
-        self.texts = [list(row) for row in rows]
-        return logits
+            return self.read_one(torch.tensor([row[-1:] for row in rows], device=self.device))
+        return self.read_chunks(rows)
 
-    def goes_on(self, rows: list[list[int]]) -> bool:
-        """Tell whether each text begins with what was read of it, by the weights of now."""
-        if len(rows) != len(self.texts) or not self.watch.unchanged():
-            return False
-        pairs = zip(rows, self.texts, strict=True)
-        return all(len(row) > len(text) and row[: len(text)] == text for row, text in pairs)
-
-    def start(self, rows: list[list[int]]) -> None:
-        """Make ready for other texts; the memory and the recorded steps stay if they still serve."""
-        if len(rows) == len(self.texts) and self.watch.unchanged():
+    def start(self, rows: list[list[int]], same: bool) -> None:
+        """Make ready for other texts; for as many of the same model the memory and the recorded steps stay."""
+        if same:
             return self.cache.truncate(0)
         if self.whole.training and self.config.dropout:
             raise ValueError("call model.eval() first: cached decoding has no dropout")
-        self.forget()
-        if isinstance(self.model, Conditioned):
-            self.there = self.model.known(len(rows))
+        self.watch, self.steps = Watch(self.whole), {}  # recorded steps, by whether the rows are alike
+        self.there = self.model.known(len(rows)) if isinstance(self.model, Conditioned) else None
         weight = next(self.whole.parameters())
-        room = self.max_length or max(map(len, rows))
+        self.device, room = weight.device, self.max_length or max(map(len, rows))
         self.cache = KVCache(self.config, len(rows), room, weight.dtype, weight.device)
-
-    def make_room(self, longest: int) -> None:
-        """Let the cache hold rows of this length; where it must grow, it grows by half."""
-        limit = self.max_length or self.config.context_length
-        if longest > limit:
-            raise ValueError(f"a text of {longest} tokens does not fit: there is room for {limit}")
-        if longest > self.cache.max_length:
-            self.cache = self.cache.grown(min(limit, longest + longest // 2 + 32))
-            if self.device.type == "cuda":  # a recorded step knows the memory by its address
-                self.steps = {}
 
     def read_chunks(self, rows: list[list[int]]) -> Tensor:
         """Read all new tokens, in pieces if so wished; (B, |V|) logits of those that follow."""
@@ -133,16 +118,15 @@ class Cached:
 
     def read_one(self, tokens: Tensor) -> Tensor:
         """Read one more token a row, (B, 1); (B, |V|) logits of those that follow."""
-        recorded = self.device.type == "cuda" if self.recorded is None else self.recorded
-        if not recorded:
+        on_gpu = self.device.type == "cuda"
+        self.patience -= 1
+        if self.recorded is False or (self.patience >= 0 and not on_gpu):
             return self.one(tokens, self.cache.begin(1))
-        self.cache.lengths = self.cache.lengths_after(1)
-        at = [n - 1 for n in self.cache.lengths]
-        fixed = self.device.type == "cuda"
-        alike = not fixed and len(set(at)) == 1
-        positions = torch.tensor(at[:1] if alike else at, device=self.device)
-        positions = positions if alike else positions[:, None]
-        stored = self.cache.shown(self.cache.max_length if fixed else max(at) + 1)
+        at = self.cache.lengths
+        self.cache.lengths = [n + 1 for n in at]
+        alike = not on_gpu and len(set(at)) == 1
+        positions = torch.tensor(at[:1] if alike else [[n] for n in at], device=self.device)
+        stored = self.cache.shown(self.cache.max_length if on_gpu else max(at) + 1)
         if alike not in self.steps:
             self.steps[alike] = record(self.whole, self.look_and_read, tokens, positions, stored)
         return self.steps[alike](tokens, positions, stored)
@@ -160,3 +144,17 @@ class Cached:
         if self.there is None:
             return self.whole.features(ids, here=here)
         return self.whole.features(ids, self.there, here=here)
+
+
+def cached(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function of `generation` for a model that remembers what it has read; `chunk_size` as above."""
+
+    @functools.wraps(function)
+    def call(model: Any, *arguments: Any, chunk_size: int | None = None, **named: Any) -> Any:
+        reader = model if isinstance(model, Cached) else Cached(model, chunk_size=chunk_size)
+        return function(reader, *arguments, **named)
+
+    return call
+
+
+generate, stream = cached(generation.generate), cached(generation.stream)

@@ -12,6 +12,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from lecture_lib.fields import choice, whole
+from lecture_lib.sampling.constraints import apply_constraints
+from lecture_lib.sampling.filters import repetition_penalty
+from lecture_lib.sampling.sampler import SamplingParameters
+
 
 class Hypothesis(NamedTuple):
     """A finished text with its score."""
@@ -29,6 +34,7 @@ def beam_search(
     stop: Collection[int] = (),
     length_penalty: float = 1.0,
     early_stopping: bool | Literal["never"] = False,
+    sampling: SamplingParameters | None = None,
 ) -> list[Hypothesis]:
     r"""Find texts of high probability: the score is $\sum_i \ln p_i / n^\alpha$ over the n new tokens.
 
@@ -44,6 +50,8 @@ def beam_search(
         length_penalty: alpha; 0 compares log-probabilities, which favours short texts; 1 their mean per token.
         early_stopping: True: stop as soon as W texts are finished. False: stop when the best beam, scored at its present
             length, is no better than the worst of W finished texts. "never": stop only when no beam can become better.
+        sampling: its constraints and its repetition penalty act on the log-probabilities, as in `transformers`; the
+            knobs of a draw do nothing here.
 
     Returns:
         The best W finished texts, best first; fewer if there are not so many.
@@ -57,13 +65,28 @@ def beam_search(
         >>> [(text.ids.tolist(), round(text.score, 3)) for text in best]
         [([0, 0, 0], -0.693), ([0, 0, 1], -0.805), ([0, 1, 2], -0.916)]
     """
-    check_search(ids, beam_width, max_new_tokens, early_stopping)
+    if ids.ndim != 1 or len(ids) == 0 or ids.is_floating_point():
+        raise ValueError(f"beam search continues one text, (n,) integers: got {tuple(ids.shape)} {ids.dtype}")
+    beam_width, max_new_tokens = (
+        whole("beam_width", beam_width, 1),
+        whole("max_new_tokens", max_new_tokens, 1),
+    )
+    choice("early_stopping", early_stopping, (True, False, "never"))
+    sampling = sampling or SamplingParameters()
     stop_ids = torch.tensor(sorted(set(stop)), dtype=torch.long, device=ids.device)
     n_candidates = max(2, 1 + len(stop_ids)) * beam_width  # enough that W of them are unfinished
     beams, log_probs = ids[None].long(), torch.zeros(1, device=ids.device)  # (1, n), (1,)
     finished: list[Hypothesis] = []
     for length in range(1, max_new_tokens + 1):
-        scores = log_probs[:, None] + next_log_probs(step, beams)  # (W, V)
+        following = next_log_probs(step, beams)  # (W, V)
+        if sampling.repetition_penalty != 1:
+            following = repetition_penalty(following, beams, sampling.repetition_penalty)
+        if sampling.constrained:
+            counts, is_last = [length - 1] * len(beams), length == max_new_tokens
+            following = apply_constraints(
+                following, sampling, beams.tolist(), counts, is_last, stop_ids.tolist()
+            )
+        scores = log_probs[:, None] + following  # (W, V)
         log_probs, index = scores.flatten().topk(min(n_candidates, scores.numel()))  # (2 W,)
         log_probs, index = log_probs[log_probs > -torch.inf], index[log_probs > -torch.inf]
         parent, token = index // scores.shape[1], index % scores.shape[1]
@@ -108,25 +131,3 @@ def next_log_probs(step: Callable[[Tensor], Tensor], beams: Tensor) -> Tensor:
     if log_probs.isnan().any():
         raise ValueError("step gave logits that are NaN or +inf, or that rule every token out")
     return log_probs
-
-
-def check_search(ids: Tensor, beam_width: int, max_new_tokens: int, early_stopping: bool | str) -> None:
-    """Refuse what `beam_search` cannot use.
-
-    Args:
-        ids: (n,) the prompt.
-        beam_width: number of beams W.
-        max_new_tokens: largest number of new tokens.
-        early_stopping: when to stop.
-
-    Raises:
-        ValueError: the prompt is not one text, or a number is out of range.
-    """
-    if ids.ndim != 1 or len(ids) == 0 or ids.is_floating_point():
-        raise ValueError(f"beam search continues one text, (n,) integers: got {tuple(ids.shape)} {ids.dtype}")
-    if beam_width < 1 or max_new_tokens < 1:
-        raise ValueError(
-            f"beam search needs at least 1 beam and 1 new token, got {beam_width} beams and {max_new_tokens} tokens"
-        )
-    if early_stopping not in (True, False, "never"):
-        raise ValueError(f'early_stopping must be True, False or "never", got {early_stopping!r}')

@@ -1,17 +1,11 @@
-"""The transformer: choices (`config`), the `door` and the way in (`input`), one `layer` (Algorithm 12.3), the `stack`."""
+"""The transformer: choices (`config`), the `door`, the `layer` (Algorithm 12.3), its `norms`, a fresh `start`."""
 
 from lecture_lib.transformer.activations import ACTIVATIONS, GATED
 from lecture_lib.transformer.config import ModelConfig
-from lecture_lib.transformer.door import length_mask, make_context, rotary
-from lecture_lib.transformer.input import InputEmbedding
-from lecture_lib.transformer.layer import (
-    FeedForward,
-    TransformerLayer,
-    layer_norm,
-    make_norm,
-    rms_norm,
-)
-from lecture_lib.transformer.stack import TransformerStack, initialise, parameter_count
+from lecture_lib.transformer.door import depends_on_length, length_mask, make_context, rotary
+from lecture_lib.transformer.layer import FeedForward, InputEmbedding, TransformerLayer, TransformerStack
+from lecture_lib.transformer.norms import layer_norm, make_norm, rms_norm
+from lecture_lib.transformer.start import initialise, parameter_count
 
 __all__ = [
     "ACTIVATIONS",
@@ -21,6 +15,7 @@ __all__ = [
     "ModelConfig",
     "TransformerLayer",
     "TransformerStack",
+    "depends_on_length",
     "initialise",
     "layer_norm",
     "length_mask",

@@ -77,17 +77,32 @@ def place(config: ModelConfig, tokens: Tensor, positions: Tensor | None = None) 
     return positions
 
 
-def rotary(config: ModelConfig, positions: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Read the clocks of a rotary model, (N, D_k / 2) or (B, 1, N, D_k / 2); None for other models."""
+def rotary(config: ModelConfig, positions: Tensor, length: int | None = None) -> tuple[Tensor, Tensor] | None:
+    """Read the clocks of a rotary model, (N, D_k / 2) or (B, 1, N, D_k / 2); None for other models.
+
+    Args:
+        config: of the model.
+        positions: (N,) or (B, N) places of the tokens.
+        length: of the whole text, which clocks with "dynamic" scaling ask for; None: up to the last position.
+    """
     if config.positions != "rotary":
         return None
-    frequencies = rotary_frequencies(config.d_head, config.rope_theta, config.rope_scaling, positions.device)
-    return rotary_tables(positions[:, None] if positions.ndim == 2 else positions, frequencies)
+    scaling = config.rope_scaling
+    if length is None and depends_on_length(config):
+        length = int(positions.max()) + 1
+    frequencies = rotary_frequencies(config.d_head, config.rope_theta, scaling, positions.device, length)
+    places = positions[:, None] if positions.ndim == 2 else positions
+    return rotary_tables(places, frequencies, 1.0 if scaling is None else scaling.amplitude)
 
 
-def with_clocks(config: ModelConfig, X: Tensor, here: Context) -> Context:
-    """Add the clocks of a rotary model to a context that was made without."""
-    if config.positions != "rotary" or here.rotary is not None:
-        return here
+def depends_on_length(config: ModelConfig) -> bool:
+    """Tell whether the clocks of a model run slower in longer texts ("dynamic" scaling)."""
+    return config.rope_scaling is not None and config.rope_scaling.rope_type == "dynamic"
+
+
+def complete(config: ModelConfig, X: Tensor, here: Context | None) -> Context:
+    """Make the context of a stack that is called alone, or add the clocks to one that was made without."""
+    if here is None:
+        return make_context(config, X)
     positions = torch.arange(X.shape[1], device=X.device) if here.positions is None else here.positions
     return replace(here, positions=positions, rotary=rotary(config, positions))
