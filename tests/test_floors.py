@@ -28,7 +28,9 @@ FLOORS = [
     {"serving"},
     {"chat", "zoo"},
     {"agents"},
-    {"checks", "grading"},
+    {"checks"},
+    {"exercises"},
+    {"grading"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 WITHOUT_TORCH = ["", ".files", ".fields", ".tokenization", ".corpora", ".plots", ".widgets", ".checks"]
