@@ -13,7 +13,6 @@ import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
-import build_notebooks
 import numpy as np
 import pytest
 import torch
@@ -24,6 +23,7 @@ from lecture_lib.checks.compare import difference
 from lecture_lib.checks.message import Shown, text
 from lecture_lib.checks.plain import Array, Refused, plain
 from lecture_lib.checks.watch import resolve
+from scripts.authored import source_notebook
 
 EXERCISES = exercises()
 MISTAKES = [(task, mistake) for task in EXERCISES for mistake in task.mistakes]
@@ -115,7 +115,7 @@ def test_borrowed_answers_are_refused(task):
 def test_a_solution_named_like_the_library_is_the_library(task):
     library = resolve(f"lecture_lib.{task.name}")
     name = CHAPTERS[task.name.partition(".")[0]]
-    cell = next(cell for cell in build_notebooks.source_notebook(name).cells if cell.id == task.function)
+    cell = next(cell for cell in source_notebook(name).cells if cell.id == task.function)
     assert ast.dump(ast.parse(cell.source)) == ast.dump(
         ast.parse(textwrap.dedent(inspect.getsource(library)))
     )

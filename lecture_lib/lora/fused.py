@@ -19,8 +19,8 @@ from lecture_lib.lora.layer import LoRALayer
 class Update:
     """What a file says of one layer."""
 
-    lora_A: Tensor  # (r, D_in)
-    lora_B: Tensor  # (D_out, r)
+    A: Tensor  # (r, D_in)
+    B: Tensor  # (D_out, r)
     lora_alpha: float
 
 
@@ -53,4 +53,4 @@ def joined(layers: list[LoRALayer | None], widths: list[int]) -> Update:
 
 def parted(update: Update, widths: list[int]) -> list[Update]:
     """Give each of the maps side by side its update."""
-    return [Update(update.lora_A, lora_B, update.lora_alpha) for lora_B in update.lora_B.split(widths)]
+    return [Update(update.A, B, update.lora_alpha) for B in update.B.split(widths)]

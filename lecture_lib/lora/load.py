@@ -17,7 +17,7 @@ from lecture_lib.lora.config import CONFIG_FILE, PREFIX, WEIGHTS_FILE, AdapterCo
 from lecture_lib.lora.fused import Update, parted
 from lecture_lib.lora.layer import LoRALayer, adapted
 from lecture_lib.lora.model import check_free_of_lora, install, train_in_full
-from lecture_lib.lora.names import all_modules, is_transposed, near_names, our_names
+from lecture_lib.lora.names import Names, near_names
 from lecture_lib.lora.shapes import can_be_adapted, check_matrices, check_strength, linear_shape
 from lecture_lib.wrapped import unwrapped
 
@@ -57,7 +57,7 @@ def load_lora(
     values = {}
     for key, tensor in others.items():
         values |= places.values(key, tensor)
-    modules = all_modules(inner)
+    modules = places.names.modules
     layers = [
         _layer(modules[path], update, config, autocast_adapter_dtype) for path, update in updates.items()
     ]
@@ -75,7 +75,7 @@ def _layer(base_layer: nn.Module, update: Update, config: AdapterConfig, autocas
     # Made with rank 1, then given the file's own: peft lets a rank exceed both widths.
     options = (1, update.lora_alpha, config.lora_dropout, config.use_rslora, None, autocast)
     layer = adapted(base_layer, *options)
-    layer.set_matrices(*(matrix.to(layer.lora_A, copy=True) for matrix in (update.lora_A, update.lora_B)))
+    layer.set_matrices(*(matrix.to(layer.lora_A, copy=True) for matrix in (update.A, update.B)))
     return layer
 
 
@@ -96,34 +96,35 @@ class Places:
     """Where the tensors of a file belong in a model, whatever names they have."""
 
     def __init__(self, model: nn.Module, folder: Path) -> None:
-        self.model, self.folder, self.modules = model, folder, all_modules(model)
-        self.paths = {path: [path] for path in self.modules} | our_names(model)  # name in the file: ours
+        self.model, self.folder, self.names = model, folder, Names(model)
+        self.modules = self.names.modules
+        self.paths = {path: [path] for path in self.modules} | self.names.ours  # name in the file: ours
 
     def updates(self, name: str, matrices: Mapping[str, Tensor], config: AdapterConfig) -> dict[str, Update]:
         """Our path: update, for each of our layers that a layer of the file stands for; ValueError if none fits."""
-        paths = self.paths.get(name, [])
-        if not paths or not all(can_be_adapted(self.modules[path]) for path in paths):
-            raise ValueError(self.unknown(name, "linear layer"))
         missing = [f"{name}.lora_{matrix}.weight" for matrix in "AB" if matrix not in matrices]
         if missing:
             raise ValueError(f"{self.folder / WEIGHTS_FILE} is incomplete: {missing[0]} is missing")
+        paths = self.paths.get(name, [])
+        if not paths or not all(can_be_adapted(self.modules[path]) for path in paths):
+            raise ValueError(self.unknown(name, matrices))
         whole = Update(matrices["A"], matrices["B"], config.alpha_of(name))
         widths = [linear_shape(self.modules[path])[1] for path in paths]
         try:
             check_strength(whole.lora_alpha, config.lora_dropout)
             parts = (
-                [whole]
-                if len(paths) == 1 or whole.lora_B.shape[:1] != (sum(widths),)
-                else parted(whole, widths)
+                [whole] if len(paths) == 1 or whole.B.shape[:1] != (sum(widths),) else parted(whole, widths)
             )
             for path, part in zip(paths, parts, strict=len(paths) == len(parts)):
-                check_matrices(part.lora_A, part.lora_B, self.modules[path])
+                check_matrices(part.A, part.B, self.modules[path])
         except ValueError as error:
-            raise ValueError(f"the adapter in {self.folder} does not fit {name}: {error}") from None
-        if len(whole.lora_A) != config.rank_of(name):
+            raise ValueError(
+                f"the adapter in {self.folder} is for another model, it does not fit {name}: {error}"
+            ) from None
+        if len(whole.A) != config.rank_of(name):
             raise ValueError(
                 f"{CONFIG_FILE} and {WEIGHTS_FILE} in {self.folder} do not belong together: "
-                f"rank {config.rank_of(name)} against lora_A {tuple(whole.lora_A.shape)} of {name}"
+                f"rank {config.rank_of(name)} against lora_A {tuple(whole.A.shape)} of {name}"
             )
         return dict(zip(paths, parts, strict=True))
 
@@ -138,7 +139,7 @@ class Places:
                 f"the adapter in {self.folder} is for another model: it holds {key} {shown}, "
                 f"{type(self.model).__name__} has no {key}"
             )
-        value = tensor.t() if is_transposed(self.model, key) else tensor
+        value = tensor.t() if self.names.is_transposed(key) else tensor
         whole = (sum(len(t) for t in own), *own[0].shape[1:])
         if value.shape != whole:
             raise ValueError(
@@ -154,22 +155,22 @@ class Places:
         chosen = [name for name in names if any(f".{module}." in f".{name}." for module in modules_to_save)]
         return [path for name in chosen for path in self.paths[name]]
 
-    def unknown(self, name: str, kind: str) -> str:
+    def unknown(self, name: str, matrices: Mapping[str, Tensor]) -> str:
         """Say that the model has no layer of that name: it is another one, or has other names for the same."""
-        known = [
-            path for path in self.paths if all(can_be_adapted(self.modules[p]) for p in self.paths[path])
-        ]
-        alike = [path for path in known if f".{path}".endswith(f".{name}") or f".{name}".endswith(f".{path}")]
-        if alike:
-            return (
-                f"the adapter in {self.folder} may fit, but has other names: what it calls {name}, "
-                f"{type(self.model).__name__}, which has no {kind} {name}, calls {alike[0]}; "
-                f"near names: {alike[0]}. Load it on the whole model, or on the part, that it was trained on"
+        lacks = f"{type(self.model).__name__} has no linear layer {name}"
+        known = [n for n, paths in self.paths.items() if all(can_be_adapted(self.modules[p]) for p in paths)]
+        for other in known:
+            alike = f".{other}".endswith(f".{name}") or f".{name}".endswith(f".{other}")
+            widths = [linear_shape(self.modules[path]) for path in self.paths[other]]
+            fits = matrices["A"].shape[1:] == (widths[0][0],) and len(matrices["B"]) == sum(
+                n for _, n in widths
             )
-        return (
-            f"the adapter in {self.folder} is for another model: {type(self.model).__name__} has no {kind} {name}"
-            f"{near_names(name, known)}"
-        )
+            if alike and fits:
+                return (
+                    f"the adapter in {self.folder} has other names: {lacks} and calls what fits it {other}; "
+                    "load it on the whole model, or the part of one, that it was trained on"
+                )
+        return f"the adapter in {self.folder} is for another model: {lacks}{near_names(name, known)}"
 
 
 def _existing(folder: Path, name: str) -> Path:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lecture_lib.lora.layer import LoRALayer, adapted, is_merged, unmerge
-from lecture_lib.lora.names import all_modules, find_targets, modules_named
+from lecture_lib.lora.names import Names, find_targets
 from lecture_lib.lora.shapes import check_mergeable, check_rank
 from lecture_lib.quantization.model import replace_layer
 from lecture_lib.wrapped import unwrapped
@@ -58,10 +58,11 @@ def add_lora(
         (20, 63)
     """
     check_free_of_lora(model)
-    modules = all_modules(model)
-    fully_trained = [modules[name] for entry in modules_to_save for name in modules_named(model, entry)]
+    known = Names(model)
+    modules = known.modules
+    fully_trained = [modules[name] for entry in modules_to_save for name in known.called(entry)]
     parts = {part for module in fully_trained for part in module.modules()}
-    names = [name for name in find_targets(model, target_modules) if modules[name] not in parts]
+    names = [name for name in find_targets(known, target_modules) if modules[name] not in parts]
     for name in names:
         check_rank(r, modules[name], name)
     options = (r, lora_alpha, lora_dropout, use_rslora, generator, autocast_adapter_dtype)

@@ -24,7 +24,7 @@ from lecture_lib.lora.config import CONFIG_FILE, PREFIX, WEIGHTS_FILE
 from lecture_lib.lora.fused import Update, joined
 from lecture_lib.lora.layer import LoRAEmbedding, LoRALayer
 from lecture_lib.lora.model import lora_layers
-from lecture_lib.lora.names import all_modules, is_transposed, our_names, their_names
+from lecture_lib.lora.names import Names
 from lecture_lib.wrapped import unwrapped
 
 
@@ -43,47 +43,38 @@ def save_lora(model: nn.Module, folder: str | os.PathLike[str]) -> None:
         raise ValueError(
             "nothing to save: the model has no LoRA layers (unmerge_lora(model) brings merged ones back)"
         )
-    updates, in_full = _updates(model), _trained_in_full(model)
-    tensors = {}
+    names = Names(model)
+    updates, tensors = _updates(names), _as_stored(names, _trained_in_full(model))
+    in_full = sorted({key.rpartition(".")[0] for key in tensors})
     for name, update in updates.items():
-        endings = ("lora_embedding_A", "lora_embedding_B") if name in _tables(model) else (
-            "lora_A.weight", "lora_B.weight"
-        )  # fmt: skip
-        tensors |= zip((f"{name}.{end}" for end in endings), (update.lora_A, update.lora_B), strict=True)
-    tensors |= in_full
+        is_table = isinstance(names.modules[names.ours[name][0]], LoRAEmbedding)
+        ends = ("lora_embedding_A", "lora_embedding_B") if is_table else ("lora_A.weight", "lora_B.weight")
+        tensors |= {f"{name}.{ends[0]}": update.A, f"{name}.{ends[1]}": update.B}
     # Copies: safetensors stores neither transposed memory nor memory that two tensors share.
     stored = {PREFIX + name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    modules = sorted({key.rpartition(".")[0] for key in in_full})
-    config = _describe(model, updates, modules)
+    config = _describe(names, updates, in_full)
     _write_together(
         Path(folder),
         {WEIGHTS_FILE: save(stored, {"format": "pt"}), CONFIG_FILE: json.dumps(config, indent=2).encode()},
     )
 
 
-def _updates(model: nn.Module) -> dict[str, Update]:
-    """The update of every layer that has one, by its name in the file."""
-    modules, updates = all_modules(model), {}
-    for name, paths in our_names(model).items():
-        layers = [modules[path] if isinstance(modules[path], LoRALayer) else None for path in paths]
-        if any(layers):
-            updates[name] = joined(layers, [len(modules[path].weight) for path in paths] if paths[1:] else [])
-    first: dict[int, str] = {}
-    for path, module in modules.items():  # a layer with two names stands in the file once
-        first.setdefault(id(module), their_names(model).get(path, path))
-    return {name: update for name, update in updates.items() if name in first.values()}
+def _updates(names: Names) -> dict[str, Update]:
+    """The update of every layer that has one, by its name in the file; one with two names once."""
+    updates, seen = {}, set()
+    for name, paths in names.ours.items():
+        modules = [names.modules[path] for path in paths]
+        layers = [module if isinstance(module, LoRALayer) else None for module in modules]
+        if any(layers) and not seen & set(layers):
+            updates[name] = joined(layers, [module.out_features for module in modules])
+        seen |= set(filter(None, layers))
+    return updates
 
 
-def _tables(model: nn.Module) -> set[str]:
-    """Names in the file of the adapted tables."""
-    theirs = their_names(model)
-    return {theirs.get(n, n) for n, layer in lora_layers(model).items() if isinstance(layer, LoRAEmbedding)}
-
-
-def _describe(model: nn.Module, updates: dict[str, Update], in_full: list[str]) -> dict[str, object]:
+def _describe(names: Names, updates: dict[str, Update], in_full: list[str]) -> dict[str, object]:
     """The entries of adapter_config.json, read off the layers themselves."""
-    layers = lora_layers(model)
-    ranks = {name: len(update.lora_A) for name, update in updates.items()}
+    layers = lora_layers(names.model)
+    ranks = {name: len(update.A) for name, update in updates.items()}
     alphas = {name: update.lora_alpha for name, update in updates.items()}
     r, lora_alpha = (Counter(numbers.values()).most_common(1)[0][0] for numbers in (ranks, alphas))
     options = {(layer.lora_dropout, layer.use_rslora) for layer in layers.values()}
@@ -97,34 +88,36 @@ def _describe(model: nn.Module, updates: dict[str, Update], in_full: list[str]) 
     return {
         "peft_type": "LORA",
         "task_type": None,
-        "base_model_name_or_path": getattr(getattr(model, "config", None), "_name_or_path", None) or None,
+        "base_model_name_or_path": getattr(getattr(names.model, "config", None), "_name_or_path", None)
+        or None,
         "r": r,
         "lora_alpha": lora_alpha,
         "lora_dropout": lora_dropout,
         "use_rslora": use_rslora,
-        "target_modules": _shortest_targets(model, list(updates)),
+        "target_modules": _shortest_targets(names, list(updates)),
         "rank_pattern": {f"^{re.escape(name)}": rank for name, rank in ranks.items() if rank != r},
         "alpha_pattern": {f"^{re.escape(n)}": alpha for n, alpha in alphas.items() if alpha != lora_alpha},
         "modules_to_save": in_full or None,
-        "fan_in_fan_out": in_out or any(is_transposed(model, f"{name}.weight") for name in updates),
+        "fan_in_fan_out": in_out or any(names.is_transposed(f"{name}.weight") for name in updates),
         "bias": "none",
         "init_lora_weights": True,
         "inference_mode": True,
     }
 
 
-def _shortest_targets(model: nn.Module, names: list[str]) -> str | list[str]:
+def _shortest_targets(names: Names, chosen: list[str]) -> str | list[str]:
     """`target_modules` that chooses just these layers: last parts of names, names, or an expression."""
-    known = our_names(model)
-    for targets in (sorted({name.rpartition(".")[2] for name in names}), names):
-        chosen = {n for n in known if any(n == t or n.endswith(f".{t}") for t in targets)}
-        if chosen == set(names):
+    known = set(names.ours)
+    if names.family is not None:  # their model may have parts that ours has not, such as a pooler
+        known |= {name.replace("#", "0") for name in names.family.modules.values()}
+    for targets in (sorted({name.rpartition(".")[2] for name in chosen}), chosen):
+        if {n for n in known if any(f".{n}".endswith(f".{t}") for t in targets)} == set(chosen):
             return targets
-    return "|".join(map(re.escape, names))
+    return "|".join(map(re.escape, chosen))
 
 
-def _trained_in_full(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors of the modules with trainable parameters that are no matrices of LoRA, as a file names them."""
+def _trained_in_full(model: nn.Module) -> list[str]:
+    """Our paths of the modules with trainable parameters that are no matrices of LoRA."""
     layers, modules = lora_layers(model), {}
     matrices = {id(matrix) for layer in layers.values() for matrix in (layer.lora_A, layer.lora_B)}
     for name, parameter in model.named_parameters(remove_duplicate=False):
@@ -139,24 +132,24 @@ def _trained_in_full(model: nn.Module) -> dict[str, Tensor]:
                     "freeze it with requires_grad_(False)"
                 )
             modules[module] = None
-    return _as_stored(model, list(modules))
+    return list(modules)
 
 
-def _as_stored(model: nn.Module, modules: list[str]) -> dict[str, Tensor]:
-    """Their tensors of whole modules of ours."""
-    theirs, known, tensors = their_names(model), our_names(model), {}
+def _as_stored(names: Names, modules: list[str]) -> dict[str, Tensor]:
+    """Whole modules of ours as a file holds them."""
+    tensors = {}
     for path in modules:
-        name = theirs.get(path, path)
-        parts = known[name] if path in theirs else [path]
+        _, name = names.of(path)
+        parts = names.ours[name]
         if not set(parts) <= set(modules):
             raise ValueError(
                 f"{path} is trained in full, but the family keeps {', '.join(parts)} in one: train all of them so, "
                 "or none"
             )
-        for key in model.get_submodule(path).state_dict():
-            whole = torch.cat([model.get_submodule(part).state_dict()[key] for part in parts])
-            stored = f"{name}.{key}"
-            tensors[stored] = whole.t() if is_transposed(model, stored) else whole
+        states = [names.modules[part].state_dict() for part in parts]
+        for key, value in states[0].items():
+            whole = torch.cat([state[key] for state in states]) if parts[1:] else value
+            tensors[f"{name}.{key}"] = whole.t() if names.is_transposed(f"{name}.{key}") else whole
     return tensors
 
 
