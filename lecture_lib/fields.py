@@ -27,7 +27,7 @@ def whole(name: str, value: Any, low: int = 0) -> int:
     """
     wanted = "a positive integer" if low == 1 else f"an integer, {low} or more"
     try:
-        number = None if isinstance(value, bool) else operator.index(value)
+        number = None if is_truth(value) else operator.index(value)
     except TypeError:
         number = None
     if number is None or number < low:
@@ -50,7 +50,7 @@ def real(
         ValueError: no number, or not one that fits.
     """
     try:
-        number = math.nan if isinstance(value, bool | str | bytes) else float(value)
+        number = math.nan if is_truth(value) or isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         number = math.nan
     if math.isnan(number) or not fits(number):
@@ -175,10 +175,16 @@ def ids_of(name: str, value: Any) -> tuple[int, ...]:
 
 
 def flag(name: str, value: Any) -> bool:
-    """Give a truth value, and refuse what only acts like one."""
-    if not isinstance(value, bool):
+    """Give a truth value, NumPy's too, as Python's own, and refuse what only acts like one."""
+    if not is_truth(value):
         raise ValueError(f"{name} must be True or False, got {value!r}")
-    return value
+    return bool(value)
+
+
+def is_truth(value: Any) -> bool:
+    """Tell True and False, also those of NumPy and torch, from numbers."""
+    kind = str(getattr(value, "dtype", "")).removeprefix("torch.")
+    return isinstance(value, bool) or (kind == "bool" and not getattr(value, "ndim", 0))
 
 
 BY_TYPE: dict[Any, Callable[[str, Any], Any]] = {bool: flag, float: real}

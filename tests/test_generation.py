@@ -20,7 +20,7 @@ from transformers import (
     MarianMTModel,
 )
 
-from lecture_lib import generation
+from lecture_lib import generation, padding
 from lecture_lib.decoder import Decoder
 from lecture_lib.encoder_decoder import EncoderDecoder
 from lecture_lib.generation import Conditioned, Stop, decode_stream, generate, stream, translate
@@ -96,9 +96,7 @@ def test_the_new_sequence_is_fed_back():
     assert seen == [[[3]], [[3, 4]], [[3, 4, 5]]]
 
 
-@pytest.mark.parametrize(
-    "module", [generation.loop, generation.text, generation.reread], ids=lambda m: m.__name__
-)
+@pytest.mark.parametrize("module", [generation.loop, generation.text, padding], ids=lambda m: m.__name__)
 def test_the_examples_in_the_docstrings(module):
     result = doctest.testmod(module, extraglobs={"torch": torch})
     assert result.attempted and not result.failed

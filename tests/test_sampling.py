@@ -324,6 +324,40 @@ def test_inside_a_cuda_graph():
     assert len(drawn) > 1 and all(allowed[row, token] for draw in drawn for row, token in enumerate(draw))
 
 
+@pytest.mark.parametrize("said", ["device", torch.float64, torch.bfloat16, torch.float16])
+def test_defaults_of_the_reader_do_no_harm(said):
+    likely = torch.randn(9, 9, generator=seeded(18))
+    knobs = SamplingParameters(
+        0.7, 5, 0.9, 0.1, 1.2, bad_words=((1, 2),), suppress_tokens=(3,), forced_last=4
+    )
+
+    def outcome():
+        ids, lengths = torch.ones(9, 3, dtype=torch.long, device="cpu"), torch.arange(9, device="cpu") % 3
+        step = lambda ids: likely[ids[:, -1]]  # noqa: E731
+        beams = beam_search(step, ids[0], 3, 4, [5], sampling=knobs)
+        return (
+            sample(likely, knobs, ids, seeded(1), lengths).tolist(),
+            constrain(likely, knobs, ids.tolist(), [0] * 9, False, [5]).tolist(),
+            [(text.ids.tolist(), text.score) for text in beams],
+        )
+
+    expected = outcome()
+    if said == "device":
+        with torch.device("meta"):
+            assert outcome() == expected
+    else:
+        torch.set_default_dtype(said)
+        try:
+            found = outcome()
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert found[:2] == expected[:2]
+        assert [ids for ids, _ in found[2]] == [ids for ids, _ in expected[2]]
+        assert [score for _, score in found[2]] == pytest.approx(
+            [score for _, score in expected[2]], abs=1e-6
+        )
+
+
 # Constraints
 
 FORBIDDING = {
@@ -549,15 +583,15 @@ def test_beams_with_tokens_ruled_out():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda z: apply_temperature(z, 0.0), "temperature must be positive; for 0 use `greedy`, got 0.0"),
+        (lambda z: apply_temperature(z, 0.0), "temperature must be positive, got 0.0; for 0 use `greedy`"),
         (lambda z: apply_temperature(z, -1.0), "temperature must be positive"),
         (lambda z: apply_temperature(z, math.nan), "temperature must be positive"),
-        (lambda z: top_k(z, 0), "k must be a positive integer, got 0"),
-        (lambda z: top_p(z, 1.1), "p must be a probability, 0 to 1, got 1.1"),
+        (lambda z: top_k(z, 0), "at least 1 token, got k = 0"),
+        (lambda z: top_p(z, 1.1), "between 0 and 1, got p = 1.1"),
         (lambda z: top_p(z.long(), 0.5), r"floating-point numbers, got \(2, 5\) torch.int64"),
         (lambda z: top_p(torch.empty(2, 0), 0.5), r"got \(2, 0\)"),
-        (lambda z: min_p(z, -0.1), "p must be a probability, 0 to 1, got -0.1"),
-        (lambda z: repetition_penalty(z, torch.ones(2, 3), 0), "penalty must be a positive number, got 0"),
+        (lambda z: min_p(z, -0.1), "between 0 and 1, got p = -0.1"),
+        (lambda z: repetition_penalty(z, torch.ones(2, 3), 0), "must be positive, got 0"),
         (lambda z: repetition_penalty(z, torch.tensor([[5], [0]]), 2), "token id 5 is outside the .* of 5"),
         (lambda z: repetition_penalty(z, torch.tensor([[-1], [0]]), 2), "token id -1 is outside"),
         (lambda z: repetition_penalty(z, torch.tensor([1]), 2), r"logits \(2, 5\): got ids \(1,\)"),

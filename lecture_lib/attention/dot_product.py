@@ -35,7 +35,7 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
 
 
 def check_attention(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None) -> None:
-    """Refuse what `scaled_dot_product_attention` cannot use."""
+    """Refuse what attention cannot use: arguments as `scaled_dot_product_attention`."""
     shapes = f"got queries {tuple(Q.shape)}, keys {tuple(K.shape)} and values {tuple(V.shape)}"
     if min(Q.ndim, K.ndim, V.ndim) < 2:
         raise ValueError(f"queries, keys and values are tables with one row a token: {shapes}")
@@ -54,7 +54,12 @@ def check_attention(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None) -> Non
 
 
 def check_mask(mask: Tensor, scores: tuple[int, ...]) -> None:
-    """Refuse a mask that is not boolean or does not broadcast to the scores (..., N, M)."""
+    """Refuse a mask that is not boolean or does not broadcast to the scores.
+
+    Args:
+        mask: bool, broadcastable to the scores (..., N, M).
+        scores: the shape of the scores.
+    """
     if mask.dtype != torch.bool:
         raise ValueError(f"a mask is boolean, True where a query may look at a key: got {mask.dtype}")
     axes = zip(reversed(mask.shape), reversed(scores), strict=False)

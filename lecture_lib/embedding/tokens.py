@@ -70,6 +70,11 @@ def check_ids(ids: Tensor, vocab_size: int, kind: str = "token") -> None:
     """Refuse ids that are no integers or outside 0 ... vocab_size - 1.
 
     The values are read on a CPU only: on a GPU reading them would make the program wait for the device.
+
+    Args:
+        ids: (...) token ids, or those of another `kind`.
+        vocab_size: number of rows of the table.
+        kind: what the ids stand for, named in the message.
     """
     if ids.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
         raise ValueError(f"{kind} ids must be integers (torch.int64), got {ids.dtype}")

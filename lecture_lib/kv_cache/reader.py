@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from lecture_lib import generation
 from lecture_lib.attention import Context
 from lecture_lib.decoder import Decoder
-from lecture_lib.generation import Conditioned, pad
+from lecture_lib.generation import Conditioned
 from lecture_lib.kv_cache.cache import KVCache, look
 from lecture_lib.kv_cache.graph import record
+from lecture_lib.padding import pad
 from lecture_lib.transformer import depends_on_length
 from lecture_lib.weights import Watch
 from lecture_lib.wrapped import unwrapped
@@ -111,8 +112,9 @@ class Cached:
         last: list[Tensor] = [torch.empty(0)] * len(rows)  # (D,) features of the last token of each row
         while any(len(row) > n for row, n in zip(rows, self.cache.lengths, strict=True)):
             pieces = [row[n:][: self.chunk_size] for row, n in zip(rows, self.cache.lengths, strict=True)]
-            ids, lengths = pad(pieces, 0, self.device)
-            X = self.features(ids, self.cache.begin(ids.shape[1], lengths))  # (B, N, D)
+            ids, _ = pad([piece or [0] for piece in pieces], 0, self.device)
+            here = self.cache.begin(ids.shape[1], [len(piece) for piece in pieces])
+            X = self.features(ids, here)  # (B, N, D)
             last = [X[i, len(piece) - 1] if piece else last[i] for i, piece in enumerate(pieces)]
         return self.whole.head(torch.stack(last))
 

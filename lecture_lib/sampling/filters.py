@@ -7,26 +7,29 @@ A number out of range is refused. No function waits for the device, so all may r
 Axes: V tokens of the vocabulary, N tokens of the text so far; `...` any number of leading axes, such as the batch.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
-from lecture_lib.fields import chance, positive_real, whole
+# How far the rounding of logits may move a probability, as a fraction of it; half precision is taken as it stands.
+LAST_DIGITS = {torch.float64: 4e-15, torch.float32: 1.5e-6, torch.bfloat16: 1.5e-6, torch.float16: 1.5e-6}
 
 
-def probabilities(logits: Tensor) -> Tensor:
+def probabilities(logits: Tensor, at_least: torch.dtype = torch.float32) -> Tensor:
     r"""Turn logits (..., V) into probabilities $p_i = e^{z_i} / \sum_j e^{z_j}$: in bfloat16 their sum would lose tokens.
 
     Args:
         logits: (..., V) logits; -inf: ruled out. Other than floating-point numbers are refused.
 
     Returns:
-        (..., V) float32, or float64 for float64.
+        (..., V) in their own dtype, or in `at_least` if that is wider.
     """
     if logits.ndim == 0 or logits.shape[-1] == 0 or not logits.is_floating_point():
         raise ValueError(
             f"logits must be (..., |V|) floating-point numbers, got {tuple(logits.shape)} {logits.dtype}"
         )
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
+    return logits.to(torch.promote_types(logits.dtype, at_least)).softmax(-1)
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
@@ -37,7 +40,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
     Args:
         logits: (..., V) logits.
-        temperature: T > 0, in units of the logits; for 0 use `greedy`.
+        temperature: T, in units of the logits; 0 is refused, use `greedy`.
 
     Returns:
         (..., V) logits.
@@ -46,7 +49,9 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
         >>> apply_temperature(torch.tensor([2.0, 1.0, 0.0]), 0.5)
         tensor([4., 2., 0.])
     """
-    return logits / positive_real("temperature", temperature, "positive; for 0 use `greedy`")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"the temperature must be positive, got {temperature}; for 0 use `greedy`")
+    return logits / temperature
 
 
 def top_k(logits: Tensor, k: int) -> Tensor:
@@ -54,7 +59,7 @@ def top_k(logits: Tensor, k: int) -> Tensor:
 
     Args:
         logits: (..., V) logits.
-        k: tokens to keep, at least 1; more than V keeps all. Tokens equal to the k-th are all kept.
+        k: tokens to keep, less than 1 is refused; more than V keeps all. Tokens equal to the k-th are all kept.
 
     Returns:
         (..., V) logits.
@@ -63,8 +68,9 @@ def top_k(logits: Tensor, k: int) -> Tensor:
         >>> top_k(torch.tensor([1.0, 3.0, 2.0, 0.0]), 2)
         tensor([-inf, 3., 2., -inf])
     """
-    k = min(whole("k", k, 1), logits.shape[-1])
-    smallest_kept = logits.topk(k).values[..., -1:]  # (..., 1)
+    if k < 1:
+        raise ValueError(f"top-k must keep at least 1 token, got k = {k}")
+    smallest_kept = logits.topk(min(k, logits.shape[-1])).values[..., -1:]  # (..., 1)
     return logits.masked_fill(logits < smallest_kept, -torch.inf)
 
 
@@ -77,7 +83,7 @@ def top_p(logits: Tensor, p: float) -> Tensor:
 
     Args:
         logits: (..., V) logits.
-        p: probability to keep, 0 to 1.
+        p: probability to keep; what is none is refused.
 
     Returns:
         (..., V) logits.
@@ -86,9 +92,12 @@ def top_p(logits: Tensor, p: float) -> Tensor:
         >>> top_p(torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), 0.7).exp()
         tensor([0.5000, 0.3000, 0.0000, 0.0000])
     """
-    p = chance("p", p)
+    if not 0 <= p <= 1:
+        raise ValueError(f"top-p keeps a probability between 0 and 1, got p = {p}")
     ascending, order = logits.sort(dim=-1)
-    removed = probabilities(widened(ascending)).cumsum(-1) <= 1 - p + rounding(logits, p)
+    wide = torch.float32 if logits.device.type == "mps" else torch.float64
+    rounding = LAST_DIGITS.get(logits.dtype, 0.0) * min(p, 1 - p) + (0 < p < 1) * logits.shape[-1] * 2.0**-50
+    removed = probabilities(ascending, wide).cumsum(-1) <= 1 - p + rounding
     removed[..., -1] = False  # the most likely token stays, whatever p is
     return logits.masked_fill(removed.scatter(-1, order, removed), -torch.inf)
 
@@ -98,7 +107,7 @@ def min_p(logits: Tensor, p: float) -> Tensor:
 
     Args:
         logits: (..., V) logits.
-        p: the ratio, 0 (keep all) to 1 (keep the most likely); it, too, is reached up to the rounding of the logits.
+        p: the ratio, 0 (keep all) to 1 (keep the most likely), reached as in `top_p`; other numbers are refused.
 
     Returns:
         (..., V) logits.
@@ -107,20 +116,10 @@ def min_p(logits: Tensor, p: float) -> Tensor:
         >>> min_p(torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), 0.25).exp()
         tensor([0.5000, 0.3000, 0.1500, 0.0000])
     """
-    p = chance("p", p)
-    probs = probabilities(widened(logits))
-    return logits.masked_fill(probs < (p - rounding(logits, p)) * probs.amax(-1, keepdim=True), -torch.inf)
-
-
-def widened(logits: Tensor) -> Tensor:
-    """Give the logits in double precision where the device has it, so that sums of probabilities are exact enough."""
-    return logits.double() if logits.is_floating_point() and logits.device.type != "mps" else logits
-
-
-def rounding(logits: Tensor, p: float) -> float:
-    """Tell how far rounding moves a sum near p: last digits of it or of the rest, and of V terms; 0 at p = 0 and 1."""
-    eps = torch.finfo(torch.promote_types(logits.dtype, torch.float32)).eps
-    return 16 * eps * min(p, 1 - p) + ((16 + logits.shape[-1]) * 2.0**-52 if 0 < p < 1 else 0.0)
+    if not 0 <= p <= 1:
+        raise ValueError(f"min-p is a ratio of probabilities between 0 and 1, got p = {p}")
+    probs, rounding = probabilities(logits), LAST_DIGITS.get(logits.dtype, 0.0) * min(p, 1 - p)
+    return logits.masked_fill(probs < (p - rounding) * probs.amax(-1, keepdim=True), -torch.inf)
 
 
 def repetition_penalty(logits: Tensor, ids: Tensor, penalty: float, lengths: Tensor | None = None) -> Tensor:
@@ -131,7 +130,7 @@ def repetition_penalty(logits: Tensor, ids: Tensor, penalty: float, lengths: Ten
     Args:
         logits: (..., V) logits of the next token.
         ids: (..., N) token ids of the text so far, all of the vocabulary (looked at on a CPU).
-        penalty: theta > 0; 1 changes nothing, below 1 rewards repetition.
+        penalty: theta; 1 changes nothing, below 1 rewards repetition, 0 and less is refused.
         lengths: (...) number of real tokens in each right-padded row; None: all are real. Padding has not appeared.
 
     Returns:
@@ -141,7 +140,8 @@ def repetition_penalty(logits: Tensor, ids: Tensor, penalty: float, lengths: Ten
         >>> repetition_penalty(torch.tensor([2.0, 1.0, -1.0, -2.0]), torch.tensor([0, 3, 3]), 2.0)
         tensor([ 1.,  1., -1., -4.])
     """
-    penalty = positive_real("penalty", penalty)
+    if not penalty > 0:
+        raise ValueError(f"the repetition penalty must be positive, got {penalty}")
     appeared = appeared_tokens(ids, lengths, logits)
     return torch.where(appeared, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 

@@ -50,8 +50,11 @@ class Tokenizer(TextTokenizer):
         self.special_tokens = {token.content: token.id for token in self.added_tokens if token.special}
         self.vocabulary = self.model["vocab"] | {token.content: token.id for token in self.added_tokens}
         self.surrounding = surrounding_ids(description.get("post_processor"))
-        self._cache = Cache(self._encode_word)
         self._matcher = AddedTokenMatcher(self.added_tokens, self._build_normalizer())
+
+    @cached_property
+    def _cache(self) -> Cache:
+        return Cache(self._encode_word)
 
     @abstractmethod
     def _build_normalizer(self) -> Normalizer:
@@ -109,7 +112,7 @@ class Tokenizer(TextTokenizer):
             tokens: their texts.
 
         Returns:
-            How many are new. The model's table needs `n_ids` rows from now on.
+            How many of them were not added in this form before. The model's table needs `n_ids` rows from now on.
 
         Example:
             >>> from lecture_lib.tokenization import BytePairTokenizer
@@ -120,17 +123,17 @@ class Tokenizer(TextTokenizer):
         return self._add(check_special_tokens(tokens, "tokens"), special=False)
 
     def _add(self, tokens: list[str], special: bool) -> int:
-        n_before, n_ids = self.n_tokens, self.n_ids
-        entries = {token.content: token for token in self.added_tokens}
+        n_ids = self.n_ids
+        entries = old = {token.content: token for token in self.added_tokens}
         for content in tokens:
             i = self.vocabulary.get(content, n_ids)
             n_ids = max(n_ids, i + 1)
-            entries[content] = AddedToken(i, content, special=special, normalized=not special)
+            entries = entries | {content: AddedToken(i, content, special=special, normalized=not special)}
         in_order = sorted(entries.values(), key=lambda token: token.id)
-        added = [token.to_json() for token in in_order]
-        self.__dict__.pop("tokens", None)
-        self.__init__(self.description | {"added_tokens": added})
-        return self.n_tokens - n_before
+        description = self.description | {"added_tokens": [token.to_json() for token in in_order]}
+        self.__dict__.clear()
+        self.__init__(description)
+        return len(set(entries.values()) - set(old.values()))
 
     def _encode(self, text: str, plain: Collection[str]) -> list[int]:
         ids: list[int] = []

@@ -52,6 +52,7 @@ class BytePairTokenizer(Tokenizer):
         self._chunks = Cache(super()._encode_ordinary)
         self._after_space = Cache(self._encode_after_space)
         self._merges = read_merges(self.model)
+        self._added_ids = {token.id for token in self.added_tokens}
         self._contents = {token.content: token.content.encode() for token in self.added_tokens}
 
     @cached_property
@@ -59,12 +60,20 @@ class BytePairTokenizer(Tokenizer):
         return MergeTable(self._merges)
 
     @cached_property
-    def _bytes(self) -> dict[int, str]:
-        """For each byte its token, as `chr(id)`; nothing for bytes that have no token."""
+    def _bytes(self) -> dict[int, int | None]:
+        """The token of each byte; None for bytes that have none."""
         vocab = self.model["vocab"]
         unknown = vocab.get(self.model.get("unk_token"))
-        ids = {byte: vocab.get(c, unknown) for byte, c in BYTE_TO_CHARACTER.items()}
-        return {byte: "" if i is None else chr(i) for byte, i in ids.items()}
+        return {byte: vocab.get(c, unknown) for byte, c in BYTE_TO_CHARACTER.items()}
+
+    @cached_property
+    def _cache(self) -> Cache:
+        """Ids of words; words that are a token need not be merged."""
+        cache = Cache(self._encode_word)
+        if all(self.model["vocab"].get(c) == self._bytes[byte] for byte, c in BYTE_TO_CHARACTER.items()):
+            whole = {i: unspell(self.tokens[i]) for i in self._table.whole() if i not in self._added_ids}
+            cache.update({to_text(data): (i,) for i, data in whole.items()})
+        return cache
 
     @classmethod
     def train(
@@ -103,7 +112,8 @@ class BytePairTokenizer(Tokenizer):
         with collector_paused():
             counts = count_words(texts, splitter, at_spaces=split in CUT_AT_SPACES)
             ids = {token: chr(i) for i, token in enumerate(tokens)}
-            words = {"".join([ids[c] for c in spell(to_bytes(word))]): n for word, n in counts.items()}
+            of_byte = [ids[BYTE_TO_CHARACTER[byte]] for byte in range(256)].__getitem__
+            words = {"".join(map(of_byte, to_bytes(word))): n for word, n in counts.items()}
             merges = learn_merges_incrementally(words, tokens, vocab_size, min_frequency, progress=progress)
             # Where a pair came back, its last place is its rank, as in the library that reads the file.
             order = reversed(dict.fromkeys(reversed(merges)))
@@ -178,9 +188,11 @@ class BytePairTokenizer(Tokenizer):
             return list(chain.from_iterable(map(self._chunks.__getitem__, CHUNK.findall(text))))
 
     def _encode_after_space(self, part: str) -> tuple[int, ...]:
+        if part.isascii() and part.isalpha():  # then it is one word
+            return self._cache[" " + part]
         if not part or part[0].isspace():
             raise _NoCut
-        return self._chunks[" " + part]
+        return tuple(super()._encode_ordinary(" " + part))
 
     def _encode_word(self, word: str) -> list[int]:
         data = to_bytes(word)
@@ -188,4 +200,5 @@ class BytePairTokenizer(Tokenizer):
             whole = self.model["vocab"].get(token)
             if whole is not None:
                 return [whole]
-        return self._table.encode("".join(map(self._bytes.__getitem__, data)))
+        ids = map(self._bytes.__getitem__, data)
+        return self._table.encode([i for i in ids if i is not None])
