@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -85,6 +86,20 @@ def test_panels_without_words_of_their_own_are_hidden_from_readers_aloud():
     page = plots.show([drawn(), drawn()], "c", "both")._repr_html_()
     assert page.count('role="img"') == 1
     assert page.count('aria-hidden="true"') == 1
+
+
+def test_a_figure_that_a_cell_leaves_behind_is_shown_so_too():
+    from nbclient import NotebookClient
+
+    code = (
+        "from lecture_lib import plots\nplots.use_style()",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.ylabel('loss');",
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in code])
+    NotebookClient(notebook).execute()
+    page = notebook.cells[1].outputs[0].data["text/html"]
+    assert 'aria-label="A figure. loss"' in page
+    assert "currentColor" in page
 
 
 @pytest.mark.parametrize(("caption", "alt"), [("", "a"), ("c", " "), ("c", ["a", "b"])])
