@@ -7,22 +7,20 @@ What an author writes:
 - ``{{ badge }}`` under the title becomes the Colab badge with the notebook's points; ``## Softmax {{ attention.softmax }}``
   becomes the exercise's numbered heading with difficulty, minutes and points;
 - a code cell with ``:exercise: attention.softmax`` holds the solution between ### BEGIN SOLUTION and ### END SOLUTION, or
-  nothing at all if the library's function of that name is the solution; its check cell is added behind it;
+  nothing at all if the library's function of that name is the solution; its check cell is added behind it (`exercise_cells`
+  says what the kinds of exercise need);
 - ``+++ {"question": "why_scale", "points": 3}`` makes the next Markdown cell a hand-graded answer (the text is the model answer).
 """
 
-import ast
 import copy
-import inspect
 import itertools
 import re
-import textwrap
 
 import jupytext
 import nbformat
 
 from lecture_lib.checks import exercise
-from lecture_lib.checks.watch import resolve
+from scripts.exercise_cells import check_source, solution_source
 from scripts.settings import ROOT, colab_url, repository
 
 INSTALL = '''\
@@ -52,25 +50,6 @@ def nbgrader_metadata(grade_id: str, grade: bool, solution: bool, points: int | 
         "task": False,
     }
     return {"nbgrader": fields | ({"points": points} if grade else {})}
-
-
-def solution_source(name: str, body: str) -> str:
-    """Source of a solution cell: as authored, or the library's function with its body marked as the solution."""
-    if body.strip():
-        if "### BEGIN SOLUTION" not in body:
-            raise SystemExit(f"{name}: the solution cell has no ### BEGIN SOLUTION ... ### END SOLUTION")
-        return body
-    function = resolve(f"lecture_lib.{name}")
-    if function is None:
-        raise SystemExit(f"{name}: the cell is empty and lecture_lib has no {name} to fill it with")
-    source = textwrap.dedent(inspect.getsource(function))
-    node = ast.parse(source).body[0]
-    has_docstring = ast.get_docstring(node) is not None
-    first = node.body[1 if has_docstring else 0]
-    lines = source.splitlines()
-    indent = " " * first.col_offset
-    head, body_lines = lines[: first.lineno - 1], lines[first.lineno - 1 :]
-    return "\n".join([*head, f"{indent}### BEGIN SOLUTION", *body_lines, f"{indent}### END SOLUTION"])
 
 
 def heading(title: str, task_name: str, number: str) -> str:
@@ -119,7 +98,7 @@ def _built(cell: nbformat.NotebookNode, first: bool, name: str) -> list[nbformat
         task = exercise(task_name)
         cell.source = solution_source(task_name, cell.source)
         cell.metadata |= nbgrader_metadata(task.function, grade=False, solution=True)
-        check = nbformat.v4.new_code_cell(f'check("{task_name}", {task.function})')
+        check = nbformat.v4.new_code_cell(check_source(task_name))
         check.metadata = nbgrader_metadata(
             f"check_{task.function}", grade=True, solution=False, points=task.points
         )

@@ -10,9 +10,11 @@ from nbgrader.preprocessors import (
     ComputeChecksums,
     LockCells,
 )
+from nbgrader.utils import compute_checksum
 from traitlets.config.loader import Config, PyFileConfigLoader
 
 from scripts.authored import NOTEBOOK_METADATA, dumps, source_notebook
+from scripts.exercise_cells import start_source
 from scripts.settings import ROOT
 
 # What `nbgrader generate_assignment` does, less the kernel for generated tests and the gradebook.
@@ -46,7 +48,20 @@ def released(name: str, settings: Config) -> str:
     for step in STEPS:
         notebook, resources = step(config=settings).preprocess(notebook, resources)
     notebook.metadata = NOTEBOOK_METADATA
+    start(name, notebook)
     return dumps(notebook)
+
+
+def start(name: str, notebook: nbformat.NotebookNode) -> None:
+    """Put what a student starts with into the cells of those exercises that are not a function without its body."""
+    sources = {cell.id: cell.source for cell in source_notebook(name).cells}
+    for cell in notebook.cells:
+        fields = cell.metadata.get("nbgrader", {})
+        if cell.cell_type == "code" and fields.get("solution"):
+            text = start_source(f"{name.partition('_')[2]}.{fields['grade_id']}", sources[cell.id])
+            if text is not None:
+                cell.source = text
+                fields["checksum"] = compute_checksum(cell)
 
 
 def release(names: list[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from nbgrader.api import Gradebook
 from lecture_lib import checks
 from scripts.authored import NOTEBOOK_METADATA, dumps, source_notebook
 from scripts.notebooks import write
-from scripts.release import release
+from scripts.release import release, start
 from scripts.settings import ROOT, colab_url, repository, tools_path
 
 NAMES = sorted(CHAPTERS.values())
@@ -135,6 +135,7 @@ def course(tmp_path_factory):
 def test_nbgraders_own_command_gives_the_same_bytes(course):
     made = nbformat.read(course / "notebooks" / TODAY / f"{TODAY}.ipynb", as_version=4)
     made.metadata = NOTEBOOK_METADATA
+    start(TODAY, made)
     assert dumps(made) == release([TODAY])[TODAY]
 
 

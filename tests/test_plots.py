@@ -1,5 +1,6 @@
 """The course's figures: pictures in the page's colours, diagrams, charts that are steered by mouse and keyboard."""
 
+import inspect
 import json
 import re
 import subprocess
@@ -301,3 +302,12 @@ def test_the_text_of_pictures_and_diagrams_is_large_enough_on_a_phone(browser, t
     )
     assert len(sizes) > 40
     assert min(sizes) >= 10.95
+
+
+def test_verdicts_can_be_read_on_every_page():
+    from lecture_lib.checks.message import Shown
+
+    source = inspect.getsource(Shown)
+    colors = re.findall(r'"(#[0-9a-f]{6})"', source)
+    assert len(colors) == 3
+    assert min(contrast("#ffffff", color) for color in colors) >= 4.5, "white text on a badge"
