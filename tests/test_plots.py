@@ -89,7 +89,7 @@ def test_panels_without_words_of_their_own_are_hidden_from_readers_aloud():
     assert page.count('aria-hidden="true"') == 1
 
 
-def test_a_figure_that_a_cell_leaves_behind_is_shown_so_too():
+def test_a_figure_that_a_cell_leaves_behind_is_shown_so_too(monkeypatch):
     from nbclient import NotebookClient
 
     code = (
@@ -97,6 +97,7 @@ def test_a_figure_that_a_cell_leaves_behind_is_shown_so_too():
         "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.ylabel('loss');",
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in code])
+    monkeypatch.delenv("MPLBACKEND", raising=False)
     NotebookClient(notebook).execute()
     page = notebook.cells[1].outputs[0].data["text/html"]
     assert 'aria-label="A figure. loss"' in page
