@@ -65,10 +65,11 @@ def test_a_released_notebook_is_valid_and_bare(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_line_of_a_solution_is_released(name):
     source = source_notebook(name)
-    text = "".join(cell.source for cell in released(name).cells)
+    tasks = checks.chapter(stem(name)).values()
+    given = {task.function for task in tasks if task.kind == "bug"}  # these show code, with a mistake in it
+    text = "".join(cell.source for cell in released(name).cells if cell.id not in given)
     for cell in source.cells:
-        task = checks.chapter(stem(name)).get(f"{stem(name)}.{cell.id}")
-        if cell.metadata.get("nbgrader", {}).get("solution") and getattr(task, "kind", "") != "bug":
+        if cell.metadata.get("nbgrader", {}).get("solution") and cell.id not in given:
             body = re.search(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", cell.source, re.DOTALL)[1]
             lines = [line.strip() for line in body.splitlines() if len(line.strip()) > 25]
             assert not [line for line in lines if line in text], cell.id
