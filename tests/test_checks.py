@@ -233,6 +233,41 @@ def causal_by_default(right):
     return attention_of
 
 
+def only_causal(right):
+    def attention_of(Q, K, V, mask=None):
+        square = mask is not None and mask.shape[-1] == mask.shape[-2]
+        return right(Q, K, V, torch.ones_like(mask).tril() if square else mask)
+
+    return attention_of
+
+
+def half_in_float32(right):
+    def answer(*inputs, **named):
+        result = right(*inputs, **named)
+        return result.float() if result.dtype == torch.bfloat16 else result
+
+    return answer
+
+
+def flattened_by_view(right):
+    def answer(*inputs, **named):
+        for x in inputs:
+            if isinstance(x, torch.Tensor) and x.ndim > 1:
+                x.view(-1, x.shape[-1])
+        return right(*inputs, **named)
+
+    return answer
+
+
+def table_of(rows):
+    def of(right):
+        return lambda positions, d_model, halves=False: right(rows, d_model, halves)[
+            slice(positions) if isinstance(positions, int) else positions
+        ]
+
+    return of
+
+
 def same_objects(_right):
     def merge(ids, pair, new_id):
         merged = []
@@ -278,6 +313,26 @@ NEAR_MISSES = [
     ("embedding.apply_rotary", lambda right: lambda x, positions, base=1e4: right(x, positions, base)),
     ("transformer.layer_norm", lambda right: lambda x, gain, bias, e=1e-5: right(x, gain, bias, e)),
     ("tokenization.merge", same_objects),
+    ("attention.scaled_dot_product_attention", only_causal),
+    *(("embedding.sinusoidal_positions", table_of(rows)) for rows in (2048, 5000)),
+    *(
+        (name, half_in_float32)
+        for name in (
+            "attention.softmax",
+            "embedding.apply_rotary",
+            "transformer.layer_norm",
+            "embedding.tied_logits",
+        )
+    ),
+    *(
+        (name, flattened_by_view)
+        for name in (
+            "transformer.feed_forward",
+            "transformer.layer_norm",
+            "embedding.tied_logits",
+            "embedding.one_hot_lookup",
+        )
+    ),
     *(
         (
             "tokenization.learn_merges",
