@@ -12,6 +12,7 @@ from lecture_lib.tokenization.byte_pair import BytePairTokenizer
 from lecture_lib.tokenization.fast_merges import encode_long_word, learn_merges_incrementally
 from lecture_lib.tokenization.measures import bytes_per_token, fertility
 from lecture_lib.tokenization.merges import encode_word, learn_merges, merge, pair_counts
+from lecture_lib.tokenization.unigram import best_cut
 from lecture_lib.tokenization.word_piece import WordPieceTokenizer, longest_match
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "BytePairTokenizer",
     "Tokenizer",
     "WordPieceTokenizer",
+    "best_cut",
     "byte_alphabet",
     "bytes_per_token",
     "decode_tokens",
