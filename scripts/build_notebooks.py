@@ -9,20 +9,18 @@ What an author writes:
 - ``{{ badge }}`` under the title becomes the Colab badge with the notebook's points; ``## Softmax {{ attention.softmax }}``
   becomes the exercise's numbered heading with difficulty, minutes and points;
 - a code cell with ``:exercise: attention.softmax`` holds the solution between ### BEGIN SOLUTION and ### END SOLUTION, or
-  nothing at all if the library's function of that name is the solution; its check cell is added behind it;
+  nothing at all if the library's function of that name is the solution; its check cell is added behind it (`exercise_cells`
+  says what the kinds of exercise need);
 - ``+++ {"question": "why_scale", "points": 3}`` makes the next Markdown cell a hand-graded answer (the text is the model answer).
 """
 
 import argparse
-import ast
 import copy
-import inspect
 import itertools
 import os
 import re
 import sys
 import tempfile
-import textwrap
 from pathlib import Path
 
 import jupytext
@@ -30,10 +28,11 @@ import nbformat
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from exercise_cells import check_source, solution_source, start_source  # noqa: E402
 
 from lecture_lib.checks import exercise  # noqa: E402
-from lecture_lib.checks.watch import resolve  # noqa: E402
 from lecture_lib.files import write_text  # noqa: E402
 
 INSTALL = '''\
@@ -76,25 +75,6 @@ def nbgrader_metadata(grade_id: str, grade: bool, solution: bool, points: int | 
         "task": False,
     }
     return {"nbgrader": fields | ({"points": points} if grade else {})}
-
-
-def solution_source(name: str, body: str) -> str:
-    """Source of a solution cell: as authored, or the library's function with its body marked as the solution."""
-    if body.strip():
-        if "### BEGIN SOLUTION" not in body:
-            raise SystemExit(f"{name}: the solution cell has no ### BEGIN SOLUTION ... ### END SOLUTION")
-        return body
-    function = resolve(f"lecture_lib.{name}")
-    if function is None:
-        raise SystemExit(f"{name}: the cell is empty and lecture_lib has no {name} to fill it with")
-    source = textwrap.dedent(inspect.getsource(function))
-    node = ast.parse(source).body[0]
-    has_docstring = ast.get_docstring(node) is not None
-    first = node.body[1 if has_docstring else 0]
-    lines = source.splitlines()
-    indent = " " * first.col_offset
-    head, body_lines = lines[: first.lineno - 1], lines[first.lineno - 1 :]
-    return "\n".join([*head, f"{indent}### BEGIN SOLUTION", *body_lines, f"{indent}### END SOLUTION"])
 
 
 def heading(title: str, task_name: str, number: str) -> str:
@@ -143,7 +123,7 @@ def _built(cell: nbformat.NotebookNode, first: bool, name: str) -> list[nbformat
         task = exercise(task_name)
         cell.source = solution_source(task_name, cell.source)
         cell.metadata |= nbgrader_metadata(task.function, grade=False, solution=True)
-        check = nbformat.v4.new_code_cell(f'check("{task_name}", {task.function})')
+        check = nbformat.v4.new_code_cell(check_source(task_name))
         check.metadata = nbgrader_metadata(
             f"check_{task.function}", grade=True, solution=False, points=task.points
         )
@@ -207,8 +187,23 @@ def release(names: list[str]) -> dict[str, str]:
                 )
             notebook = nbformat.read(Path(folder, "release", name, f"{name}.ipynb"), as_version=4)
             notebook.metadata = NOTEBOOK_METADATA
+            start(name, notebook)
             built[name] = dumps(notebook)
     return built
+
+
+def start(name: str, notebook: nbformat.NotebookNode) -> None:
+    """Put what a student starts with into the cells of those exercises that are not a function without its body."""
+    from nbgrader.utils import compute_checksum
+
+    sources = {cell.id: cell.source for cell in source_notebook(name).cells}
+    for cell in notebook.cells:
+        fields = cell.metadata.get("nbgrader", {})
+        if cell.cell_type == "code" and fields.get("solution"):
+            text = start_source(f"{name.partition('_')[2]}.{fields['grade_id']}", sources[cell.id])
+            if text is not None:
+                cell.source = text
+                fields["checksum"] = compute_checksum(cell)
 
 
 def chapters() -> list[str]:

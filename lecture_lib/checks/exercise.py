@@ -7,30 +7,47 @@ needs no answer. A notebook does both in one process, a grader runs the first be
 import copy
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from lecture_lib.checks.compare import difference
-from lecture_lib.checks.mistake import Mistake
-from lecture_lib.checks.plain import Array, Raised, Refused, plain, raised
+from lecture_lib.checks.mistake import Mistake, mistake
+from lecture_lib.checks.plain import Raised, Refused, plain, raised, told
+from lecture_lib.checks.script import Questions, Trace
+from lecture_lib.checks.verdict import CourseError, Known, Verdict, diagnose, differs, reason, refused
 from lecture_lib.checks.watch import (
     Borrowed,
     call_watched,
+    elementary,
     helpers,
-    library_functions,
-    put_back,
+    libraries_as_loaded,
+    remember,
+    replacements_undone,
     resolve,
     usual_settings,
 )
 
+EXPECTED_ERRORS = (
+    "Exception",
+    "ValueError",
+    "KeyError",
+    "IndexError",
+    "MemoryError",
+)  # what a reference may raise on purpose
+
 
 @dataclass(frozen=True)
 class Case:
-    """One call of the answer."""
+    """One call of the answer. All but `hidden` can be sent by `wire`."""
 
     what: str  # for the reader: "batch (2, 3), N=4 queries, M=7 keys, D_k=6, D_v=5"
     inputs: tuple  # positional arguments: tensors, arrays and builtins
     named: dict = field(default_factory=dict)  # keyword arguments
     gradient: tuple[int, ...] = ()  # positions of the float64 inputs whose gradient is compared as well
+    hidden: object = None  # what `ask` and `accept` know and the answer must not: never sent
+
+    @property
+    def sent(self) -> tuple:
+        """What the confined side needs: ``Case(*loads(dumps(case.sent), live=True))``."""
+        return self.what, self.inputs, self.named, self.gradient
 
 
 @dataclass(frozen=True)
@@ -42,173 +59,227 @@ class Exercise:
     difficulty: int  # 1 to 3 filled dots
     minutes: int
     against: str  # the independent reference, in the reader's words
-    reference: Callable  # called like the answer
+    reference: (
+        Callable  # called like the answer; where a value is asked for, called without arguments to give one
+    )
     cases: Callable[[int], list[Case]]  # seed -> cases
-    mistakes: tuple[Mistake, ...]
-    use: Callable | None = None  # use(answer, *inputs, **named): how an answer is called; None: plainly
-    kernels: tuple[str, ...] = ()  # compiled functions that do the exercise in one call and are refused
-    owned: tuple[str, ...] = ()  # further library functions that are refused, by dotted name
+    mistakes: tuple[Mistake, ...]  # given as rows, see `mistake.mistake`
+    use: Callable | None = (
+        None  # use(answer, *inputs, **named), with `ask` second where there is one; None: plainly
+    )
+    accept: Callable | None = (
+        None  # accept(case, output, asked) -> None or a reason: where more than one output is right
+    )
+    ask: Callable | None = (
+        None  # ask(case) -> function that the answer may ask; runs on the trusted side alone
+    )
+    seconds: float = 20.0  # CPU for all cases
     tolerance: float | None = None  # None: 1e-5 in float32, 1e-9 in float64
+    entry: str = "entry"  # what the reader calls an entry of a resulting list
+    right: Callable | None = (
+        None  # whose source the rows of mistakes change; None: the library's function of that name
+    )
+    owned: tuple[str, ...] = ()  # further functions in Python that are refused, by dotted name
+    may_call: frozenset[str] | None = None  # torch's kernels allowed besides elementary operators; None: all
     changes_inputs: bool = False  # whether the answer is asked to change its arguments
+    kind: str = "write"  # write, bug, predict, weights or judge: see `kinds`
+    value: bool = False  # whether the answer is a value and not a function
+    given: str = ""  # source that the student's cell starts with; "": the function without its body
+
+    def __post_init__(self) -> None:
+        right = self.right or resolve(f"lecture_lib.{self.name}")
+        rows = (each if isinstance(each, Mistake) else mistake(each, right) for each in self.mistakes)
+        drawn = self.cases
+        fields = {"right": right, "mistakes": tuple(rows), "cases": lambda seed: _drawn(drawn, seed)}
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
 
     @property
     def function(self) -> str:
-        """Name of the function or class to write."""
+        """Name of the function, class or value to write."""
         return self.name.rpartition(".")[2]
 
     def input_names(self, case: Case) -> list[str]:
-        """What the positional inputs of a case are called, by a signature where one says so.
-
-        Args:
-            case: a case of this exercise.
-
-        Returns:
-            A name for each input.
-        """
-        function = self.use or resolve(f"lecture_lib.{self.name}") or self.mistakes[0].function
+        """What the positional inputs of a case are called, by a signature where one says so."""
         try:
-            known = list(inspect.signature(function).parameters)[1 if self.use else 0 :]
-        except ValueError:  # a compiled function
-            known = []
-        unknown = (f"input {place + 1}" for place in range(len(known), len(case.inputs)))
-        return [*known, *unknown]
+            names = list(inspect.signature(self.use or self.right).parameters)
+        except (ValueError, TypeError):  # a compiled function, or none
+            names = []
+        known = names[1 + bool(self.ask) :] if self.use else names
+        return [*known, *(f"input {place + 1}" for place in range(len(known), len(case.inputs)))]
 
-    def call(self, answer: Callable, case: Case) -> object:
+    def call(
+        self, answer: Callable, case: Case, ask: Callable | None = None, kernels: list | None = None
+    ) -> object:
         """Call an answer on one case.
 
         Args:
             answer: a function or class, whoever wrote it.
             case: the call.
+            ask: what the answer may ask.
+            kernels: a list that gets the names of torch's kernels that this exercise does not allow.
 
         Returns:
             Plain results, ``Raised``, or ``Refused`` with the reason.
         """
         try:
-            inputs, named = copy.deepcopy((case.inputs, case.named))
-            for position in case.gradient:
-                inputs[position].requires_grad_()
             with usual_settings():
-                output = self.use(answer, *inputs, **named) if self.use else answer(*inputs, **named)
-                results = self._with_gradients(output, inputs, case) if case.gradient else plain(output)
-            changed = None if self.changes_inputs else _changed((inputs, named), (case.inputs, case.named))
-            return _told(f"changed its argument {changed}; work on a copy") if changed else results
+                inputs, named = copy.deepcopy((case.inputs, case.named))
+                for position in case.gradient:
+                    inputs[position].requires_grad_()
+                parts = (ask,) if self.ask else ()
+                with elementary(self.may_call if kernels is not None else None, kernels):
+                    output = (
+                        self.use(answer, *parts, *inputs, **named) if self.use else answer(*inputs, **named)
+                    )
+                results = output.results if type(output) is Trace else plain(output)
+                if case.gradient:
+                    results = self._with_gradients(output, results, inputs, case)
+                changed = None if self.changes_inputs else self._changed(inputs, named, case)
+            return told(_writes_into(changed)) if changed else results
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             return raised(error)
 
-    def _with_gradients(self, output: object, inputs: tuple, case: Case) -> dict:
+    def _with_gradients(self, output: object, results: object, inputs: tuple, case: Case) -> dict:
         names = [f"its gradient with respect to {self.input_names(case)[place]}" for place in case.gradient]
         gradients = _gradients(output, [inputs[place] for place in case.gradient])
-        return {"the result": plain(output), **dict(zip(names, gradients, strict=True))}
+        return {"the result": results, **dict(zip(names, gradients, strict=True))}
 
-    def run(self, answer: object, cases: list[Case]) -> list:
-        """Call the answer on every case.
+    def _changed(self, inputs: tuple, named: dict, case: Case) -> str | None:
+        """The name of an argument that is not as it was."""
+        before = [*zip(self.input_names(case), case.inputs, strict=False), *case.named.items()]
+        pairs = zip(before, (*inputs, *(named[name] for name in case.named)), strict=True)
+        return next((name for (name, old), new in pairs if differs(new, old)), None)
+
+    def run(self, answer: object, cases: list[Case], ask: Callable | None = None) -> list:
+        """Call the answer on every case: on the confined side, and in the notebook.
 
         Args:
-            answer: the reader's function or class.
+            answer: the reader's function, class or value.
             cases: from ``self.cases(seed)``.
+            ask: place of a case -> the function to ask there; None: asked here, and forgotten.
 
         Returns:
             Plain data for each case: results, ``Raised`` or ``Refused``.
         """
+        answer = self.called(answer)
+        if isinstance(answer, Refused | Raised):
+            return [answer] * len(cases)
+        theirs = self._theirs()
+        if any(answer is each for each in theirs.values()):
+            return [_borrowed(f"lecture_lib.{self.name}")] * len(cases)
+        ask = ask or (self.questions(cases) if self.ask else lambda place: None)
+        outputs, kernels = [], []
+        with replacements_undone():
+            for place, case in enumerate(cases):
+                used: list[str] = []
+                try:
+                    call = lambda case=case, place=place, used=used: self.call(answer, case, ask(place), used)  # noqa: E731
+                    outputs.append(call_watched(call, theirs))
+                except Borrowed as error:
+                    outputs.append(_borrowed(str(error)))
+                kernels += used[:1]
+        return [_borrowed(kernels[0])] * len(cases) if 2 * len(kernels) > len(cases) else outputs
+
+    def called(self, answer: object) -> object:
+        """The answer as something to call: itself, or for a value a function that gives a copy of it."""
+        if self.value:
+            if answer is None or answer is ...:
+                return Raised("NotImplementedError", "", unwritten=True)
+            return lambda: copy.deepcopy(answer)
         if not callable(answer):
             words = f"this is a {type(answer).__name__}: hand over `{self.function}` itself, not its result"
-            return [_told(words)] * len(cases)
-        theirs = {
+            return told(words)
+        return answer
+
+    def _theirs(self) -> dict[str, object]:
+        """Functions that are not the reader's, by the name to tell."""
+        if self.value:
+            return {}
+        return {
             f"lecture_lib.{self.name}": resolve(f"lecture_lib.{self.name}"),
+            "the check's right answer": self.right,
             "the check's reference": self.reference,
             **helpers(self.reference),
             **{name: resolve(name) for name in self.owned},
-            **{f"a mistake of the check ({mistake.hint})": mistake.function for mistake in self.mistakes},
+            **{
+                f"a mistake of the check ({each.hint})": each.written
+                for each in self.mistakes
+                if each.written
+            },
         }
-        if any(answer is each for each in theirs.values()):
-            return [_borrowed(f"lecture_lib.{self.name}")] * len(cases)
-        outputs, libraries = [], library_functions()
-        for case in cases:
-            try:
-                outputs.append(call_watched(lambda case=case: self.call(answer, case), theirs, self.kernels))
-            except Borrowed as error:
-                outputs.append(_borrowed(str(error)))
-        if replaced := put_back(libraries):
-            return [_told(f"replaced {replaced[0]} for everybody; that has been undone")] * len(cases)
+
+    def questions(self, cases: list[Case]) -> Questions:
+        """What the answer may ask, counted and kept: pass it to ``run`` and its ``asked`` to ``judge``."""
+        return Questions(self.ask, cases)
+
+    def _outputs(self, answer: Callable, cases: list[Case]) -> tuple[list, list]:
+        """Outputs and questions of one of our own functions."""
+        asking = self.questions(cases)
+        with libraries_as_loaded():
+            outputs = [
+                self.call(answer, case, asking(place) if self.ask else None)
+                for place, case in enumerate(cases)
+            ]
+        return outputs, asking.asked
+
+    def expected(self, cases: list[Case]) -> list:
+        """What the reference gives.
+
+        Raises:
+            CourseError: it is refused itself, or fails in a way that no exercise asks for.
+        """
+        outputs, asked = self._outputs(self.reference, cases)
+        for case, output, questions in zip(cases, outputs, asked, strict=True):
+            wrong = isinstance(output, Raised) and output.kind not in EXPECTED_ERRORS
+            wrong = wrong or refused(output) or (self.accept and self.accept(case, output, questions))
+            if wrong:
+                raise CourseError(f"{self.name}, {case.what}: the reference itself gives {output!r:.300}")
         return outputs
 
-    def judge(self, cases: list[Case], outputs: list) -> "Verdict":
+    def known(self, cases: list[Case]) -> Known:
+        """Expected results and those of every mistake: once a class, not once a student.
+
+        Raises:
+            CourseError: the reference is refused itself.
+        """
+        wrong = tuple(self._outputs(each.function, cases)[0] for each in self.mistakes)
+        return Known(self.expected(cases), wrong)
+
+    def judge(
+        self, cases: list[Case], outputs: list, asked: list | None = None, known: Known | None = None
+    ) -> Verdict:
         """Compare outputs with the reference's and, where they differ, with those of every known mistake.
 
         Args:
             cases: the cases that were run.
-            outputs: one plain result a case.
+            outputs: one plain result a case; a missing one is wrong.
+            asked: the questions that were asked in each case, where the exercise counts them.
+            known: from `known`; None: worked out here.
 
-        Returns:
-            The verdict.
+        Raises:
+            CourseError: the reference is refused itself.
+            ValueError: the exercise counts questions, and `asked` is missing.
         """
-        expected = [self.call(self.reference, case) for case in cases]
-        reasons = [difference(*pair, self.tolerance) for pair in zip(outputs, expected, strict=True)]
-        verdict = Verdict(self, cases, outputs, expected, reasons)
-        return verdict if verdict.passed else replace(verdict, hint=self._diagnose(verdict))
-
-    def _diagnose(self, verdict: "Verdict") -> str:
-        """The hint of the mistake that gives these very outputs; of one that explains most of them; or nothing."""
-        failed = [i for i, reason in enumerate(verdict.reasons) if reason is not None]
-        best, most = "", 0
-        for mistake in self.mistakes:
-            theirs = [self.call(mistake.function, case) for case in verdict.cases]
-            trios = zip(verdict.outputs, theirs, verdict.expected, strict=True)
-            same = [self._alike(*trio) for trio in trios]
-            if all(same):
-                return f"This is what comes out when {mistake.hint}"
-            explained = sum(same[i] for i in failed)
-            if explained > most:
-                best, most = mistake.hint, explained
-        best = f"In {most} of the {len(failed)} failing cases this is what comes out when {best}"
-        return best if 2 * most > len(failed) and not isinstance(verdict.outputs[failed[0]], Refused) else ""
-
-    def _alike(self, mine: object, theirs: object, expected: object) -> bool:
-        if isinstance(mine, Raised) and isinstance(
-            theirs, Raised
-        ):  # unasked for, an error's kind alone says little
-            same_words = mine.words == theirs.words or isinstance(expected, Raised)
-            return mine.kind == theirs.kind and same_words
-        return difference(mine, theirs, self.tolerance) is None
+        if self.ask and asked is None:
+            raise ValueError(f"{self.name} counts questions: pass `asked` of task.questions(cases) to judge")
+        expected = known.expected if known else self.expected(cases)
+        outputs = [*outputs, *[told("gave no result")] * len(cases)][: len(cases)]
+        asked = asked or [[] for _ in cases]
+        rows = zip(cases, outputs, expected, asked, strict=True)
+        verdict = Verdict(self, cases, outputs, expected, [reason(self, *row) for row in rows])
+        if verdict.passed or verdict.unwritten:
+            return verdict
+        return diagnose(verdict, known or self.known(cases))
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What became of an answer: a reason for each case that failed, and the mistake it looks like."""
-
-    exercise: Exercise
-    cases: list[Case]
-    outputs: list
-    expected: list
-    reasons: list[str | None]
-    hint: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether every case agrees."""
-        return all(reason is None for reason in self.reasons)
-
-    @property
-    def shown(self) -> int:
-        """Index of the failing case with the fewest numbers in it: the easiest to do by hand."""
-        failed = [i for i, reason in enumerate(self.reasons) if reason is not None]
-        return min(
-            failed,
-            key=lambda i: size(plain(list(self.cases[i].inputs))) + 1000 * bool(self.cases[i].gradient),
-        )
-
-
-def size(value: object) -> int:
-    """How many numbers and characters plain data holds."""
-    if isinstance(value, Array):
-        return value.values.size
-    if isinstance(value, list | tuple | set | frozenset):
-        return sum(size(each) for each in value)
-    if isinstance(value, dict):
-        return sum(size(each) for each in value.items())
-    return len(value) if isinstance(value, str | bytes) else 1
+def _drawn(cases: Callable[[int], list[Case]], seed: int) -> list[Case]:
+    """Cases under torch's usual settings, with libraries as they were loaded."""
+    remember()
+    with usual_settings(), libraries_as_loaded():
+        return cases(seed)
 
 
 def _gradients(output: object, inputs: list) -> list:
@@ -223,21 +294,12 @@ def _gradients(output: object, inputs: list) -> list:
     return [plain(zero if g is None else g) for g, zero in zip(gradients, zeros, strict=True)]
 
 
-def _changed(now: tuple, before: tuple) -> str | None:
-    for place, pair in enumerate(zip(now[0], before[0], strict=True)):
-        if not _same(*pair):
-            return f"number {place + 1}"
-    return next((name for name in before[1] if not _same(now[1][name], before[1][name])), None)
-
-
-def _same(now: object, before: object) -> bool:
-    mine, theirs = plain(now), plain(before)
-    return isinstance(theirs, Refused) or difference(mine, theirs, 0.0) is None
+def _writes_into(name: str) -> str:
+    return (
+        f"writes into the caller's {name}: `{name} += ...`, `{name}[...] = ...` and methods such as add_ or append change "
+        f"the object itself; work on a copy, or write `{name} = {name} + ...`"
+    )
 
 
 def _borrowed(name: str) -> Refused:
-    return _told(f"calls {name}: the exercise is to write that yourself")
-
-
-def _told(words: str) -> Refused:
-    return Refused(words, is_sentence=True)
+    return told(f"calls {name}: the exercise is to write that yourself")

@@ -6,12 +6,18 @@ import sys
 import numpy as np
 
 from lecture_lib.checks.compare import shorten
-from lecture_lib.checks.exercise import Exercise, Verdict, size
+from lecture_lib.checks.exercise import Exercise
 from lecture_lib.checks.plain import Array, Raised, Refused, plain
+from lecture_lib.checks.verdict import Verdict, size
 
 PRINTED_IN_FULL = (
     60  # numbers: a failing case with no more than these is printed so that it can be done by hand
 )
+
+_UNWRITTEN = {
+    False: "replace `raise NotImplementedError` by your own lines, then run this cell again",
+    True: "put your value in the place of None, then run this cell again",
+}
 
 
 class CheckFailed(AssertionError):
@@ -28,6 +34,8 @@ class CheckFailed(AssertionError):
 
 def headline(verdict: Verdict) -> str:
     """``✗ attention.softmax   2 of 9 cases``."""
+    if verdict.unwritten:
+        return f"○ {verdict.exercise.name}   not written yet"
     right = sum(reason is None for reason in verdict.reasons)
     return f"{'✓' if verdict.passed else '✗'} {verdict.exercise.name}   {right} of {len(verdict.cases)} cases"
 
@@ -36,16 +44,13 @@ def lines(verdict: Verdict) -> list[str]:
     """What follows the headline: the reference, or the failing case, its difference and the likely mistake."""
     if verdict.passed:
         return [f"against {verdict.exercise.against}"]
+    if verdict.unwritten:
+        return [_UNWRITTEN[verdict.exercise.value]]
     index = verdict.shown
-    found, reason = verdict.outputs[index], verdict.reasons[index]
-    if isinstance(found, Raised) and found.kind == "NotImplementedError":
-        return ["not written yet: replace `raise NotImplementedError` by your own lines"]
-    rows = [f"case {index + 1}, {verdict.cases[index].what}", f"  {reason}"]
-    if verdict.hint:
-        return [*rows, verdict.hint]
-    if not isinstance(found, Refused):
+    rows = [f"case {index + 1}, {verdict.cases[index].what}", f"  {verdict.reasons[index]}"]
+    if not isinstance(verdict.outputs[index], Refused):
         rows += [f"  {row}" for row in by_hand(verdict, index)]
-    return rows
+    return [*rows, verdict.hint] if verdict.hint else rows
 
 
 def by_hand(verdict: Verdict, index: int) -> list[str]:
@@ -85,7 +90,7 @@ class Shown:
         return text(self.verdict)
 
     def _repr_html_(self) -> str:
-        color = "#2e7d32" if self.verdict.passed else "#c62828"
+        color = "#2e7d32" if self.verdict.passed else "#8d6e00" if self.verdict.unwritten else "#c62828"
         first = f"<strong style='color:{color}'>{html.escape(headline(self.verdict))}</strong>"
         rest = "".join(
             f"<div style='white-space:pre-wrap'>{html.escape(line)}</div>" for line in lines(self.verdict)
@@ -95,10 +100,10 @@ class Shown:
 
 
 class Progress:
-    """The table of a session: each exercise, whether its check has passed, the points so far."""
+    """The table of a session: each exercise, whether its check has passed, the points so far and those given by hand."""
 
-    def __init__(self, rows: list[tuple[Exercise, Verdict | None]]):
-        self.rows = rows
+    def __init__(self, rows: list[tuple[Exercise, Verdict | None]], by_hand: dict[str, int]):
+        self.rows, self.by_hand = rows, by_hand
 
     @property
     def points(self) -> int:
@@ -106,15 +111,10 @@ class Progress:
         return sum(task.points for task, verdict in self.rows if verdict is not None and verdict.passed)
 
     def _cells(self) -> list[tuple[str, str, str]]:
-        def state(verdict: Verdict | None) -> str:
-            return "not tried" if verdict is None else "✓ passed" if verdict.passed else "✗ not yet"
-
-        def points(task: Exercise, verdict: Verdict | None) -> str:
-            return f"{task.points if verdict is not None and verdict.passed else 0} of {task.points}"
-
-        rows = [(task.name, state(verdict), points(task, verdict)) for task, verdict in self.rows]
-        total = sum(task.points for task, _ in self.rows)
-        return [*rows, ("total", "checks", f"{self.points} of {total}")]
+        rows = [(task.name, *_state(task, verdict)) for task, verdict in self.rows]
+        rows += [(name, "graded by hand", f"? of {points}") for name, points in self.by_hand.items()]
+        total = sum(task.points for task, _ in self.rows) + sum(self.by_hand.values())
+        return [*rows, ("total", "", f"{self.points} of {total}")]
 
     def __repr__(self) -> str:
         if not self.rows:
@@ -137,14 +137,23 @@ class Progress:
         return f"<table>{head}{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
+def _state(task: Exercise, verdict: Verdict | None) -> tuple[str, str]:
+    if verdict is None:
+        words = "not tried"
+    else:
+        words = "✓ passed" if verdict.passed else "○ not written yet" if verdict.unwritten else "✗ not yet"
+    return words, f"{task.points if verdict is not None and verdict.passed else 0} of {task.points}"
+
+
 def _notebook() -> bool:
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell is not None and hasattr(shell, "kernel")
 
 
 def show(verdict: Verdict) -> None:
-    """Show a verdict: HTML where a notebook runs, else text on standard output; a failure's text is its exception."""
+    """Show a verdict: HTML where a notebook runs, else text on standard output; a failure's text is
+    its exception."""
     if _notebook():
         sys.modules["IPython"].display.display(Shown(verdict))
-    elif verdict.passed:
+    elif verdict.passed or verdict.unwritten:
         print(text(verdict))

@@ -1,20 +1,23 @@
 """Results as plain data: builtins and numpy arrays, with the type each had, so that judging trusts no object.
 
 A judged value never compares itself: tensors become arrays by way of their exact type, everything that is
-neither a builtin nor an array nor a tensor is refused by name. The plain form can be sent between processes.
+neither a builtin nor an array nor a tensor is refused by name. `wire` sends the plain form between processes.
 """
 
+import dis
 import linecache
 import sys
 import sysconfig
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
 SCALARS = (type(None), bool, int, float, complex, str, bytes)
 DEEPEST, MOST, WIDEST = 20, 10**5, 10**4  # of a result: nesting, objects, bits of an int
+KEYS, LARGEST = 5000, 4 * 2**20  # keys and members of sets in all; bytes of numbers and characters in all
+FLOATS_BELOW_32 = ("bfloat16", "float8")  # numpy has no such numbers: they are held as float32
 _NOT_THE_READERS = (
     str(Path(__file__).resolve().parents[1]),
     *(path for name, path in sysconfig.get_paths().items() if name.endswith("lib")),
@@ -37,8 +40,9 @@ class Raised:
 
     kind: str
     words: str
-    line: str = ""  # "line 4: scores = Q @ K"
+    line: str = ""  # "in your line 4: scores = Q @ K"
     family: tuple[str, ...] = ()  # full names of its class and of those it descends from
+    unwritten: bool = False  # whether it is the `raise NotImplementedError` of a stub
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class Refused:
 
     reason: str
     is_sentence: bool = False  # else the reason completes "returned ..."
+
+
+def told(words: str) -> Refused:
+    """A refusal in a whole sentence."""
+    return Refused(words, is_sentence=True)
 
 
 def type_name(value: object) -> str:
@@ -74,45 +83,47 @@ def plain(value: object) -> object:
 
 def _excess(value: object) -> str | None:
     """What is too deep or too much in a result; the walk keeps its own stack, because a list may hold itself."""
-    todo, amount = [(value, 0)], 0
+    todo, objects, room, keys = [(value, 0)], 0, 0, 0
     while todo:
         each, depth = todo.pop()
         if depth > DEEPEST:
             return f"a {type(value).__name__} nested more than {DEEPEST} deep"
-        amount += _extent(each)
-        if amount > MOST:
-            return "far more numbers or characters than any case asks for"
+        objects, room = objects + 1, room + _room(each)
         if type(each) in (list, tuple):
-            todo += [(inner, depth + 1) for inner in each]
-        elif type(each) is dict:
-            todo += [(inner, depth + 1) for inner in each.values()]
+            objects += len(each)
+            todo += [(inner, depth + 1) for inner in each] if objects <= MOST else []
+        elif type(each) in (dict, set, frozenset):
+            keys += len(each)
+            inside = [*each, *(each.values() if type(each) is dict else ())] if keys <= KEYS else []
+            todo += [(inner, depth + 1) for inner in inside]
+        if objects > MOST or room > LARGEST or keys > KEYS:
+            return "far more numbers or characters than any case asks for"
     return None
 
 
-def _extent(value: object) -> int:
-    """How much to walk or to copy, in objects; a hundred numbers or characters side by side count as one."""
+def _room(value: object) -> int:
+    """Bytes that a copy of a value takes, without what it holds."""
     torch = sys.modules.get("torch")
     if torch is not None and type(value) is torch.Tensor:
-        return 1 + torch.Tensor.numel(value) // 100
+        return torch.Tensor.numel(value) * max(4, value.dtype.itemsize)
     if type(value) is np.ndarray:
-        return 1 + value.size // 100
-    if type(value) in (str, bytes):
-        return 1 + len(value) // 100
-    return 1 + len(value) if type(value) in (list, tuple, dict, set, frozenset) else 1
+        return value.nbytes
+    return 4 * len(value) if type(value) is str else len(value) if type(value) is bytes else 0
 
 
 def _plain(value: object) -> object:
     torch = sys.modules.get("torch")
     if torch is not None and type(value) is torch.Tensor:
         return _plain_tensor(value, torch)
-    if type(value) is np.ndarray and not value.dtype.hasobject:
-        return Array("numpy.ndarray", str(value.dtype), value.copy())
+    if type(value) is np.ndarray:
+        return _plain_array(value)
     if _is_scalar(value):
         return value
     if type(value) in (list, tuple):
-        return type(value)(_plain(each) for each in value)
+        return type(value)([_plain(each) for each in value])
     if type(value) in (set, frozenset):
-        return type(value)(value) if all(_is_scalar(each) for each in value) else Refused("a set of objects")
+        fits = all(_is_key(each) for each in value)
+        return type(value)(value) if fits else Refused("a set of objects")
     if type(value) is dict:
         return {plain_key(key): _plain(each) for key, each in value.items()}
     if type(value) is int:
@@ -122,22 +133,29 @@ def _plain(value: object) -> object:
 
 def plain_key(key: object) -> object:
     """A dictionary key as it is if it is a scalar or a tuple of scalars, else its type's name."""
-    parts = key if type(key) is tuple else (key,)
-    return key if all(_is_scalar(part) for part in parts) else f"a key of type {type_name(key)}"
+    return key if _is_key(key) else f"a key of type {type_name(key)}"
+
+
+def _is_key(key: object) -> bool:
+    return all(_is_scalar(part) for part in (key if type(key) is tuple else (key,)))
 
 
 def _is_scalar(value: object) -> bool:
     return type(value) in SCALARS and not (type(value) is int and value.bit_length() > WIDEST)
 
 
+def _plain_array(array: np.ndarray) -> Array | Refused:
+    if array.dtype.kind not in "biufc" or array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
+        return Refused(f"an array of {array.dtype}")
+    return Array("numpy.ndarray", array.dtype.name, np.array(array, array.dtype.newbyteorder("="), order="C"))
+
+
 def _plain_tensor(tensor: object, torch: object) -> Array | Refused:
     dtype = str(tensor.dtype).removeprefix("torch.")
-    try:
-        values = (
-            torch.Tensor.detach(tensor).cpu().resolve_conj().resolve_neg()
-        )  # no method that the tensor brings
-        values = values.float() if dtype.startswith(("bfloat16", "float8")) else values
-        return Array("torch.Tensor", dtype, values.numpy().copy())
+    try:  # no method that the tensor brings
+        values = torch.Tensor.detach(tensor).cpu().resolve_conj().resolve_neg()
+        values = values.float() if dtype.startswith(FLOATS_BELOW_32) else values
+        return Array("torch.Tensor", dtype, np.array(values.numpy(), order="C"))
     except (TypeError, RuntimeError):  # sparse, quantised, nested, on no device, of no number type
         return Refused(f"a tensor without plain values ({tensor.layout}, {dtype}, on {tensor.device})")
 
@@ -146,28 +164,47 @@ def raised(error: BaseException) -> Raised:
     """An error as plain data, with the last of the reader's own lines that led to it.
 
     Args:
-        error: whatever an answer raised; not even its words are trusted.
+        error: whatever an answer raised; neither its words nor its class are trusted.
 
     Returns:
         Its kind, its words, and the line.
     """
-    kind = type(error)
     try:
         words = str.strip(str(error)).encode(errors="backslashreplace").decode()
-    except Exception:
+    except BaseException:
         words = "an error whose own words cannot be read"
     words = words if len(words) <= 1000 else f"{words[:600]} … {words[-300:]}"
-    family = tuple(f"{each.__module__}.{each.__qualname__}" for each in kind.__mro__)
-    return Raised(kind.__name__, words, _own_line(error), family)
+    kind = type.__dict__["__name__"].__get__(type(error))
+    family = tuple(f"{_module(each)}.{type.__dict__['__qualname__'].__get__(each)}" for each in _kin(error))
+    line, unwritten = _own_line(error.__traceback__)
+    return Raised(
+        kind[:200], words, line[:500], family[:20], unwritten and family[0] == "builtins.NotImplementedError"
+    )
 
 
-def _own_line(error: BaseException) -> str:
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_NOT_THE_READERS) and "-packages" not in frame.filename
-    ]
+def _kin(error: BaseException) -> tuple[type, ...]:
+    return type.__dict__["__mro__"].__get__(type(error))
+
+
+def _module(kind: type) -> str:
+    module = type.__dict__["__dict__"].__get__(kind).get("__module__", "builtins")
+    return module if type(module) is str else "?"
+
+
+def _own_line(trace: TracebackType | None) -> tuple[str, bool]:
+    """The reader's deepest line in a traceback, and whether it is a `raise` of theirs that made it."""
+    steps = []
+    while trace is not None:
+        steps.append(trace)
+        trace = trace.tb_next
+    own = [step for step in steps if not _foreign(step.tb_frame.f_code.co_filename)]
     if not own:
-        return ""
-    text = own[-1].line or linecache.getline(own[-1].filename, own[-1].lineno or 0).strip()
-    return f"in your line {own[-1].lineno}: {text}"
+        return "", False
+    code, place = own[-1].tb_frame.f_code, own[-1].tb_lasti
+    text = linecache.getline(code.co_filename, own[-1].tb_lineno).strip()
+    raises = own[-1] is steps[-1] and dis.opname[code.co_code[place]] == "RAISE_VARARGS"
+    return f"in your line {own[-1].tb_lineno}: {text}", raises
+
+
+def _foreign(filename: str) -> bool:
+    return filename.startswith(_NOT_THE_READERS) or "-packages" in filename

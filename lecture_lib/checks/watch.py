@@ -1,16 +1,34 @@
-"""Seeing that an answer is the reader's own: calls into the library's solution are noticed while it runs."""
+"""What surrounds a call of an answer: torch's usual settings, libraries as they were, and a look at what is borrowed.
+
+The look is a convenience that tells an honest reader what the exercise asks for. It refuses the library's own solution
+and, where an exercise says so, torch's ready-made kernels. Whoever wants to deceive it can: that is the grader's business.
+"""
 
 import contextlib
+import functools
 import importlib
 import sys
 import threading
 import types
+import warnings
 from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
 
 from lecture_lib.checks.plain import Raised
 
-# Whatever an answer replaces in these is put back after a run.
-LIBRARIES = ("torch", "torch.Tensor", "torch.nn.functional", "numpy")
+LIBRARIES = ("math", "random", "numpy", "torch", "torch.Tensor", "torch.nn", "torch.nn.functional")
+_as_loaded: dict[str, dict[str, object]] = {}  # callables of each library when it was first seen
+
+# Of torch's operators an elementary answer may call those that it tags as pointwise or as a reduction, views, creations,
+# and these, which move numbers or multiply matrices. A new kernel of torch is in none of the groups.
+MOVES = frozenset(
+    "cat stack index index_put _unsafe_index index_select gather scatter scatter_add masked_select masked_scatter take "
+    "take_along_dim copy _to_copy clone contiguous fill zero lift_fresh lift _local_scalar_dense flip roll sort topk cumsum "
+    "cummax cumprod repeat repeat_interleave tril triu diag_embed constant_pad_nd nonzero unique_dim _unique2 bincount mm bmm "
+    "addmm baddbmm addbmm dot mv addmv vdot _reshape_copy _unsafe_view native_dropout as_strided resize set _conj_physical "
+    "unfold tril_indices triu_indices empty_strided".split()
+)
 
 
 class Borrowed(Exception):
@@ -28,13 +46,15 @@ def codes(function: object) -> Iterable[types.CodeType]:
 
 
 def helpers(reference: Callable) -> dict[str, object]:
-    """Functions of the checks that a reference calls by name: whoever calls them has borrowed as well."""
+    """Functions of the exercises that a reference calls by name: whoever calls them has borrowed as well."""
     if not isinstance(reference, types.FunctionType):
         return {}
     named = {name: reference.__globals__.get(name) for name in reference.__code__.co_names}
-    ours = __name__.rpartition(".")[0]
+    ours = ("lecture_lib.exercises", "lecture_lib.checks")
     return {
-        f"the check's {name}": f for name, f in named.items() if getattr(f, "__module__", "").startswith(ours)
+        f"the check's {name}": f
+        for name, f in named.items()
+        if str(getattr(f, "__module__", "")).startswith(ours)
     }
 
 
@@ -47,13 +67,12 @@ def resolve(dotted: str) -> object | None:
         return None
 
 
-def call_watched(call: Callable, functions: dict[str, object], kernels: Iterable[str]) -> object:
-    """Call and stop at the first use of a function that belongs to someone else.
+def call_watched(call: Callable, functions: dict[str, object]) -> object:
+    """Call and stop at the first use of a Python function that belongs to someone else.
 
     Args:
         call: the call to watch, without arguments.
-        functions: Python functions and classes that may not run, by the name to tell the reader.
-        kernels: names of compiled functions that may not run, such as ``softmax``.
+        functions: functions and classes that may not run, by the name to tell the reader.
 
     Returns:
         What the call returned.
@@ -61,107 +80,147 @@ def call_watched(call: Callable, functions: dict[str, object], kernels: Iterable
     Raises:
         Borrowed: one of them ran; the message names it.
     """
+    if sys.getprofile() is not None:  # a profiler or a debugger is at work: leave it alone
+        return call()
     owned = {id(code): name for name, function in functions.items() for code in codes(function)}
-    kernels, seen = set(kernels), []
+    seen: list[str] = []
 
-    def notice(frame: types.FrameType, event: str, argument: object) -> None:
+    def notice(frame: types.FrameType, event: str, _argument: object) -> None:
         if event == "call" and id(frame.f_code) in owned:
             seen.append(owned[id(frame.f_code)])
-        elif event == "c_call" and argument is sys.setprofile:
-            seen.append("sys.setprofile")
-        elif event == "c_call" and argument.__name__ in kernels and not _is_text(argument):
-            seen.append(_kernel_name(argument))
 
-    before = sys.getprofile(), threading.getprofile()
+    before = threading.getprofile()
     threading.setprofile(notice)
     sys.setprofile(notice)
     try:
-        with _torch_watched(kernels, seen):
-            result = call()
-        # Endless recursion, too, ends the watch: that is an error of its own.
-        if not seen and sys.getprofile() is not notice and not isinstance(result, Raised):
-            seen.append("sys.setprofile")
-        if seen:
-            raise Borrowed(seen[0])
-        return result
+        result = call()
     finally:
-        sys.setprofile(before[0])
-        threading.setprofile(before[1])
+        if sys.getprofile() is notice:
+            sys.setprofile(None)
+        threading.setprofile(before)
+    if seen and not isinstance(result, Raised):
+        raise Borrowed(seen[0])
+    return result
 
 
-def _torch_watched(kernels: set[str], seen: list[str]) -> contextlib.AbstractContextManager:
-    """A second net: torch tells of its kernels also where no Python line calls them, as in map(torch.softmax, ...)."""
-    if (torch := sys.modules.get("torch")) is None:
-        return contextlib.nullcontext()
+@contextlib.contextmanager
+def elementary(allowed: frozenset[str] | None, seen: list[str]) -> Iterator[None]:
+    """Note operators of torch that are neither elementary nor allowed by name; None allows everything."""
+    torch = sys.modules.get("torch")
+    if allowed is None or torch is None or not hasattr(torch.Tag, "reduction"):
+        yield
+        return
+    from torch.utils._python_dispatch import TorchDispatchMode
 
-    class Watch(torch.overrides.TorchFunctionMode):
-        def __torch_function__(
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(
             self, function: Callable, types: object, args: tuple = (), kwargs: dict | None = None
-        ):
-            name = getattr(function, "__name__", "").partition(".")[0]
-            if name in kernels:
-                seen.append(f"torch's {name}")
+        ) -> object:
+            if not _is_elementary(function) and (name := _operator(function)) not in allowed:
+                seen.append(f"torch's {name.strip('_')}")
             return function(*args, **(kwargs or {}))
 
-    return Watch()
+    with Watch():
+        yield
 
 
-def _is_text(method: object) -> bool:
-    return isinstance(getattr(method, "__self__", None), str | bytes)  # "é".encode() is nobody's solution
+def _operator(function: object) -> str:
+    """``_softmax`` of ``aten::_softmax.out``, ``add`` of ``aten::add_``."""
+    name = function._schema.name.rpartition("::")[2]
+    return name if name.endswith("__") else name.removesuffix("_")
 
 
-def _kernel_name(function: object) -> str:
-    owner = getattr(function, "__self__", None)
-    if hasattr(owner, "dtype"):
-        return f"Tensor.{function.__name__}"
-    library = type(owner).__module__.partition(".")[0]
-    return f"{library if library == 'tokenizers' else 'torch'}'s {function.__name__}"
+@functools.cache
+def _is_elementary(function: object) -> bool:
+    tags, schema = sys.modules["torch"].Tag, function._schema
+    if {tags.pointwise, tags.reduction} & set(function.tags) or _operator(function) in MOVES:
+        return True
+    views = any(each.alias_info is not None and not each.alias_info.is_write for each in schema.returns)
+    return views or not any("Tensor" in str(argument.type) for argument in schema.arguments)
 
 
 @contextlib.contextmanager
 def usual_settings() -> Iterator[None]:
-    """Gradients on and float32 the default, whatever is set outside; what is set inside is undone."""
-    if (torch := sys.modules.get("torch")) is None:
+    """Torch and numpy as they come, whatever is set outside; what is set inside is undone. Warnings are kept silent."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(np.errstate(all="ignore"))
+        if (torch := sys.modules.get("torch")) is not None:
+            _usual_torch(torch, stack)
         yield
-        return
-    dtype = torch.get_default_dtype()
+
+
+def _usual_torch(torch: types.ModuleType, stack: contextlib.ExitStack) -> None:
+    stack.callback(torch.set_default_dtype, torch.get_default_dtype())
     torch.set_default_dtype(torch.float32)
+    debug = torch.get_deterministic_debug_mode()
+    if debug:
+        stack.callback(torch.set_deterministic_debug_mode, debug)
+        torch.set_deterministic_debug_mode(0)
+    stack.enter_context(torch.inference_mode(False))
+    stack.enter_context(torch.enable_grad())
+    if torch.is_autocast_enabled("cpu"):
+        stack.enter_context(torch.autocast("cpu", enabled=False))
+    if torch.get_default_device().type != "cpu":
+        stack.enter_context(torch.device("cpu"))
+    if torch.is_anomaly_enabled():
+        stack.enter_context(torch.autograd.set_detect_anomaly(False))
+
+
+def remember() -> None:
+    """Keep what the libraries and this package hold now, each when it is first seen."""
+    ours = [name for name in sys.modules if name.startswith("lecture_lib.")]
+    for name in (*LIBRARIES, *ours):
+        if name not in _as_loaded and (place := _place(name)) is not None:
+            _as_loaded[name] = {key: f for key, f in _members(place).items() if callable(f)}
+
+
+@contextlib.contextmanager
+def libraries_as_loaded() -> Iterator[None]:
+    """Undo what the reader has replaced in the libraries, and do it again afterwards: for references and cases."""
+    replaced = list(_replaced())
+    for place, name, _, before in replaced:
+        setattr(place, name, before)
     try:
-        with torch.enable_grad():
-            yield
+        yield
     finally:
-        torch.set_default_dtype(dtype)
+        for place, name, now, _ in replaced:
+            setattr(place, name, now)
 
 
-def library_functions() -> dict[tuple[str, str], object]:
-    """All functions of the libraries that are loaded, by library and name."""
-    return {
-        (library, name): value
-        for library, place in _loaded().items()
-        for name, value in _members(place).items()
-        if callable(value)
-    }
+@contextlib.contextmanager
+def replacements_undone() -> Iterator[None]:
+    """Undo what is replaced in the libraries inside, and leave what was replaced before."""
+    before = {(id(place), name): now for place, name, now, _ in _replaced()}
+    try:
+        yield
+    finally:
+        for place, name, now, as_loaded in list(_replaced()):
+            earlier = before.get((id(place), name), as_loaded)
+            if now is not earlier:
+                setattr(place, name, earlier)
 
 
-def put_back(functions: dict[tuple[str, str], object]) -> list[str]:
-    """Undo replacements of library functions; their names."""
-    places, replaced = _loaded(), []
-    members = {library: _members(place) for library, place in places.items()}
-    for (library, name), function in functions.items():
-        now = members[library].get(name)
-        # torch replaces some of its own functions when they are first used.
-        by_itself = str(getattr(now, "__module__", "")).startswith(library.partition(".")[0])
-        if now is not function and not by_itself:
-            setattr(places[library], name, function)
-            replaced.append(f"{library}.{name}")
-    return replaced
+def _replaced() -> Iterator[tuple[object, str, object, object]]:
+    """(where, name, what stands there now, what stood there) for every replaced callable."""
+    for library, functions in _as_loaded.items():
+        place = _place(library)
+        members = _members(place)
+        for name, before in functions.items():
+            now = members.get(name, before)
+            # torch replaces some of its own functions when they are first used.
+            by_itself = str(getattr(now, "__module__", "")).startswith(library.partition(".")[0])
+            if now is not before and not by_itself:
+                yield place, name, now, before
+
+
+def _place(name: str) -> object | None:
+    if name == "torch.Tensor":
+        return sys.modules["torch"].Tensor if "torch" in sys.modules else None
+    return sys.modules.get(name)
 
 
 def _members(place: object) -> dict[str, object]:
     owners = reversed(place.__mro__) if isinstance(place, type) else [place]
     return {name: value for owner in owners for name, value in vars(owner).items()}
-
-
-def _loaded() -> dict[str, object]:
-    places = {name: sys.modules[name] for name in LIBRARIES if name in sys.modules}
-    return places | ({"torch.Tensor": places["torch"].Tensor} if "torch" in places else {})

@@ -1,0 +1,118 @@
+"""What became of an answer: a reason for each case that failed, and the mistake that it looks like."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from lecture_lib.checks.compare import describe, difference
+from lecture_lib.checks.plain import Array, Raised, Refused, plain
+
+if TYPE_CHECKING:
+    from lecture_lib.checks.exercise import Case, Exercise
+
+
+class CourseError(RuntimeError):
+    """A check is wrong itself: its reference is refused. Nobody's answer is to blame, and nobody passes."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """Results that do not depend on who is judged."""
+
+    expected: list  # the reference's, one a case
+    mistakes: tuple[list, ...]  # those of every mistake
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of an answer."""
+
+    exercise: "Exercise"
+    cases: "list[Case]"
+    outputs: list
+    expected: list
+    reasons: list[str | None]
+    hint: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every case agrees."""
+        return all(reason is None for reason in self.reasons)
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether the answer is still the stub."""
+        return all(isinstance(each, Raised) and each.unwritten for each in self.outputs)
+
+    @property
+    def shown(self) -> int:
+        """Index of the failing case to show: one that expects values, with the fewest numbers, easiest by hand."""
+        failed = [i for i, reason in enumerate(self.reasons) if reason is not None]
+
+        def hardness(i: int) -> tuple:
+            case = self.cases[i]
+            numbers = size(plain([*case.inputs, *case.named.values()]))
+            return isinstance(self.expected[i], Raised), bool(case.gradient), numbers
+
+        return min(failed, key=hardness)
+
+
+def size(value: object) -> int:
+    """How many numbers and characters plain data holds."""
+    if isinstance(value, Array):
+        return value.values.size
+    if isinstance(value, list | tuple | set | frozenset):
+        return sum(size(each) for each in value)
+    if isinstance(value, dict):
+        return sum(size(each) for each in value.items())
+    return len(value) if isinstance(value, str | bytes) else 1
+
+
+def differs(now: object, before: object) -> bool:
+    """Whether an argument is no longer what it was."""
+    mine = plain(now)
+    return refused(mine) or difference(mine, plain(before), 0.0) is not None
+
+
+def refused(value: object) -> bool:
+    """Whether plain data is a refusal or holds one."""
+    inner = value.values() if type(value) is dict else value if type(value) in (list, tuple) else ()
+    return isinstance(value, Refused) or any(refused(each) for each in inner)
+
+
+def reason(task: "Exercise", case: "Case", found: object, expected: object, asked: list) -> str | None:
+    """Why an output is wrong; None if it is right."""
+    try:
+        abnormal = isinstance(found, Refused) or isinstance(found, Raised) != isinstance(expected, Raised)
+        if task.accept is None or abnormal:
+            return difference(found, expected, task.tolerance, task.entry)
+        return task.accept(case, found, asked)
+    except Exception:  # a result of an unforeseen form
+        return f"returned {describe(found)}, which cannot be judged; expected {describe(expected)}"
+
+
+def diagnose(verdict: Verdict, known: Known) -> Verdict:
+    """Add the hint of the mistake that gives these very outputs, or softly that of one that explains most of them."""
+    failed = [i for i, reason in enumerate(verdict.reasons) if reason is not None]
+    best, most = "", 0
+    for mistake, theirs in zip(verdict.exercise.mistakes, known.mistakes, strict=True):
+        same = [
+            _alike(*trio, verdict.exercise)
+            for trio in zip(verdict.outputs, theirs, known.expected, strict=True)
+        ]
+        if all(same):
+            return replace(verdict, hint=f"This is what comes out when {mistake.hint}")
+        explained = sum(same[i] for i in failed)
+        # Whoever is right where the mistake is wrong has made another one.
+        if explained > most and all(same[i] for i in range(len(same)) if i not in failed):
+            best, most = mistake.hint, explained
+    if 2 * most <= len(failed) or isinstance(verdict.outputs[failed[0]], Refused):
+        return verdict
+    softly = f"Perhaps this is part of it: {most} of the {len(failed)} failing cases come out like this when {best}"
+    return replace(verdict, hint=softly)
+
+
+def _alike(mine: object, theirs: object, expected: object, task: "Exercise") -> bool:
+    if isinstance(mine, Raised) and isinstance(theirs, Raised):  # an error's kind alone says little
+        same_words = mine.words == theirs.words or isinstance(expected, Raised)
+        return mine.kind == theirs.kind and same_words
+    return difference(mine, theirs, task.tolerance) is None
