@@ -41,7 +41,15 @@ def test_no_cut_is_likelier(text, log_probs):
 
 
 def test_the_tokenizers_library():
-    pieces = [("a", -3.1), ("b", -3.3), ("ab", -5.0), ("ba", -4.7), ("aab", -6.1), ("abb", -7.2), ("bbab", -8.9)]
+    pieces = [
+        ("a", -3.1),
+        ("b", -3.3),
+        ("ab", -5.0),
+        ("ba", -4.7),
+        ("aab", -6.1),
+        ("abb", -7.2),
+        ("bbab", -8.9),
+    ]
     text = "abbabaabbbabaabbabab" * 5
     library = tokenizers.models.Unigram(pieces, None, False)
     assert best_cut(text, dict(pieces)) == [token.value for token in library.tokenize(text)]

@@ -23,7 +23,9 @@ def best_cut(text: str, log_probs: Mapping[str, float]) -> list[str]:
 
     Source: Kudo (2018), section 3.2; Viterbi (1967).
     """
-    best: list[tuple[float, int]] = [(0.0, 0)]  # of each beginning: ln p of its best cut, where the last piece starts
+    best: list[tuple[float, int]] = [
+        (0.0, 0)
+    ]  # of each beginning: ln p of its best cut, where the last piece starts
     longest = max(map(len, log_probs), default=0)
     for end in range(1, len(text) + 1):
         cuts = [
