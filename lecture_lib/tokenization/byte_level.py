@@ -114,10 +114,11 @@ def to_bytes(text: str, errors: str = "surrogateescape") -> bytes:
 def decode_tokens(ids: Iterable[int], tokens: Sequence[bytes]) -> str:
     r"""Join the bytes of the tokens and read them as UTF-8; U+FFFD for what is none.
 
-    A character can be spread over several tokens: only the whole is text.
+    A character can be spread over several tokens: only the whole is text. Of broken bytes each longest
+    run that could begin a character becomes one U+FFFD, as with Python's errors="replace".
 
     Args:
-        ids: (N,) token ids.
+        ids: (N,) token ids, in a list or a tuple.
         tokens: the bytes of each token of the vocabulary, in the order of the ids.
 
     Returns:
