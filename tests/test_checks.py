@@ -134,7 +134,7 @@ def test_pieces_of_mistakes_occur_once(task):
 
 def test_a_mistake_does_not_depend_on_how_the_source_is_laid_out(tmp_path, monkeypatch):
     (tmp_path / "laid_out.py").write_text(
-        "def f(\n    a,  # one\n    b,\n):\n    \'\'\'Doc.\'\'\'\n    return (\n        a\n        + 10_000.0 * b\n    )\n"
+        "def f(\n    a,  # one\n    b,\n):\n    '''Doc.'''\n    return (\n        a\n        + 10_000.0 * b\n    )\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     import laid_out
@@ -156,9 +156,7 @@ def test_borrowed_answers_are_refused(task):
             assert not passes(task, lambda *inputs, theirs=theirs, **named: theirs(*inputs, **named))
 
 
-@pytest.mark.parametrize(
-    "task", [task for task in WRITTEN if resolve(f"lecture_lib.{task.name}")], ids=named
-)
+@pytest.mark.parametrize("task", [task for task in WRITTEN if resolve(f"lecture_lib.{task.name}")], ids=named)
 def test_a_solution_named_like_the_library_is_the_library(task):
     library = resolve(f"lecture_lib.{task.name}")
     name = CHAPTERS[task.name.partition(".")[0]]
@@ -237,6 +235,41 @@ def causal_by_default(right):
     return attention_of
 
 
+def only_causal(right):
+    def attention_of(Q, K, V, mask=None):
+        square = mask is not None and mask.shape[-1] == mask.shape[-2]
+        return right(Q, K, V, torch.ones_like(mask).tril() if square else mask)
+
+    return attention_of
+
+
+def half_in_float32(right):
+    def answer(*inputs, **named):
+        result = right(*inputs, **named)
+        return result.float() if result.dtype == torch.bfloat16 else result
+
+    return answer
+
+
+def flattened_by_view(right):
+    def answer(*inputs, **named):
+        for x in inputs:
+            if isinstance(x, torch.Tensor) and x.ndim > 1:
+                x.view(-1, x.shape[-1])
+        return right(*inputs, **named)
+
+    return answer
+
+
+def table_of(rows):
+    def of(right):
+        return lambda positions, d_model, halves=False: right(rows, d_model, halves)[
+            slice(positions) if isinstance(positions, int) else positions
+        ]
+
+    return of
+
+
 def same_objects(_right):
     def merge(ids, pair, new_id):
         merged = []
@@ -282,6 +315,26 @@ NEAR_MISSES = [
     ("embedding.apply_rotary", lambda right: lambda x, positions, base=1e4: right(x, positions, base)),
     ("transformer.layer_norm", lambda right: lambda x, gain, bias, e=1e-5: right(x, gain, bias, e)),
     ("tokenization.merge", same_objects),
+    ("attention.scaled_dot_product_attention", only_causal),
+    *(("embedding.sinusoidal_positions", table_of(rows)) for rows in (2048, 5000)),
+    *(
+        (name, half_in_float32)
+        for name in (
+            "attention.softmax",
+            "embedding.apply_rotary",
+            "transformer.layer_norm",
+            "embedding.tied_logits",
+        )
+    ),
+    *(
+        (name, flattened_by_view)
+        for name in (
+            "transformer.feed_forward",
+            "transformer.layer_norm",
+            "embedding.tied_logits",
+            "embedding.one_hot_lookup",
+        )
+    ),
     *(
         (
             "tokenization.learn_merges",
@@ -735,7 +788,9 @@ SETTINGS = {
     "float64": lambda: setting(
         lambda: torch.set_default_dtype(torch.float64), lambda: torch.set_default_dtype(torch.float32)
     ),
-    "device": lambda: setting(lambda: torch.set_default_device("meta"), lambda: torch.set_default_device("cpu")),
+    "device": lambda: setting(
+        lambda: torch.set_default_device("meta"), lambda: torch.set_default_device("cpu")
+    ),
     "deterministic": lambda: setting(
         lambda: torch.use_deterministic_algorithms(True), lambda: torch.use_deterministic_algorithms(False)
     ),
@@ -803,7 +858,10 @@ def test_an_in_place_sum_is_explained():
 
 
 def test_a_pair_is_told_whole():
-    assert difference([(1, 2), (1, 7)], [(1, 2), (1, 2)], entry="merge") == "merge 1: yours (1, 7), expected (1, 2)"
+    assert (
+        difference([(1, 2), (1, 7)], [(1, 2), (1, 2)], entry="merge")
+        == "merge 1: yours (1, 7), expected (1, 2)"
+    )
     assert difference([3, 4], [3, 5], entry="id") == "id 1: yours 4, expected 5"
 
 
@@ -826,10 +884,15 @@ def test_a_partial_diagnosis_is_soft_and_never_wrong():
 
 def test_the_case_shown_expects_values_and_is_printed_also_with_a_hint():
     with pytest.raises(checks.CheckFailed) as failure:
-        checks.check("attention.softmax", lambda x, dim=-1: torch.exp2(x) / torch.exp2(x).sum(dim, keepdim=True), 1)
+        checks.check(
+            "attention.softmax", lambda x, dim=-1: torch.exp2(x) / torch.exp2(x).sum(dim, keepdim=True), 1
+        )
     assert "yours = " in str(failure.value) and "expected = " in str(failure.value)
     with pytest.raises(checks.CheckFailed) as failure:
-        checks.check("tokenization.decode_tokens", lambda ids, tokens: "".join(tokens[i].decode("latin-1") for i in ids))
+        checks.check(
+            "tokenization.decode_tokens",
+            lambda ids, tokens: "".join(tokens[i].decode("latin-1") for i in ids),
+        )
     assert "must raise" not in str(failure.value).splitlines()[2]
 
 
@@ -857,7 +920,10 @@ def test_the_seed_is_of_the_day_and_never_a_small_one(monkeypatch):
     monkeypatch.setenv("LOGNAME", "somebody else")
     assert session.todays_seed("attention.softmax") != one
     cases = checks.exercise("attention.softmax").cases(0)
-    table = {str(case.inputs): checks.exercise("attention.softmax").reference(*case.inputs, **case.named) for case in cases}
+    table = {
+        str(case.inputs): checks.exercise("attention.softmax").reference(*case.inputs, **case.named)
+        for case in cases
+    }
     with pytest.raises(checks.CheckFailed):
         checks.check("attention.softmax", lambda *inputs, **_: table.get(str(inputs), torch.zeros(1)))
 

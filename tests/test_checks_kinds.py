@@ -22,7 +22,9 @@ from lecture_lib.checks.wire import dumps, loads
 def copied(thing):
     """The same function or class with code objects of its own: the reference is nobody's answer."""
     if isinstance(thing, type):
-        return type(thing.__name__, thing.__bases__, {name: copied(each) for name, each in vars(thing).items()})
+        return type(
+            thing.__name__, thing.__bases__, {name: copied(each) for name, each in vars(thing).items()}
+        )
     if not isinstance(thing, types.FunctionType):
         return thing
     return types.FunctionType(
@@ -115,7 +117,12 @@ def accept_blocks(case, output, _asked):
         elif call[1] > n_blocks - len(taken):
             if not (isinstance(got, Raised) and got.kind == "MemoryError"):
                 return f"call {place}: a MemoryError is expected"
-        elif type(got) is not list or len(got) != call[1] or set(got) & set(taken) or not set(got) <= set(range(n_blocks)):
+        elif (
+            type(got) is not list
+            or len(got) != call[1]
+            or set(got) & set(taken)
+            or not set(got) <= set(range(n_blocks))
+        ):
             return f"call {place}: {got!r} are not {call[1]} free blocks"
         else:
             live[place] = got
@@ -124,12 +131,19 @@ def accept_blocks(case, output, _asked):
 
 def test_a_class_is_judged_by_a_script_of_calls():
     task = exercise("test.allocator", Blocks, allocator_cases, use=scripted, accept=accept_blocks)
-    holds(task, [lambda n: Blocks(n), lambda n: Blocks(n, last=False)], [twice, leaks, lambda n: Blocks(n + 1)])
+    holds(
+        task, [lambda n: Blocks(n), lambda n: Blocks(n, last=False)], [twice, leaks, lambda n: Blocks(n + 1)]
+    )
 
 
 class Scheduler:
     def __init__(self, slots, lengths):
-        self.slots, self.left, self.waiting, self.running = slots, list(lengths), deque(range(len(lengths))), []
+        self.slots, self.left, self.waiting, self.running = (
+            slots,
+            list(lengths),
+            deque(range(len(lengths))),
+            [],
+        )
 
     def step(self):
         while self.waiting and len(self.running) < self.slots:
@@ -170,7 +184,9 @@ def test_a_scheduler_is_judged_by_its_trace():
         return [Case("8 requests, 2 slots", ((2, lengths), [("step",)] * 30))]
 
     task = exercise("test.scheduler", Scheduler, cases, use=scripted)
-    holds(task, [lambda *a: Scheduler(*a), lambda *a: Rewrites(*a)], [Static, lambda s, n: Scheduler(s + 1, n)])
+    holds(
+        task, [lambda *a: Scheduler(*a), lambda *a: Rewrites(*a)], [Static, lambda s, n: Scheduler(s + 1, n)]
+    )
 
 
 # ------------------------------------------------------------------------------------------ generators and callbacks
@@ -218,7 +234,12 @@ def test_callbacks_arrive_as_tables():
 def test_an_optimizer_is_judged_by_the_parameters_after_each_step():
     class Momentum:
         def __init__(self, parameters, lr, reset=False):
-            self.p, self.lr, self.m, self.reset = parameters, lr, [torch.zeros_like(p) for p in parameters], reset
+            self.p, self.lr, self.m, self.reset = (
+                parameters,
+                lr,
+                [torch.zeros_like(p) for p in parameters],
+                reset,
+            )
 
         def step(self):
             for p, m in zip(self.p, self.m, strict=True):
@@ -247,7 +268,11 @@ def test_an_optimizer_is_judged_by_the_parameters_after_each_step():
         return [Case("4 steps", (tensors[0], tensors[1:], 0.1))]
 
     task = exercise("test.momentum", Torchs, cases, use=drive, changes_inputs=True)
-    holds(task, [lambda p, lr: Momentum(p, lr)], [lambda p, lr: Momentum(p, lr, reset=True), lambda p, lr: Momentum(p, 2 * lr)])
+    holds(
+        task,
+        [lambda p, lr: Momentum(p, lr)],
+        [lambda p, lr: Momentum(p, lr, reset=True), lambda p, lr: Momentum(p, 2 * lr)],
+    )
 
 
 # ------------------------------------------------------------------------------------------------- chance
@@ -272,11 +297,15 @@ def test_a_sampler_is_judged_by_its_law():
 
     wrong = [
         lambda logits, generator: int(logits.argmax()),
-        lambda logits, generator: int(torch.multinomial(torch.softmax(logits / 3, 0), 1, generator=generator)),
+        lambda logits, generator: int(
+            torch.multinomial(torch.softmax(logits / 3, 0), 1, generator=generator)
+        ),
         lambda logits, generator: int(torch.randint(5, (), generator=generator)),
         lambda logits, generator: random.randrange(5),
         lambda logits, generator: int(torch.multinomial(torch.softmax(logits, 0), 1)),
-        lambda logits, generator: int(torch.multinomial(torch.softmax(logits, 0), 1, generator=torch.Generator().manual_seed(1))),
+        lambda logits, generator: int(
+            torch.multinomial(torch.softmax(logits, 0), 1, generator=torch.Generator().manual_seed(1))
+        ),
         lambda logits, generator: 7,
         lambda logits, generator: "a",
     ]

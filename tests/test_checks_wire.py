@@ -19,13 +19,23 @@ from lecture_lib.checks.plain import Array, Raised, Refused, plain, raised
 from lecture_lib.checks.wire import MOST_BYTES, NotPlain, dumps, loads
 
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.complex_numbers(), st.binary(), st.text(st.characters())
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.complex_numbers(),
+    st.binary(),
+    st.text(st.characters()),
 )
 KEYS = st.one_of(SCALARS, st.tuples(SCALARS, SCALARS))
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(
-        st.lists(inner), st.tuples(inner, inner), st.dictionaries(KEYS, inner), st.frozensets(KEYS), st.sets(KEYS)
+        st.lists(inner),
+        st.tuples(inner, inner),
+        st.dictionaries(KEYS, inner),
+        st.frozensets(KEYS),
+        st.sets(KEYS),
     ),
     max_leaves=20,
 )
@@ -71,7 +81,9 @@ def test_tensors_keep_dtype_values_and_strides(dtype, view):
     assert torch.equal(back, x)
     array = plain(x)
     again = loads(dumps(array))
-    assert (again.kind, again.dtype) == (array.kind, array.dtype) and np.array_equal(again.values, array.values)
+    assert (again.kind, again.dtype) == (array.kind, array.dtype) and np.array_equal(
+        again.values, array.values
+    )
 
 
 def test_numbers_at_the_edge_come_back():
@@ -186,20 +198,28 @@ def mutated(raw, draw):
         elif kind == 3:
             data[place:place] = data[draw.randrange(len(data)) :][: draw.randrange(30)]
         else:
-            data[place:place] = draw.choice([b"[", b'["list",', b"null", b'["Refused","",true]', b"1e9", b"99999999999999999999"])
+            data[place:place] = draw.choice(
+                [b"[", b'["list",', b"null", b'["Refused","",true]', b"1e9", b"99999999999999999999"]
+            )
         if not data:
             return b"0"
     return bytes(data)
 
 
 def mutated_messages_are_judged_or_refused(count):
-    draw, tasks = random.Random(0), ["attention.softmax", "tokenization.learn_merges", "attention.previous_token_head"]
+    draw, tasks = (
+        random.Random(0),
+        ["attention.softmax", "tokenization.learn_merges", "attention.previous_token_head"],
+    )
     plain_ones = 0
     for name in tasks:
         task = exercise(name)
         cases = task.cases(0)[:2]
         known = task.known(cases)
-        messages = [dumps(output) for output in known.expected] + [dumps(raised(ValueError("x"))), dumps(Refused("y"))]
+        messages = [dumps(output) for output in known.expected] + [
+            dumps(raised(ValueError("x"))),
+            dumps(Refused("y")),
+        ]
         for _ in range(count // len(tasks)):
             try:
                 value = loads(mutated(draw.choice(messages), draw))

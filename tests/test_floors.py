@@ -89,7 +89,9 @@ def test_nothing_but_grading_imports_exercises():
             assert "exercises" not in imported(ast.parse(path.read_text())), path
 
 
-@pytest.mark.parametrize("chapter", sorted(path.name for path in (LIBRARY / "exercises").iterdir() if path.is_dir()))
+@pytest.mark.parametrize(
+    "chapter", sorted(path.name for path in (LIBRARY / "exercises").iterdir() if path.is_dir())
+)
 def test_declaring_exercises_costs_next_to_nothing(chapter):
     """Nothing is compiled, drawn or trained while a module of exercises is imported: measured against its own library."""
     if chapter.startswith("__"):

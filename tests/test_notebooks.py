@@ -15,6 +15,7 @@ from answers import CHAPTERS
 from nbgrader.api import Gradebook
 
 from lecture_lib import checks
+from lecture_lib.checks import session
 
 ROOT = build_notebooks.ROOT
 NAMES = sorted(CHAPTERS.values())
@@ -76,8 +77,9 @@ def test_metadata_is_nbgraders_own(name):
     grading = [cell.metadata.nbgrader for cell in released(name).cells if "nbgrader" in cell.metadata]
     assert all(fields.schema_version == 3 for fields in grading)
     assert all(fields.locked for fields in grading if fields.grade and not fields.solution)
-    by_hand = [fields for fields in grading if fields.grade and fields.solution]
+    by_hand = {fields.grade_id: fields.points for fields in grading if fields.grade and fields.solution}
     assert len(by_hand) == 1
+    assert by_hand == session._content(stem(name)).BY_HAND
     points = {fields.grade_id: fields.points for fields in grading if fields.grade and not fields.solution}
     assert points == {f"check_{task.function}": task.points for task in checks.chapter(stem(name)).values()}
 
@@ -148,7 +150,8 @@ def with_mistakes(name, number):
             index = number % len(task.mistakes)
             cell.source = (
                 "import types\nfrom lecture_lib.checks import exercise\n"
-                f"wrong = exercise({task.name!r}).mistakes[{index}].function\n"
+                f"task = exercise({task.name!r})\nwrong = task.mistakes[{index}].function\n"
+                "wrong = wrong() if task.value else wrong\n"
                 "if isinstance(wrong, types.FunctionType):  # a copy, or it would be refused as borrowed\n"
                 "    parts = (wrong.__globals__, wrong.__name__, wrong.__defaults__, wrong.__closure__)\n"
                 "    copied = types.FunctionType(wrong.__code__.replace(), *parts)\n"
