@@ -669,7 +669,11 @@ def test_settings_of_torch_help_nobody_and_are_put_back():
 def test_the_gradient_that_is_wrong_is_named():
     def one_hot_lookup(ids, table):
         embedding.check_ids(ids, len(table))
-        return torch.stack([table.detach()[i] for i in ids.flatten()]).reshape(*ids.shape, -1) if ids.numel() else table[ids]
+        return (
+            torch.stack([table.detach()[i] for i in ids.flatten()]).reshape(*ids.shape, -1)
+            if ids.numel()
+            else table[ids]
+        )
 
     with pytest.raises(checks.CheckFailed, match="its gradient with respect to table"):
         checks.check("embedding.one_hot_lookup", one_hot_lookup)

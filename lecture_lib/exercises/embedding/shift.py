@@ -22,12 +22,8 @@ def turns(steps: float = STEPS, same_speed: bool = False, halves: bool = False) 
     angles = angles[:1].expand(D // 2) if same_speed else angles
     blocks = [torch.tensor([[a.cos(), -a.sin()], [a.sin(), a.cos()]]) for a in angles]
     W = torch.block_diag(*blocks)
-    order = (
-        torch.arange(D).reshape(-1, 2).T.flatten().argsort()
-        if not halves
-        else torch.arange(D).reshape(2, -1).T.flatten()
-    )
-    return {"W": W[order.argsort()][:, order.argsort()] if halves else W}
+    order = torch.arange(D).reshape(2, -1).T.flatten() if halves else torch.arange(D)
+    return {"W": W[order.argsort()][:, order.argsort()]}
 
 
 def shift_cases(seed: int) -> list[Case]:
@@ -36,6 +32,7 @@ def shift_cases(seed: int) -> list[Case]:
     anywhere, late = draw.ids(5, below=90), draw.ids(5, low=2000, below=3000)
     return [
         Case("position 0", (torch.tensor([0]),)),
+        Case("position 1", (torch.tensor([1]),)),
         Case("positions 0 to 19", (torch.arange(20),)),
         Case(f"positions {anywhere.tolist()}", (anywhere,)),
         Case(f"positions {late.tolist()}", (late,)),
