@@ -21,7 +21,7 @@ import pytest
 import torch
 from answers import CHAPTERS, exercises, solutions
 
-from lecture_lib import attention, checks
+from lecture_lib import attention, checks, embedding
 from lecture_lib.checks import session
 from lecture_lib.checks.compare import difference
 from lecture_lib.checks.message import Shown, text
@@ -304,9 +304,9 @@ NEAR_MISSES = [
         (f"attention.{name}_attention", blind_to_strides)
         for name in ("multi_head", "cross", "scaled_dot_product")
     ),
-    *((f"embedding.{name}", squeezed) for name in ("one_hot_lookup", "tied_logits")),
-    *((f"embedding.{name}", cached_by_shape) for name in ("one_hot_lookup", "tied_logits")),
-    ("embedding.tied_logits", blind_to_strides),
+    ("embedding.one_hot_lookup", squeezed),
+    ("embedding.one_hot_lookup", cached_by_shape),
+    ("embedding.tied_gradient", cached_by_shape),
     ("embedding.one_hot_lookup", lambda right: lambda ids, table: right(ids.long(), table)),
     ("embedding.sinusoidal_positions", table_of_512),
     ("embedding.apply_rotary", lambda right: lambda x, n, theta=1e4: right(x, n.clamp_max(127), theta)),
@@ -665,13 +665,16 @@ def test_settings_of_torch_help_nobody_and_are_put_back():
 
 
 def test_the_gradient_that_is_wrong_is_named():
-    def tied_logits(X, table):
-        if X.shape[-1] != table.shape[-1]:
-            raise ValueError("widths differ")
-        return X.detach() @ table.mT
+    def one_hot_lookup(ids, table):
+        embedding.check_ids(ids, len(table))
+        return (
+            torch.stack([table.detach()[i] for i in ids.flatten()]).reshape(*ids.shape, -1)
+            if ids.numel()
+            else table[ids]
+        )
 
-    with pytest.raises(checks.CheckFailed, match="its gradient with respect to X"):
-        checks.check("embedding.tied_logits", tied_logits)
+    with pytest.raises(checks.CheckFailed, match="its gradient with respect to table"):
+        checks.check("embedding.one_hot_lookup", one_hot_lookup)
 
 
 def test_an_error_may_be_of_a_kind_of_its_own():

@@ -4,7 +4,6 @@ import random
 import types
 from collections import Counter, deque
 
-import build_notebooks
 import numpy as np
 import pytest
 import torch
@@ -17,6 +16,8 @@ from lecture_lib.checks.message import text
 from lecture_lib.checks.plain import Array, Raised
 from lecture_lib.checks.script import earlier, scripted, stream, table
 from lecture_lib.checks.wire import dumps, loads
+from scripts.authored import source_notebook
+from scripts.settings import ROOT, chapters
 
 
 def copied(thing):
@@ -392,9 +393,9 @@ def test_every_kind_has_an_example():
 
 @pytest.mark.parametrize("task", kind("bug"), ids=lambda task: task.name)
 def test_a_bug_is_given_as_running_code_and_is_recognised(task):
-    notebook = next(name for name in build_notebooks.chapters() if name.endswith(task.name.partition(".")[0]))
+    notebook = next(name for name in chapters() if name.endswith(task.name.partition(".")[0]))
     names: dict = {}
-    for cell in build_notebooks.source_notebook(notebook).cells[2:]:
+    for cell in source_notebook(notebook).cells[2:]:
         if cell.cell_type == "code" and "nbgrader" not in cell.metadata:
             exec(cell.source, names)
             break
@@ -459,7 +460,7 @@ def test_the_impossible_one_is_at_every_place():
 
 
 def test_students_start_with_running_cells():
-    for name in build_notebooks.chapters():
+    for name in chapters():
         stem = name.partition("_")[2]
         cells = {cell.id: cell for cell in _released(name).cells}
         for task in checks.chapter(stem).values():
@@ -473,7 +474,7 @@ def test_students_start_with_running_cells():
 def _released(name):
     import nbformat
 
-    return nbformat.read(build_notebooks.ROOT / "notebooks" / name / f"{name}.ipynb", as_version=4)
+    return nbformat.read(ROOT / "notebooks" / name / f"{name}.ipynb", as_version=4)
 
 
 def test_an_array_is_what_accept_gets():
