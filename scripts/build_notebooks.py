@@ -32,7 +32,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from exercise_cells import check_source, solution_source, start_source  # noqa: E402
 
-from lecture_lib.checks import exercise  # noqa: E402
+from lecture_lib.checks import chapter, exercise  # noqa: E402
 from lecture_lib.files import write_text  # noqa: E402
 
 INSTALL = '''\
@@ -197,10 +197,11 @@ def start(name: str, notebook: nbformat.NotebookNode) -> None:
     from nbgrader.utils import compute_checksum
 
     sources = {cell.id: cell.source for cell in source_notebook(name).cells}
+    tasks = {task.function: full for full, task in chapter(name.partition("_")[2]).items()}
     for cell in notebook.cells:
         fields = cell.metadata.get("nbgrader", {})
         if cell.cell_type == "code" and fields.get("solution"):
-            text = start_source(f"{name.partition('_')[2]}.{fields['grade_id']}", sources[cell.id])
+            text = start_source(tasks[fields["grade_id"]], sources[cell.id])
             if text is not None:
                 cell.source = text
                 fields["checksum"] = compute_checksum(cell)

@@ -17,7 +17,7 @@ import build_notebooks
 import numpy as np
 import pytest
 import torch
-from answers import CHAPTERS, exercises, solutions
+from answers import CHAPTERS, exercises, solutions, stem_of
 
 from lecture_lib import attention, checks
 from lecture_lib.checks.compare import difference
@@ -30,7 +30,7 @@ MISTAKES = [(task, mistake) for task in EXERCISES for mistake in task.mistakes]
 
 
 def solution(task):
-    return solutions(task.name.partition(".")[0])[task.name]
+    return solutions(stem_of(task))[task.name]
 
 
 def passes(task, answer):
@@ -114,7 +114,7 @@ def test_borrowed_answers_are_refused(task):
 )
 def test_a_solution_named_like_the_library_is_the_library(task):
     library = resolve(f"lecture_lib.{task.name}")
-    name = CHAPTERS[task.name.partition(".")[0]]
+    name = CHAPTERS[stem_of(task)]
     cell = next(cell for cell in build_notebooks.source_notebook(name).cells if cell.id == task.function)
     assert ast.dump(ast.parse(cell.source)) == ast.dump(
         ast.parse(textwrap.dedent(inspect.getsource(library)))
