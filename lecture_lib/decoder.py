@@ -20,10 +20,6 @@ from lecture_lib.transformer import (
 class Decoder(nn.Module):
     """Predict every next token: embeddings, layers with a causal mask, then a score for each possible token.
 
-    Args:
-        config: the choices.
-        generator: source of the initial weights; None: torch's own.
-
     Source: Radford et al. (2019), section 2.3.
     """
 

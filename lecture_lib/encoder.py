@@ -23,10 +23,6 @@ from lecture_lib.transformer import (
 class Encoder(nn.Module):
     """Turn each token into a vector that knows its whole text: embeddings, then layers without a causal mask.
 
-    Args:
-        config: the choices.
-        generator: source of the initial weights; None: torch's own.
-
     Source: Devlin et al. (2019), section 3.
     """
 
@@ -65,9 +61,7 @@ class Encoder(nn.Module):
 class MaskedLanguageModel(nn.Module):
     """Guess hidden tokens: a dense map, its activation and norm, then the token table (BERT's MLM head).
 
-    Args:
-        encoder: what reads the text; it becomes part of this model.
-        generator: source of the initial weights of the head; None: torch's own.
+    The encoder becomes part of this model.
 
     Source: Devlin et al. (2019), section 3.1, task 1.
     """
@@ -97,10 +91,7 @@ class MaskedLanguageModel(nn.Module):
 class TextClassifier(nn.Module):
     """Classify a text by its first token, `[CLS]`: tanh(x_1 W_pool) W_class.
 
-    Args:
-        encoder: what reads the text; it becomes part of this model, and gets a pooler if it has none.
-        n_classes: number of classes C; 1 for a yes or no, with a sigmoid.
-        generator: source of the initial weights of the head; None: torch's own.
+    The encoder becomes part of this model, and gets a pooler if it has none; one class is for yes or no.
 
     Source: lecture, "Text classification"; Devlin et al. (2019), section 4.1.
     """
@@ -123,10 +114,7 @@ class TextClassifier(nn.Module):
 class WordClassifier(nn.Module):
     """Classify every token, such as person, place or neither: x_n W_class.
 
-    Args:
-        encoder: what reads the text; it becomes part of this model.
-        n_classes: number of classes C.
-        generator: source of the initial weights of the head; None: torch's own.
+    The encoder becomes part of this model.
 
     Source: lecture, "Word classification"; Devlin et al. (2019), section 5.3.
     """

@@ -25,7 +25,6 @@ class EncoderDecoder(nn.Module):
         config: the choices of the encoder.
         decoder_config: those of the decoder; None: the same.
         shared_embedding: whether source and target use one token table, as with one vocabulary for both.
-        generator: source of the initial weights; None: torch's own.
 
     Raises:
         ValueError: encoder and decoder differ in width, or share a table but differ in vocabulary.
@@ -96,16 +95,13 @@ class EncoderDecoder(nn.Module):
         source_lengths: Tensor | None = None,
         here: Context | None = None,
     ) -> Tensor:
-        """Score what comes next in the target, given the memory.
+        """Score what comes next in the target, (B, M, |V|), given the memory.
 
         Args:
             target_ids: (B, M) integer ids of the target so far.
             memory: (B, N, D) the source as `encode` gave it, or a `Context` that knows it.
             source_lengths: (B,) number of real tokens in each source; None: all N.
             here: says where the target tokens stand, as for a `Decoder`.
-
-        Returns:
-            (B, M, |V|) logits.
         """
         return self.head(self.features(target_ids, memory, source_lengths, here))
 

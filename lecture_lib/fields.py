@@ -27,7 +27,7 @@ def whole(name: str, value: Any, low: int = 0) -> int:
     """
     wanted = "a positive integer" if low == 1 else f"an integer, {low} or more"
     try:
-        number = None if isinstance(value, bool) else operator.index(value)
+        number = None if is_truth(value) else operator.index(value)
     except TypeError:
         number = None
     if number is None or number < low:
@@ -50,12 +50,23 @@ def real(
         ValueError: no number, or not one that fits.
     """
     try:
-        number = math.nan if isinstance(value, bool | str | bytes) else float(value)
+        number = math.nan if is_truth(value) or isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         number = math.nan
     if math.isnan(number) or not fits(number):
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
     return number
+
+
+def chance(name: str, value: Any, below_one: bool = False) -> float:
+    """Give a number from 0 to 1 as Python's own, and refuse another; with `below_one`, 1 too."""
+    wanted = "a probability below 1" if below_one else "a probability, 0 to 1"
+    return real(name, value, lambda x: 0 <= x < 1 or (x == 1 and not below_one), wanted)
+
+
+def positive_real(name: str, value: Any, wanted: str = "a positive number") -> float:
+    """Give a finite number above 0 as Python's own, and refuse another."""
+    return real(name, value, lambda x: 0 < x < math.inf, wanted)
 
 
 def choice(name: str, value: Any, choices: Iterable) -> Any:
@@ -77,9 +88,7 @@ def at_least(low: int, default: Any = REQUIRED) -> Any:
 
 def positive(default: Any = REQUIRED) -> Any:
     """A field that holds a finite number above 0."""
-    return declared(
-        lambda name, value: real(name, value, lambda x: 0 < x < math.inf, "a positive number"), default
-    )
+    return declared(positive_real, default)
 
 
 def number(low: float, default: Any = REQUIRED) -> Any:
@@ -90,11 +99,7 @@ def number(low: float, default: Any = REQUIRED) -> Any:
 
 def probability(default: Any = REQUIRED, below_one: bool = False) -> Any:
     """A field that holds a number from 0 to 1; with `below_one`, 1 itself is refused."""
-    wanted = "a probability below 1" if below_one else "a probability, 0 to 1"
-    return declared(
-        lambda name, value: real(name, value, lambda x: 0 <= x < 1 or (x == 1 and not below_one), wanted),
-        default,
-    )
+    return declared(partial(chance, below_one=below_one), default)
 
 
 def token_ids(default: tuple[int, ...] = ()) -> Any:
@@ -170,10 +175,16 @@ def ids_of(name: str, value: Any) -> tuple[int, ...]:
 
 
 def flag(name: str, value: Any) -> bool:
-    """Give a truth value, and refuse what only acts like one."""
-    if not isinstance(value, bool):
+    """Give a truth value, NumPy's too, as Python's own, and refuse what only acts like one."""
+    if not is_truth(value):
         raise ValueError(f"{name} must be True or False, got {value!r}")
-    return value
+    return bool(value)
+
+
+def is_truth(value: Any) -> bool:
+    """Tell True and False, also those of NumPy and torch, from numbers."""
+    kind = str(getattr(value, "dtype", "")).removeprefix("torch.")
+    return isinstance(value, bool) or (kind == "bool" and not getattr(value, "ndim", 0))
 
 
 BY_TYPE: dict[Any, Callable[[str, Any], Any]] = {bool: flag, float: real}

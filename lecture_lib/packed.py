@@ -49,9 +49,12 @@ def prepared(make: Callable, sources: Sequence[Tensor | None], *details: Any) ->
 
     Args:
         make: a function of the module; the copies of different functions stand side by side.
-        sources: the tensors it reads, the first of them a weight; none made in inference mode (see `counted`).
+        sources: the tensors it reads, the first of them a weight. Changes of tensors that were made in inference
+            mode are not counted: from them the copy is made at every call.
         details: numbers it needs.
     """
+    if not counted(*sources):
+        return make(sources, *details)
     state = [details]
     for t in sources:
         state.append(None if t is None else (t.data_ptr(), t._version, t.dtype, t.shape, t.stride()))

@@ -14,6 +14,7 @@ import re
 import textwrap
 
 from lecture_lib.checks import exercise
+from lecture_lib.checks.watch import resolve
 
 SOLUTION = re.compile(r"^[ \t]*### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION\n?", re.DOTALL | re.MULTILINE)
 
@@ -25,10 +26,10 @@ def solution_source(name: str, body: str) -> str:
             raise SystemExit(f"{name}: the solution cell has no ### BEGIN SOLUTION ... ### END SOLUTION")
         return body
     task = exercise(name)
-    if task.value or task.right is None or not task.right.__module__.startswith("lecture_lib."):
+    right = task.right if task.kind == "bug" else resolve(f"lecture_lib.{name}")
+    if right is None:
         raise SystemExit(f"{name}: the cell is empty and lecture_lib has no {name} to fill it with")
-    source = textwrap.dedent(inspect.getsource(task.right))
-    source = re.sub(rf"\b{task.right.__name__}\b", task.function, source)
+    source = re.sub(rf"\b{right.__name__}\b", task.function, textwrap.dedent(inspect.getsource(right)))
     node = ast.parse(source).body[0]
     first = node.body[1 if ast.get_docstring(node) is not None else 0]
     lines, indent = source.splitlines(), " " * first.col_offset

@@ -2,11 +2,11 @@
 
 import functools
 
-import build_notebooks
-
 from lecture_lib import checks
+from scripts.authored import source_notebook
+from scripts.settings import chapters
 
-CHAPTERS = {name.partition("_")[2]: name for name in build_notebooks.chapters()}
+CHAPTERS = {name.partition("_")[2]: name for name in chapters()}
 
 
 @functools.cache
@@ -15,7 +15,7 @@ def solutions(stem: str) -> dict[str, object]:
     namespace: dict[str, object] = {}
     names = {task.function: name for name, task in checks.chapter(stem).items()}
     before_exercises, found = True, {}
-    for cell in build_notebooks.source_notebook(CHAPTERS[stem]).cells[2:]:
+    for cell in source_notebook(CHAPTERS[stem]).cells[2:]:
         grading = cell.metadata.get("nbgrader", {})
         if cell.cell_type != "code" or not (before_exercises or grading.get("solution")):
             continue

@@ -9,12 +9,11 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[1] / "lecture_lib"
 FLOORS = [
-    {"files", "fields", "wrapped", "weights", "packed", "plots"},
+    {"files", "fields", "wrapped", "weights", "packed", "padding", "plots"},
     {
         "tokenization",
         "embedding",
         "sampling",
-        "lora",
         "quantization",
         "arena",
         "prompting",
@@ -25,11 +24,13 @@ FLOORS = [
     {"transformer"},
     {"encoder", "decoder", "encoder_decoder"},
     {"generation", "training", "pretrained"},
-    {"kv_cache", "roofline", "rlhf"},
+    {"kv_cache", "lora", "roofline", "rlhf"},
     {"serving"},
     {"chat", "zoo"},
     {"agents"},
-    {"checks", "grading"},
+    {"checks"},
+    {"exercises"},
+    {"grading"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 WITHOUT_TORCH = ["", ".files", ".fields", ".tokenization", ".corpora", ".plots", ".widgets", ".checks"]
@@ -78,4 +79,38 @@ def test_modules_and_functions_stay_short(path):
 @pytest.mark.parametrize("module", WITHOUT_TORCH)
 def test_what_needs_no_torch_does_not_import_it(module):
     command = f"import sys, lecture_lib{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command]).returncode == 0
+
+
+def test_an_import_brings_no_library_of_figures():
+    """pyplot, Altair and ipywidgets come when a figure is drawn: the import of everything else stays short."""
+    modules = sorted({topic(path) for path in MODULES} - {"__init__"})
+    slow = ("matplotlib.pyplot", "altair", "ipywidgets", "IPython", "pandas", "transformers")
+    command = f"import sys, importlib; [importlib.import_module('lecture_lib.' + m) for m in {modules}]; "
+    command += f"print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_nothing_but_grading_imports_exercises():
+    for path in MODULES:
+        if topic(path) not in ("exercises", "grading"):
+            assert "exercises" not in imported(ast.parse(path.read_text())), path
+
+
+@pytest.mark.parametrize(
+    "chapter", sorted(path.name for path in (LIBRARY / "exercises").iterdir() if path.is_dir())
+)
+def test_declaring_exercises_costs_next_to_nothing(chapter):
+    """Nothing is compiled, drawn or trained while a module of exercises is imported: measured against its own library."""
+    if chapter.startswith("__"):
+        return
+    command = f"""
+import sys, time, torch, lecture_lib.{chapter}, lecture_lib.checks, lecture_lib.corpora.samples
+names = set(sys.modules)
+import lecture_lib.exercises.{chapter} as content
+assert not any("function" in vars(each) for task in content.EXERCISES for each in task.mistakes)
+new = [name for name in set(sys.modules) - names if not name.startswith("lecture_lib.")]
+assert len(new) <= 5, new
+"""
     assert subprocess.run([sys.executable, "-c", command]).returncode == 0

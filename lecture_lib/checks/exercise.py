@@ -16,8 +16,8 @@ from lecture_lib.checks.verdict import CourseError, Known, Verdict, diagnose, di
 from lecture_lib.checks.watch import (
     Borrowed,
     call_watched,
-    elementary,
     helpers,
+    kernels_noted,
     libraries_as_loaded,
     remember,
     replacements_undone,
@@ -80,7 +80,7 @@ class Exercise:
         None  # whose source the rows of mistakes change; None: the library's function of that name
     )
     owned: tuple[str, ...] = ()  # further functions in Python that are refused, by dotted name
-    may_call: frozenset[str] | None = None  # torch's kernels allowed besides elementary operators; None: all
+    kernels: tuple[str, ...] = ()  # words in the names of torch's operators that do the whole exercise: refused
     changes_inputs: bool = False  # whether the answer is asked to change its arguments
     kind: str = "write"  # write, bug, predict, weights or judge: see `kinds`
     value: bool = False  # whether the answer is a value and not a function
@@ -117,7 +117,7 @@ class Exercise:
             answer: a function or class, whoever wrote it.
             case: the call.
             ask: what the answer may ask.
-            kernels: a list that gets the names of torch's kernels that this exercise does not allow.
+            kernels: a list that gets the names of torch's operators that do the exercise; None: nobody looks.
 
         Returns:
             Plain results, ``Raised``, or ``Refused`` with the reason.
@@ -128,7 +128,7 @@ class Exercise:
                 for position in case.gradient:
                     inputs[position].requires_grad_()
                 parts = (ask,) if self.ask else ()
-                with elementary(self.may_call if kernels is not None else None, kernels):
+                with kernels_noted(self.kernels if kernels is not None else (), kernels):
                     output = (
                         self.use(answer, *parts, *inputs, **named) if self.use else answer(*inputs, **named)
                     )
@@ -181,7 +181,7 @@ class Exercise:
                 except Borrowed as error:
                     outputs.append(_borrowed(str(error)))
                 kernels += used[:1]
-        return [_borrowed(kernels[0])] * len(cases) if 2 * len(kernels) > len(cases) else outputs
+        return [_borrowed(kernels[0])] * len(cases) if kernels else outputs
 
     def called(self, answer: object) -> object:
         """The answer as something to call: itself, or for a value a function that gives a copy of it."""
@@ -199,8 +199,8 @@ class Exercise:
         if self.value:
             return {}
         return {
-            f"lecture_lib.{self.name}": resolve(f"lecture_lib.{self.name}"),
             "the check's right answer": self.right,
+            f"lecture_lib.{self.name}": resolve(f"lecture_lib.{self.name}"),
             "the check's reference": self.reference,
             **helpers(self.reference),
             **{name: resolve(name) for name in self.owned},

@@ -151,8 +151,7 @@ def _notebook() -> bool:
 
 
 def show(verdict: Verdict) -> None:
-    """Show a verdict: HTML where a notebook runs, else text on standard output; a failure's text is
-    its exception."""
+    """Show a verdict: HTML where a notebook runs, else text on standard output, if no exception will say it."""
     if _notebook():
         sys.modules["IPython"].display.display(Shown(verdict))
     elif verdict.passed or verdict.unwritten:

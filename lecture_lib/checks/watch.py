@@ -5,7 +5,6 @@ and, where an exercise says so, torch's ready-made kernels. Whoever wants to dec
 """
 
 import contextlib
-import functools
 import importlib
 import sys
 import threading
@@ -19,16 +18,6 @@ from lecture_lib.checks.plain import Raised
 
 LIBRARIES = ("math", "random", "numpy", "torch", "torch.Tensor", "torch.nn", "torch.nn.functional")
 _as_loaded: dict[str, dict[str, object]] = {}  # callables of each library when it was first seen
-
-# Of torch's operators an elementary answer may call those that it tags as pointwise or as a reduction, views, creations,
-# and these, which move numbers or multiply matrices. A new kernel of torch is in none of the groups.
-MOVES = frozenset(
-    "cat stack index index_put _unsafe_index index_select gather scatter scatter_add masked_select masked_scatter take "
-    "take_along_dim copy _to_copy clone contiguous fill zero lift_fresh lift _local_scalar_dense flip roll sort topk cumsum "
-    "cummax cumprod repeat repeat_interleave tril triu diag_embed constant_pad_nd nonzero unique_dim _unique2 bincount mm bmm "
-    "addmm baddbmm addbmm dot mv addmv vdot _reshape_copy _unsafe_view native_dropout as_strided resize set _conj_physical "
-    "unfold tril_indices triu_indices empty_strided".split()
-)
 
 
 class Borrowed(Exception):
@@ -104,10 +93,14 @@ def call_watched(call: Callable, functions: dict[str, object]) -> object:
 
 
 @contextlib.contextmanager
-def elementary(allowed: frozenset[str] | None, seen: list[str]) -> Iterator[None]:
-    """Note operators of torch that are neither elementary nor allowed by name; None allows everything."""
+def kernels_noted(words: tuple[str, ...], seen: list[str]) -> Iterator[None]:
+    """Note torch's operators whose name holds one of some words, on whatever way they are called.
+
+    All ways (torch.special, modules, methods, map, traced functions) end in the same few operators, named after what
+    they do: no list of ways is needed, and none that grows with torch.
+    """
     torch = sys.modules.get("torch")
-    if allowed is None or torch is None or not hasattr(torch.Tag, "reduction"):
+    if not words or torch is None:
         yield
         return
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -116,27 +109,13 @@ def elementary(allowed: frozenset[str] | None, seen: list[str]) -> Iterator[None
         def __torch_dispatch__(
             self, function: Callable, types: object, args: tuple = (), kwargs: dict | None = None
         ) -> object:
-            if not _is_elementary(function) and (name := _operator(function)) not in allowed:
+            name = function._schema.name.rpartition("::")[2]
+            if any(word in name for word in words):
                 seen.append(f"torch's {name.strip('_')}")
             return function(*args, **(kwargs or {}))
 
     with Watch():
         yield
-
-
-def _operator(function: object) -> str:
-    """``_softmax`` of ``aten::_softmax.out``, ``add`` of ``aten::add_``."""
-    name = function._schema.name.rpartition("::")[2]
-    return name if name.endswith("__") else name.removesuffix("_")
-
-
-@functools.cache
-def _is_elementary(function: object) -> bool:
-    tags, schema = sys.modules["torch"].Tag, function._schema
-    if {tags.pointwise, tags.reduction} & set(function.tags) or _operator(function) in MOVES:
-        return True
-    views = any(each.alias_info is not None and not each.alias_info.is_write for each in schema.returns)
-    return views or not any("Tensor" in str(argument.type) for argument in schema.arguments)
 
 
 @contextlib.contextmanager

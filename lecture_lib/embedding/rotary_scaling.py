@@ -83,6 +83,9 @@ class RotaryScaling:
             frequencies: (D_k / 2,) angles per token.
             theta: their base.
             length: number of tokens of the text, for "dynamic"; None: no more than the first context.
+
+        Returns:
+            (D_k / 2,) the slower clocks.
         """
         if self.rope_type == "dynamic":
             return self._rebased(frequencies, length or 0)

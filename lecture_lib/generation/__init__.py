@@ -1,7 +1,7 @@
 """Generation: one token after another (`loop`), as text (`text`), and from a source text (`source`)."""
 
 from lecture_lib.generation.loop import generate, stream
-from lecture_lib.generation.reread import Reader, Reread, pad
+from lecture_lib.generation.reread import Reader, Reread
 from lecture_lib.generation.source import Conditioned, translate
 from lecture_lib.generation.text import Decodes, Stop, decode_stream
 
@@ -13,7 +13,6 @@ __all__ = [
     "Stop",
     "decode_stream",
     "generate",
-    "pad",
     "stream",
     "translate",
 ]

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lecture_lib.generation.reread import Model, Reader, Reread, pad
+from lecture_lib.generation.reread import Model, Reader, Reread
 from lecture_lib.generation.text import Decodes, Stop
+from lecture_lib.padding import pad
 from lecture_lib.sampling import SamplingParameters, constrain, sample
 
 Prompts = Tensor | Sequence[int] | Sequence[Sequence[int]] | Sequence[Tensor]  # or arrays of NumPy

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from lecture_lib.padding import pad
+
 Model = Callable[..., Tensor]  # model(ids, lengths=None) -> (B, N, |V|) logits
 
 
@@ -47,16 +49,3 @@ class Reread:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"the model must give (B, N, |V|) logits for ids {tuple(ids.shape)}: got {got}")
         return logits[torch.arange(len(rows), device=logits.device), (lengths - 1).to(logits.device)]
-
-
-def pad(rows: list[list[int]], pad_id: int = 0, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-    """Put rows of different length into one table, padded on the right: (B, N) ids and (B,) lengths.
-
-    Example:
-        >>> pad([[5, 6, 7], [8]])
-        (tensor([[5, 6, 7],
-                [8, 0, 0]]), tensor([3, 1]))
-    """
-    lengths = [len(row) for row in rows]
-    table = [row + [pad_id] * (max(lengths) - len(row)) for row in rows]
-    return torch.tensor(table, device=device), torch.tensor(lengths, device=device)

@@ -50,17 +50,9 @@ class Conditioned:
         return self.encoded.expand(batch, -1, -1), None if lengths is None else lengths.expand(batch)
 
     def __call__(self, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Score, at every place of the targets, what comes next.
+        """Score, at every place of the targets (B, M), what comes next: (B, M, |V|).
 
-        Args:
-            ids: (B, M) integer ids of the targets so far; any number of rows for a single source.
-            lengths: (B,) not needed: a decoder looks back only, so padding on the right changes nothing before it.
-
-        Returns:
-            (B, M, |V|) logits.
-
-        Raises:
-            ValueError: several sources, but not one for each target.
+        `lengths` is not needed: a decoder looks back only, so padding on the right changes nothing before it.
         """
         memory, source_lengths = self.memory(len(ids))
         return self.model.decode(ids, memory, source_lengths)

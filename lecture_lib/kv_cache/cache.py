@@ -63,7 +63,7 @@ class KVCache:
         """Bytes of all keys and values."""
         return self.pool.nbytes
 
-    def begin(self, n_tokens: int, lengths: Tensor | None = None) -> Context:
+    def begin(self, n_tokens: int, lengths: Tensor | list[int] | None = None) -> Context:
         """Make room for new tokens and say where they stand: the context of the next forward.
 
         Args:
@@ -93,9 +93,9 @@ class KVCache:
         """The slots that queries are shown, (L, 2, B, M, H_kv, D_k)."""
         return self.pool[:, :, :, :n_stored]
 
-    def lengths_after(self, n_tokens: int, lengths: Tensor | None = None) -> list[int]:
+    def lengths_after(self, n_tokens: int, lengths: Tensor | list[int] | None = None) -> list[int]:
         """Count the tokens of each row with the new ones, and refuse what does not fit."""
-        added = [n_tokens] * self.batch if lengths is None else lengths.tolist()
+        added = [n_tokens] * self.batch if lengths is None else [int(n) for n in lengths]
         if len(added) != self.batch:
             raise ValueError(f"the cache has {self.batch} rows, got {len(added)} lengths")
         if not all(0 <= new <= n_tokens for new in added):

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from lecture_lib import generation
 from lecture_lib.attention import Context
 from lecture_lib.decoder import Decoder
-from lecture_lib.generation import Conditioned, pad
+from lecture_lib.generation import Conditioned
 from lecture_lib.kv_cache.cache import KVCache, look
 from lecture_lib.kv_cache.graph import record
+from lecture_lib.padding import pad
 from lecture_lib.transformer import depends_on_length
 from lecture_lib.weights import Watch
 from lecture_lib.wrapped import unwrapped
 
-PATIENCE = 64  # steps after which a recording on a CPU has paid for itself
+PATIENCE = 100  # steps after which a recording on a CPU has paid for itself
 
 
 class Cached:
@@ -35,7 +36,7 @@ class Cached:
             grow now and then.
         chunk_size: read prompts in pieces of so many tokens, which bounds the memory it takes; None: at once.
         recorded: whether a step is recorded once and replayed: on a GPU as a CUDA graph, on a CPU by
-            `torch.jit.trace`. None: at once on a GPU, after 64 steps on a CPU.
+            `torch.jit.trace`. None: at once on a GPU, after 100 steps on a CPU.
 
     Raises:
         ValueError: a model that has no use for a cache.
@@ -111,8 +112,9 @@ class Cached:
         last: list[Tensor] = [torch.empty(0)] * len(rows)  # (D,) features of the last token of each row
         while any(len(row) > n for row, n in zip(rows, self.cache.lengths, strict=True)):
             pieces = [row[n:][: self.chunk_size] for row, n in zip(rows, self.cache.lengths, strict=True)]
-            ids, lengths = pad(pieces, 0, self.device)
-            X = self.features(ids, self.cache.begin(ids.shape[1], lengths))  # (B, N, D)
+            ids, _ = pad([piece or [0] for piece in pieces], 0, self.device)
+            here = self.cache.begin(ids.shape[1], [len(piece) for piece in pieces])
+            X = self.features(ids, here)  # (B, N, D)
             last = [X[i, len(piece) - 1] if piece else last[i] for i, piece in enumerate(pieces)]
         return self.whole.head(torch.stack(last))
 
@@ -150,9 +152,17 @@ def cached(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function of `generation` for a model that remembers what it has read; `chunk_size` as above."""
 
     @functools.wraps(function)
-    def call(model: Any, *arguments: Any, chunk_size: int | None = None, **named: Any) -> Any:
-        reader = model if isinstance(model, Cached) else Cached(model, chunk_size=chunk_size)
-        return function(reader, *arguments, **named)
+    def call(
+        model: Any,
+        ids: Any,
+        max_new_tokens: int,
+        *arguments: Any,
+        chunk_size: int | None = None,
+        **named: Any,
+    ) -> Any:
+        worth_it = True if max_new_tokens > PATIENCE else None
+        reader = model if isinstance(model, Cached) else Cached(model, None, chunk_size, recorded=worth_it)
+        return function(reader, ids, max_new_tokens, *arguments, **named)
 
     return call
 

@@ -45,7 +45,6 @@ def beam_search(
         step: takes (W, n) ids, gives (W, V) logits of the token after each row.
         ids: (n,) the prompt.
         beam_width: W, number of beginnings that are kept, and of texts that are returned at most.
-        max_new_tokens: largest number of new tokens n.
         stop: token ids that finish a text; they count as tokens of it.
         length_penalty: alpha; 0 compares log-probabilities, which favours short texts; 1 their mean per token.
         early_stopping: True: stop as soon as W texts are finished. False: stop when the best beam, scored at its present
@@ -57,7 +56,7 @@ def beam_search(
         The best W finished texts, best first; fewer if there are not so many.
 
     Raises:
-        ValueError: the prompt is not one text, a number is out of range, or the logits are unfit.
+        ValueError: not one text, a number out of range, logits that are NaN or misshaped, or no text can be finished.
 
     Example:
         >>> likely = torch.tensor([[.5, .4, .1], [.3, .3, .4], [.9, .05, .05]]).log()  # row: last token, column: next
@@ -67,25 +66,17 @@ def beam_search(
     """
     if ids.ndim != 1 or len(ids) == 0 or ids.is_floating_point():
         raise ValueError(f"beam search continues one text, (n,) integers: got {tuple(ids.shape)} {ids.dtype}")
-    beam_width, max_new_tokens = (
-        whole("beam_width", beam_width, 1),
-        whole("max_new_tokens", max_new_tokens, 1),
-    )
+    beam_width = whole("beam_width", beam_width, 1)
+    max_new_tokens = whole("max_new_tokens", max_new_tokens, 1)
     choice("early_stopping", early_stopping, (True, False, "never"))
-    sampling = sampling or SamplingParameters()
     stop_ids = torch.tensor(sorted(set(stop)), dtype=torch.long, device=ids.device)
     n_candidates = max(2, 1 + len(stop_ids)) * beam_width  # enough that W of them are unfinished
     beams, log_probs = ids[None].long(), torch.zeros(1, device=ids.device)  # (1, n), (1,)
     finished: list[Hypothesis] = []
     for length in range(1, max_new_tokens + 1):
-        following = next_log_probs(step, beams)  # (W, V)
-        if sampling.repetition_penalty != 1:
-            following = repetition_penalty(following, beams, sampling.repetition_penalty)
-        if sampling.constrained:
-            counts, is_last = [length - 1] * len(beams), length == max_new_tokens
-            following = apply_constraints(
-                following, sampling, beams.tolist(), counts, is_last, stop_ids.tolist()
-            )
+        following = constrained(
+            next_log_probs(step, beams), beams, sampling, length - 1, max_new_tokens, stop
+        )
         scores = log_probs[:, None] + following  # (W, V)
         log_probs, index = scores.flatten().topk(min(n_candidates, scores.numel()))  # (2 W,)
         log_probs, index = log_probs[log_probs > -torch.inf], index[log_probs > -torch.inf]
@@ -106,22 +97,13 @@ def beam_search(
             best_possible = float(log_probs[0]) / final**length_penalty
             if early_stopping is True or best_possible <= finished[-1].score:
                 break
+    if not finished:
+        raise ValueError("the constraints leave no text that could be finished: relax them")
     return finished
 
 
 def next_log_probs(step: Callable[[Tensor], Tensor], beams: Tensor) -> Tensor:
-    """Ask the model for the log-probabilities of the token after each beam.
-
-    Args:
-        step: takes (W, n) ids, gives (W, V) logits.
-        beams: (W, n) ids.
-
-    Returns:
-        (W, V) log-probabilities, nats, in at least single precision.
-
-    Raises:
-        ValueError: the logits are not (W, V), are NaN, or rule every token out.
-    """
+    """Ask `step` for the log-probabilities behind each beam, as `beam_search`: (W, V) nats, in single precision or better."""
     logits = step(beams)
     if logits.ndim != 2 or len(logits) != len(beams):
         raise ValueError(
@@ -131,3 +113,22 @@ def next_log_probs(step: Callable[[Tensor], Tensor], beams: Tensor) -> Tensor:
     if log_probs.isnan().any():
         raise ValueError("step gave logits that are NaN or +inf, or that rule every token out")
     return log_probs
+
+
+def constrained(
+    log_probs: Tensor,
+    beams: Tensor,
+    sampling: SamplingParameters | None,
+    n_new: int,
+    max_new_tokens: int,
+    stop: Collection[int],
+) -> Tensor:
+    """Give the log-probabilities (W, V) of what follows the beams, after `sampling`'s penalty and constraints, as `beam_search`."""
+    if sampling is None:
+        return log_probs
+    if sampling.repetition_penalty != 1:
+        log_probs = repetition_penalty(log_probs, beams, sampling.repetition_penalty)
+    if not sampling.constrained:
+        return log_probs
+    counts, is_last = [n_new] * len(beams), n_new + 1 == max_new_tokens
+    return apply_constraints(log_probs, sampling, beams.tolist(), counts, is_last, stop)

@@ -43,11 +43,7 @@ def temperature_of(name: str, value: Any) -> float:
 
 @dataclass(frozen=True)
 class SamplingParameters:
-    """How the next token is chosen; the default draws from the model's own distribution.
-
-    Raises:
-        ValueError: a number outside its range.
-    """
+    """How the next token is chosen; the default draws from the model's own distribution. ValueError: out of range."""
 
     temperature: float = declared(temperature_of, 1.0)  # in units of the logits; 0: greedy, without filters
     top_k: int | None = at_least(0, None)  # keep the k most likely tokens; None or 0: all
@@ -79,19 +75,10 @@ class SamplingParameters:
 def process_logits(
     logits: Tensor, sampling: SamplingParameters, ids: Tensor | None = None, lengths: Tensor | None = None
 ) -> Tensor:
-    """Turn every knob in its order; the softmax of the result is the distribution that `sample` draws from.
+    """Turn every knob in its order, as `sample`, which draws from the softmax of the result: (..., V) logits.
 
-    Args:
-        logits: (..., V) logits of the next token.
-        sampling: the knobs. Temperature 0 (greedy) applies the repetition penalty alone.
-        ids: (..., N) token ids of the text so far; needed by a repetition penalty.
-        lengths: (...) number of real tokens in each right-padded row of ids; None: all are real.
-
-    Returns:
-        (..., V) logits, float64 for float64 logits, else float32; -inf for tokens that are ruled out.
-
-    Raises:
-        ValueError: a repetition penalty without ids, or shapes that do not fit.
+    In float64 for float64 logits, else in float32. Constraints come before it: see `constrain`, which knows the texts.
+    A repetition penalty without ids is refused.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if sampling.repetition_penalty != 1:
@@ -111,7 +98,7 @@ def process_logits(
 
 
 def greedy(logits: Tensor) -> Tensor:
-    r"""Take the most likely token: $\mathrm{argmax}_i z_i$, the first of equals.
+    r"""Take the most likely token, the first of equals: $\mathrm{argmax}_i z_i$.
 
     Args:
         logits: (..., V) logits.
@@ -127,21 +114,14 @@ def greedy(logits: Tensor) -> Tensor:
 
 
 def draw(logits: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None = None) -> Tensor:
-    r"""Draw a token from softmax(logits) as the winner of a race: $\mathrm{argmax}_i p_i / E_i$ with $E_i \sim \mathrm{Exp}(1)$.
+    r"""Draw from softmax(logits) as the winner of a race: $\mathrm{argmax}_i p_i / E_i$ with $E_i \sim \mathrm{Exp}(1)$.
 
     Token i arrives after the time E_i / p_i, exponential with rate p_i, and the first of exponential clocks is clock i with
     probability p_i. `torch.multinomial` runs the same race, but asks the device whether the probabilities are valid.
-
-    Args:
-        logits: (..., V) logits; -inf is never drawn.
-        generator: source of the random numbers; one for each row of (B, V) logits: a row then gets the same token
-            whatever stands beside it. None: torch's own.
+    Arguments as `sample`; as many generators as rows, or it is refused.
 
     Returns:
-        (...) token ids.
-
-    Raises:
-        ValueError: the number of generators is not that of the rows.
+        (...) token ids; never one with the logit -inf.
 
     Example:
         >>> draw(torch.tensor([-torch.inf, 0.0, -torch.inf]))
@@ -170,9 +150,10 @@ def sample(
 
     Args:
         logits: (..., V) logits of the next token of every row.
-        sampling: the knobs; temperature 0: greedy.
+        sampling: the knobs; temperature 0, greedy, applies the repetition penalty alone.
         ids: (..., N) token ids of the text so far; needed by a repetition penalty.
-        generator: source of the random numbers, or one for each row of (B, V) logits; None: torch's own.
+        generator: source of the random numbers; one for each row of (B, V) logits: a row then gets the same token
+            whatever stands beside it. None: torch's own.
         lengths: (...) number of real tokens in each right-padded row of ids; None: all are real.
 
     Returns:
@@ -180,10 +161,6 @@ def sample(
 
     Raises:
         ValueError: shapes that do not fit, or (on a CPU) logits that are NaN or +inf, or rule every token out.
-
-    Example:
-        >>> sample(torch.tensor([[1.0, 3.0, 2.0]]), SamplingParameters(temperature=0.7, top_k=1))
-        tensor([1])
     """
     if logits.device.type == "cpu" and not logits.amax(-1).isfinite().all():
         raise ValueError(

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lecture_lib.wrapped import wrappers
+
 
 def process_rank() -> tuple[int, int]:
     """Join the other processes if torchrun started this one.
@@ -40,13 +42,19 @@ def local_device() -> torch.device:
 
 
 def replicate(model: nn.Module, n_processes: int) -> nn.Module:
-    """Wrap the model so that backward() averages gradients over processes; the weights stay its own."""
-    return DistributedDataParallel(model) if n_processes > 1 else model
+    """Wrap the model, if it is not yet, so that backward() averages gradients; the weights stay its own."""
+    return DistributedDataParallel(model) if n_processes > 1 and not averaging(model) else model
+
+
+def averaging(model: nn.Module) -> DistributedDataParallel | None:
+    """Give the wrapper that averages gradients, among those of a model."""
+    return next((each for each in wrappers(model) if isinstance(each, DistributedDataParallel)), None)
 
 
 def without_averaging(model: nn.Module, yes: bool) -> AbstractContextManager:
     """Put off the averaging of gradients, for all but the last of the batches that are accumulated."""
-    return model.no_sync() if yes and isinstance(model, DistributedDataParallel) else nullcontext()
+    wrapper = averaging(model)
+    return wrapper.no_sync() if yes and wrapper else nullcontext()
 
 
 def sum_over_processes(value: Tensor, n_processes: int) -> Tensor:

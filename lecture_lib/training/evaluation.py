@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lecture_lib.training.batches import Batch
-from lecture_lib.training.losses import IGNORED
+from lecture_lib.training.losses import IGNORED, widened
 
 Objective = Callable[[nn.Module, Batch], Tensor]
 
@@ -40,7 +40,7 @@ def target_loss(model: nn.Module, batch: Batch) -> Tensor:
     """
     logits = model(*batch.inputs)
     summed = F.cross_entropy(
-        logits.flatten(0, -2), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        widened(logits.flatten(0, -2)), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
     )
     return summed / (batch.targets != IGNORED).sum().clamp(min=1)  # as a tensor: a GPU need not be waited for
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -68,7 +69,8 @@ def train(
     shown = _someone_watches() if progress is None else progress
     bar = tqdm(total=config.max_steps, initial=state.step, unit="step", disable=not shown or rank > 0)
     try:
-        with deferred_interrupt() as interrupted, bar:
+        # The reader may have switched gradients off.
+        with torch.inference_mode(False), torch.enable_grad(), deferred_interrupt() as interrupted, bar:
             _steps(state, stream, tuple(validation), saver, bar, interrupted)
     except TrainingDivergedError as error:
         raise TrainingDivergedError(f"{error}; {saver.last()}") from None

@@ -6,9 +6,12 @@ Source: Loshchilov & Hutter (2019), AdamW; Vaswani et al. (2017), section 5.3, w
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from lecture_lib.fields import real
 
 
 def adamw_groups(model: nn.Module, weight_decay: float) -> list[dict]:
@@ -76,6 +79,11 @@ def learning_rate(
     return peak * (final_fraction + (1 - final_fraction) * (1 + math.cos(math.pi * progress)) / 2)
 
 
+def threshold(name: str, value: Any) -> float:
+    """Give the largest allowed norm of a gradient as Python's float, and refuse one that is not positive."""
+    return real(name, value, lambda x: x > 0, "positive, or None for no clipping")
+
+
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -> Tensor:
     """Scale all gradients together so that their global norm sqrt(sum g^2) is at most `max_norm`.
 
@@ -89,12 +97,13 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -
     Raises:
         ValueError: a threshold that is not positive.
     """
-    if max_norm is not None and not max_norm > 0:
-        raise ValueError(f"max_norm must be positive, got {max_norm}")
+    max_norm = None if max_norm is None else threshold("max_norm", max_norm)
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
-        return torch.tensor(0.0)
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+        return torch.zeros((), device="cpu")
+    exact = [torch.promote_types(g.dtype, torch.float32) for g in gradients]
+    norms = [torch.linalg.vector_norm(g, dtype=dtype) for g, dtype in zip(gradients, exact, strict=True)]
+    norm = torch.linalg.vector_norm(torch.stack(norms))
     if max_norm is not None:
         factor = (max_norm / norm).clamp(max=1.0)  # norm 0 gives inf, and so 1
         for gradient in gradients:

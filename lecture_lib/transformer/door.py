@@ -50,7 +50,15 @@ def make_context(
 
 
 def length_mask(lengths: Tensor | None, tokens: Tensor) -> Tensor | None:
-    """Make the padding mask (B, 1, 1, N) of (B, N, ...) texts, True for real tokens; None if all are real."""
+    """Make the padding mask of texts, and refuse lengths that do not fit.
+
+    Args:
+        lengths: (B,) number of real tokens; None: all.
+        tokens: (B, N, ...) the texts.
+
+    Returns:
+        (B, 1, 1, N) bool, True for real tokens; None if all are real.
+    """
     if lengths is None:
         return None
     if lengths.shape != tokens.shape[:1]:
@@ -78,12 +86,15 @@ def place(config: ModelConfig, tokens: Tensor, positions: Tensor | None = None) 
 
 
 def rotary(config: ModelConfig, positions: Tensor, length: int | None = None) -> tuple[Tensor, Tensor] | None:
-    """Read the clocks of a rotary model, (N, D_k / 2) or (B, 1, N, D_k / 2); None for other models.
+    """Read the clocks of a rotary model.
 
     Args:
         config: of the model.
         positions: (N,) or (B, N) places of the tokens.
         length: of the whole text, which clocks with "dynamic" scaling ask for; None: up to the last position.
+
+    Returns:
+        (N, D_k / 2) or (B, 1, N, D_k / 2) cosines and sines; None for other models.
     """
     if config.positions != "rotary":
         return None

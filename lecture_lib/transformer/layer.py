@@ -45,14 +45,7 @@ class FeedForward(nn.Module):
         self.W_out = nn.Linear(d_ff, d_model, bias=bias)
 
     def forward(self, X: Tensor) -> Tensor:
-        """Apply the same small network to every token.
-
-        Args:
-            X: (..., D) tokens.
-
-        Returns:
-            (..., D) tokens.
-        """
+        """Apply the same small network to every token: (..., D) to (..., D)."""
         if self.W_gate is None:
             return self.W_out(self.activation(self.W_in(X)))
         return self.W_out(self.activation(self.W_gate(X)) * self.W_in(X))
@@ -65,7 +58,6 @@ class TransformerLayer(nn.Module):
     free (pre-LN).
 
     Args:
-        config: the choices.
         cross_attention: whether the tokens also read from a memory, between the two (the decoder of a
             translator).
 
@@ -128,7 +120,6 @@ class TransformerStack(nn.Module):
     """Layers one above another: X_l = Layer_l(X_{l-1}); with pre-LN, a norm after the last.
 
     Args:
-        config: the choices.
         cross_attention: whether every layer also reads from a memory.
 
     Source: Bishop & Bishop (2024), section 12.1.7; Vaswani et al. (2017), section 3.1.
@@ -165,9 +156,6 @@ class TransformerStack(nn.Module):
 
 class InputEmbedding(nn.Module):
     """Turn ids into vectors: token, plus position, plus segment; then a norm and dropout, by config.
-
-    Args:
-        config: the choices.
 
     Source: Vaswani et al. (2017), sections 3.4 and 3.5; Devlin et al. (2019), figure 2, for segments.
     """

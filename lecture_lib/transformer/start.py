@@ -20,11 +20,6 @@ def initialise(model: nn.Module, config: ModelConfig, generator: torch.Generator
     In a pre-LN model each of the n sublayers adds to the same path, so their last maps (W_o, W_out) start
     smaller by $1/\sqrt{n}$ and the sum does not grow with depth.
 
-    Args:
-        model: the module whose linear maps and tables are drawn anew.
-        config: says `init_std` and `norm_first`.
-        generator: source of the random numbers; None: torch's own.
-
     Source: Radford et al. (2019), section 2.3.
     """
     for module in model.modules():
@@ -47,12 +42,7 @@ def initialise(model: nn.Module, config: ModelConfig, generator: torch.Generator
 def parameter_count(architecture: Callable[[ModelConfig], nn.Module], config: ModelConfig) -> int:
     """Count the parameters of a model without making them, on torch's meta device.
 
-    Args:
-        architecture: what builds the model from the config, such as `TransformerStack` or `Decoder`.
-        config: the choices.
-
-    Returns:
-        Number of parameters; a shared one counts once.
+    `architecture` builds it, such as `TransformerStack` or `Decoder`; a shared parameter counts once.
     """
     with torch.device("meta"):
         model = architecture(config)

@@ -77,6 +77,7 @@ MULTI_HEAD = Exercise(
     against="torch's kernel, head by head with its own slices of the maps (float32 1e-5, float64 1e-9 with gradients)",
     reference=multi_head_reference,
     cases=multi_head_cases,
+    kernels=("multi_head_attention",),
     owned=("torch.nn.functional.multi_head_attention_forward", "lecture_lib.attention.MultiHeadAttention"),
     # fmt: off
     mistakes=(
@@ -207,6 +208,7 @@ CROSS = Exercise(
     against="torch's kernel, head by head with its own slices of the maps (float32 1e-5, float64 1e-9 with gradients)",
     reference=cross_reference,
     cases=cross_cases,
+    kernels=("multi_head_attention",),
     owned=("torch.nn.functional.multi_head_attention_forward", "lecture_lib.attention.MultiHeadAttention"),
     # fmt: off
     mistakes=(

@@ -54,7 +54,7 @@ SOFTMAX = Exercise(
     against="torch.softmax (float32 1e-5, float64 1e-9 with gradients)",
     reference=torch_softmax,
     cases=softmax_cases,
-    may_call=frozenset(),
+    kernels=("softmax",),
     # fmt: off
     mistakes=(
         (
@@ -206,7 +206,7 @@ SCALED_DOT_PRODUCT = Exercise(
     against="torch.nn.functional.scaled_dot_product_attention (float32 1e-5, float64 1e-9 with gradients)",
     reference=fused_kernel,
     cases=attention_cases,
-    may_call=frozenset({"_softmax", "_log_softmax"}),
+    kernels=("attention", "safe_softmax"),
     owned=("torch.nn.functional.multi_head_attention_forward", "lecture_lib.attention.MultiHeadAttention"),
     # fmt: off
     mistakes=(

@@ -1,8 +1,8 @@
-"""Exercises of chapter 2: the table as a matrix product, clocks added, reading out by the table."""
+"""Exercises of chapter 2: the table as a matrix product, clocks added, clocks that turn, reading out by the table."""
 
 from lecture_lib.exercises.embedding.guess import TABLE_SHARE
-from lecture_lib.exercises.embedding.positions import SINUSOIDAL
+from lecture_lib.exercises.embedding.positions import ROTARY, SINUSOIDAL
 from lecture_lib.exercises.embedding.table import LOOKUP, TIED
 
-EXERCISES = (LOOKUP, SINUSOIDAL, TIED, TABLE_SHARE)
+EXERCISES = (LOOKUP, SINUSOIDAL, ROTARY, TIED, TABLE_SHARE)
 BY_HAND = {"relative_positions": 3}

@@ -20,7 +20,6 @@ def library_text(ids: Sequence[int], tokens: Sequence[bytes]) -> str:
     """The ByteLevel decoder of `tokenizers` (written in Rust, reads UTF-8 by its own rules)."""
     import tokenizers
 
-    ids = list(ids)
     if any(not 0 <= i < len(tokens) for i in ids):
         raise ValueError("an id outside the vocabulary")
     return tokenizers.decoders.ByteLevel().decode([spell(tokens[i]) for i in ids])
@@ -39,7 +38,7 @@ def torn(draw: random.Random, data: bytes, longest: int = 3) -> tuple[list[int],
 
 
 def decode_cases(seed: int) -> list[Case]:
-    """Characters over several tokens, broken bytes, what looks like an encoding of its own, wrong ids, ids read once."""
+    """Characters over several tokens, broken bytes, what looks like an encoding of its own, wrong ids."""
     draw = random.Random(seed)
     first, second = draw.sample(BROKEN, 2)
     letters = [bytes([c]) for c in b"abcdefgh"]
@@ -67,15 +66,9 @@ def decode_cases(seed: int) -> list[Case]:
         Case("a token of no bytes", ([0, 1, 0], [b"", b"a"])),
         Case("no ids", ([], letters)),
         Case("the last id of the vocabulary, as a tuple", ((7, 0, 7), letters)),
-        Case("ids that can be read once only, as from a generator", (ids, letters), {"once": True}),
         Case("an id one beyond the vocabulary: ValueError", ([0, 8], letters)),
         Case("a negative id: ValueError", ([0, -1], letters)),
     ]
-
-
-def with_ids(answer: Callable, ids: Sequence[int], tokens: Sequence[bytes], once: bool = False) -> object:
-    """Hand over the ids as they are, or so that they can be read once."""
-    return answer(iter(ids) if once else ids, tokens)
 
 
 def passed_over(ids: Sequence[int], tokens: Sequence[bytes]) -> str:
@@ -96,7 +89,6 @@ DECODE = Exercise(
     against="the byte-level decoder of the tokenizers library",
     reference=library_text,
     cases=decode_cases,
-    use=with_ids,
     owned=("lecture_lib.tokenization.BytePairTokenizer",),
     # fmt: off
     mistakes=(

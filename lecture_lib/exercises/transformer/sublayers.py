@@ -54,7 +54,7 @@ LAYER_NORM = Exercise(
     against="torch.nn.functional.layer_norm in float64 (float32 1e-5, float64 1e-9 with gradients)",
     reference=torch_layer_norm,
     cases=layer_norm_cases,
-    may_call=frozenset(),
+    kernels=("layer_norm", "group_norm", "batch_norm"),
     owned=("lecture_lib.transformer.rms_norm",),
     # fmt: off
     mistakes=(

@@ -1,6 +1,6 @@
 """Check the built pages: links inside the book lead somewhere, pictures have words, nothing is fetched from elsewhere.
 
-python scripts/check_book.py [folder with the built pages]
+python -m scripts.pages [folder with the built pages]
 """
 
 import sys
@@ -9,7 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup
 
-PAGES = Path(__file__).resolve().parents[1] / "_build" / "book" / "_build" / "html"
+from scripts.settings import ROOT
+
+PAGES = ROOT / "_build" / "book" / "_build" / "html"
 FETCHED = {"script": "src", "img": "src", "iframe": "src", "link": "href", "source": "src"}
 FETCHING_RELATIONS = {"stylesheet", "preload", "icon", "shortcut"}
 

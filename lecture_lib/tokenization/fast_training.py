@@ -1,20 +1,20 @@
-"""The same merges fast: training that visits only the words that change, encoding by a queue.
+"""The same merges fast: training that visits only the words that change.
 
 `learn_merges` counts every pair anew for each merge; here the counts are kept up to date, so that 30,000 merges
-on megabytes of text take seconds. `encode_word` scans the word for each merge; here long words stay O(N log N).
+on megabytes of text take seconds.
 """
 
 import gc
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from operator import add
 
 from tqdm.auto import tqdm
 
-from lecture_lib.tokenization.merges import Merges, Pair
+from lecture_lib.tokenization.merges import Pair
 
 
 def learn_merges_incrementally(
@@ -171,34 +171,3 @@ def _merge_in_words(
         counts[new_pair] += change
         places[new_pair] = places[new_pair] + ws if new_pair in places else ws
     return places
-
-
-def encode_long_word(ids: Sequence[int], merges: Merges) -> list[int]:
-    """Do what `encode_word` does in O(N log N): a queue of possible merges over a doubly linked list.
-
-    Args:
-        ids: (N,) token ids of a word.
-        merges: (rank, new id) of each pair.
-
-    Returns:
-        (M,) token ids of the word.
-    """
-    symbols: list[int | None] = list(ids)
-    n = len(symbols)
-    before, after = list(range(-1, n - 1)), list(range(1, n + 1))
-    # (rank, new id, place): lowest rank first, then leftmost.
-    queue = [(*merges[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in merges]
-    heapq.heapify(queue)
-    while queue:
-        rank, new_id, i = heapq.heappop(queue)
-        j = after[i]
-        if j >= n or merges.get((symbols[i], symbols[j])) != (rank, new_id):
-            continue  # one of the two has been merged since
-        symbols[i], symbols[j] = new_id, None
-        after[i] = after[j]
-        if after[i] < n:
-            before[after[i]] = i
-        for k in (before[i], i):
-            if k >= 0 and after[k] < n and (symbols[k], symbols[after[k]]) in merges:
-                heapq.heappush(queue, (*merges[symbols[k], symbols[after[k]]], k))
-    return [symbol for symbol in symbols if symbol is not None]
