@@ -55,17 +55,17 @@ def prepared(make: Callable, sources: Sequence[Tensor | None], *details: Any) ->
     """
     if not counted(*sources):
         return make(sources, *details)
-    state = [details]
-    for t in sources:
-        state.append(None if t is None else (t.data_ptr(), t._version, t.dtype, t.shape, t.stride()))
+    state = (details, *[None if t is None else (t.data_ptr(), t._version, t.dtype, t.shape) for t in sources])
     known = _copies.get(sources[0])
     if known is None:
         known = _copies[sources[0]] = {}
-    if make not in known or known[make][0] != state:
+    entry = known.get(make)
+    if entry is None or entry[0] != state:
         known.pop(make, None)  # first, so that there are never two
         with torch.no_grad():
-            known[make] = state, make([None if t is None else t.detach() for t in sources], *details)
-    return known[make][1]
+            copy = make([None if t is None else t.detach() for t in sources], *details)
+        entry = known[make] = state, copy
+    return entry[1]
 
 
 def forget(weight: Tensor) -> None:
@@ -113,18 +113,32 @@ class PackedLinear(nn.Linear):
 
     def forward(self, X: Tensor) -> Tensor:
         """Apply the layer: (..., K) to (..., N)."""
-        if not can_be_packed(X, self):
-            return F.linear(X, self.weight, self.bias)
-        biases = [] if self.bias is None else [self.bias]
-        return torch.ops.lecture_lib.packed_linear(X, [self.weight], biases)
+        Y = packed_in_one(X, self)
+        return F.linear(X, self.weight, self.bias) if Y is None else Y
 
 
-def can_be_packed(X: Tensor, *layers: nn.Linear) -> bool:
-    """Tell whether the packed product serves these layers: all in bfloat16 on a CPU, and no gradients."""
-    tensors = [X, *(p for layer in layers for p in (layer.weight, layer.bias) if p is not None)]
+def packed_in_one(X: Tensor, *layers: nn.Linear) -> Tensor | None:
+    """Apply maps side by side by the packed product.
+
+    Args:
+        X: (..., K) inputs.
+        layers: maps of K features.
+
+    Returns:
+        (..., N_1 + N_2 + …), or None unless all is in bfloat16 on a CPU, nothing learns, and all maps have a bias or
+        none has.
+    """
+    weights, biases = [m.weight for m in layers], [m.bias for m in layers if m.bias is not None]
+    tensors = (X, *weights, *biases)
     if not all(t.dtype == torch.bfloat16 and t.device.type == "cpu" for t in tensors):
-        return False
-    return not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+        return None
+    if (
+        torch.is_grad_enabled()
+        and any(t.requires_grad for t in tensors)
+        or len(biases) not in (0, len(layers))
+    ):
+        return None
+    return torch.ops.lecture_lib.packed_linear(X, weights, biases)
 
 
 @cache

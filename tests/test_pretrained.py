@@ -19,6 +19,7 @@ from lecture_lib.decoder import Decoder
 from lecture_lib.embedding import RotaryScaling
 from lecture_lib.encoder import Encoder, MaskedLanguageModel, TextClassifier, WordClassifier
 from lecture_lib.encoder_decoder import EncoderDecoder
+from lecture_lib.lora import add_lora, merge_lora
 from lecture_lib.pretrained import GenerationSettings, families, load_pretrained, save_pretrained
 from lecture_lib.pretrained.chat_template import render
 from lecture_lib.pretrained.families import module_names
@@ -647,6 +648,28 @@ def test_a_head_that_got_a_weight_of_its_own_is_saved_as_it_is(architecture, set
     assert again.config.tied_head and len(shapes(again)) == len(shapes(ours))
 
 
+@pytest.mark.parametrize(("architecture", "settings"), TIED[:3])
+def test_a_merged_adapter_of_a_tied_head_survives(architecture, settings, tmp_path):
+    make(architecture, settings | {"tie_word_embeddings": True}).save_pretrained(tmp_path / "a")
+    ours, _ = load_pretrained(tmp_path / "a", tokenizer=False)
+    add_lora(ours, ["head", "W_q"], 2, 4)
+    for name, parameter in ours.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_()
+    assert module_names(ours)[
+        f"{'' if isinstance(ours, Decoder) else 'encoder.'}stack.layers.0.attention.W_q"
+    ]
+    with pytest.raises(ValueError, match="lora_A has no place in a .* checkpoint; merge adapters"):
+        save_pretrained(ours, None, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    merge_lora(ours)
+    save_pretrained(ours, None, tmp_path / "b")
+    ids, lengths = batch(theirs := theirs_read(tmp_path / "b", architecture))
+    assert_same(theirs_logits(theirs, ids, lengths), our_logits(ours, ids, lengths), lengths)
+    again, _ = load_pretrained(tmp_path / "b", tokenizer=False)
+    assert_same(our_logits(again, ids, lengths), our_logits(ours, ids, lengths), lengths, atol=0)
+
+
 def test_a_tie_that_assigning_undid_is_still_one(tmp_path):
     ours = Decoder(OWN)
     ours.load_state_dict({k: v.clone() for k, v in ours.state_dict().items()}, assign=True)
@@ -927,6 +950,11 @@ def test_pointers_of_git_lfs_are_called_so(sound, tmp_path):
             load_pretrained(folder)
         assert "\n" not in str(error.value)
     load_pretrained(tmp_path / "tokenizer.json", tokenizer=False)  # is not read
+    only_pickle(folder := tmp_path / "config.json")
+    (folder / "pytorch_model.bin").write_bytes(pointer)
+    shutil.copy(sound / "config.json", folder)
+    with pytest.raises(ValueError, match="pytorch_model.bin is a Git LFS pointer"):
+        load_pretrained(folder)
 
 
 def test_chat_templates_may_mark_what_the_assistant_said():

@@ -3,6 +3,7 @@
 import copy
 import doctest
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -129,6 +130,7 @@ def test_a_larger_batch_shares_the_weights():
 def test_measured_rates_are_possible():
     bandwidth, rate = roofline.measure_bandwidth(2**24, repeats=3), roofline.measure_matmul(128, repeats=3)
     assert 1e8 < bandwidth < 1e13
+    assert step_cost(Decoder(GPT), np.int64(8), np.int64(2)) == step_cost(Decoder(GPT), 8, 2)
     assert 1e8 < rate < 1e15
     assert 0 < step_cost(Decoder(GPT), 8).tokens_per_second(bandwidth, rate) < 1e9
 
@@ -138,7 +140,5 @@ def test_measured_rates_are_possible():
 
 @pytest.mark.parametrize(("context", "batch"), [(0, 1), (3, 0)])
 def test_a_step_needs_a_row_and_a_token(context, batch):
-    with pytest.raises(
-        ValueError, match=f"at least one row of at least one token: got {batch} and {context}"
-    ):
+    with pytest.raises(ValueError, match="(context|batch) must be a positive integer, got 0"):
         step_cost(Decoder(GPT), context, batch)

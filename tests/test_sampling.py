@@ -324,6 +324,40 @@ def test_inside_a_cuda_graph():
     assert len(drawn) > 1 and all(allowed[row, token] for draw in drawn for row, token in enumerate(draw))
 
 
+@pytest.mark.parametrize("said", ["device", torch.float64, torch.bfloat16, torch.float16])
+def test_defaults_of_the_reader_do_no_harm(said):
+    likely = torch.randn(9, 9, generator=seeded(18))
+    knobs = SamplingParameters(
+        0.7, 5, 0.9, 0.1, 1.2, bad_words=((1, 2),), suppress_tokens=(3,), forced_last=4
+    )
+
+    def outcome():
+        ids, lengths = torch.ones(9, 3, dtype=torch.long, device="cpu"), torch.arange(9, device="cpu") % 3
+        step = lambda ids: likely[ids[:, -1]]  # noqa: E731
+        beams = beam_search(step, ids[0], 3, 4, [5], sampling=knobs)
+        return (
+            sample(likely, knobs, ids, seeded(1), lengths).tolist(),
+            constrain(likely, knobs, ids.tolist(), [0] * 9, False, [5]).tolist(),
+            [(text.ids.tolist(), text.score) for text in beams],
+        )
+
+    expected = outcome()
+    if said == "device":
+        with torch.device("meta"):
+            assert outcome() == expected
+    else:
+        torch.set_default_dtype(said)
+        try:
+            found = outcome()
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert found[:2] == expected[:2]
+        assert [ids for ids, _ in found[2]] == [ids for ids, _ in expected[2]]
+        assert [score for _, score in found[2]] == pytest.approx(
+            [score for _, score in expected[2]], abs=1e-6
+        )
+
+
 # Constraints
 
 FORBIDDING = {

@@ -57,7 +57,7 @@ def check_mask(mask: Tensor, scores: tuple[int, ...]) -> None:
     """Refuse a mask that is not boolean or does not broadcast to the scores.
 
     Args:
-        mask: (..., N, M) bool, or fewer axes.
+        mask: bool, broadcastable to the scores (..., N, M).
         scores: the shape of the scores.
     """
     if mask.dtype != torch.bool:

@@ -13,24 +13,24 @@ from torch import Tensor, nn
 
 from lecture_lib.attention import MultiHeadAttention
 from lecture_lib.kv_cache.side_by_side import SideBySide
-from lecture_lib.packed import PackedLinear, can_be_packed, forget, has_packed_bfloat16
+from lecture_lib.packed import PackedLinear, forget, has_packed_bfloat16, packed_in_one
+from lecture_lib.quantization.linear import QuantizedLinear, in_one_product
 
 PLAIN = (nn.Linear, PackedLinear)
 
 
 class PackedSideBySide(SideBySide):
-    """Apply several maps to one input, in one product from a packed copy of all their weights."""
+    """Apply several maps to one input, in one product from a packed copy of all their weights or codes."""
 
     def __call__(self, X: Tensor, *maps: nn.Module) -> tuple[Tensor, ...]:
         """Give (..., N_i) for each map."""
-        if not all(type(m) is PackedLinear and not m._forward_hooks for m in maps) or not can_be_packed(
-            X, *maps
-        ):
-            return super().__call__(X, *maps)
-        weights, biases = [m.weight for m in maps], [m.bias for m in maps if m.bias is not None]
-        if biases and len(biases) < len(maps):
-            return super().__call__(X, *maps)
-        return torch.ops.lecture_lib.packed_linear(X, weights, biases).split([len(W) for W in weights], -1)
+        kinds, Y = {type(m) for m in maps}, None
+        if not any(m._forward_hooks or m._forward_pre_hooks for m in maps):
+            if kinds == {PackedLinear}:
+                Y = packed_in_one(X, *maps)
+            elif kinds == {QuantizedLinear}:
+                Y = in_one_product(X, list(maps))
+        return super().__call__(X, *maps) if Y is None else Y.split([m.out_features for m in maps], -1)
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def lay_out_for_decoding(model: nn.Module) -> nn.Module:
 
     float32 weights are stored as (in, out). bfloat16 weights stay, and products read packed copies of them where
     the processor computes in bfloat16: twice the memory. A table shared with the head is stored as the head wants
-    it. Everything else, and every processor that would not gain, is left alone. A copy follows its weight, but
+    it. Quantized layers read W_q, W_k and W_v of a layer at once. Everything else, and every processor that would not gain, is left alone. A copy follows its weight, but
     not numbers that are written through `.data`: after those, call this again.
 
     Args:
@@ -50,10 +50,8 @@ def lay_out_for_decoding(model: nn.Module) -> nn.Module:
     """
     for module in model.modules():
         if isinstance(module, MultiHeadAttention):
-            maps = [module.W_q, module.W_k, module.W_v]
-            packs = has_packed_bfloat16() and all(map(is_half, maps))
-            module.in_one = PackedSideBySide() if packs else SideBySide()
-            lay_side_by_side(maps)
+            module.in_one = PackedSideBySide()
+            lay_side_by_side([module.W_q, module.W_k, module.W_v])
         elif type(module) in PLAIN:
             forget(module.weight)
             module.__class__ = PackedLinear if is_half(module) and has_packed_bfloat16() else nn.Linear

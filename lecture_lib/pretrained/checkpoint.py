@@ -34,14 +34,10 @@ from lecture_lib.pretrained.weights import fill, find_device, find_dtype, gather
 from lecture_lib.wrapped import unwrapped
 
 GENERATION = "generation_config.json"
-OURS = (
-    "architectures",
-    "tie_word_embeddings",
-    "share_encoder_decoder_embeddings",
-    "dtype",
-)  # never carried over
-DROPPED = ("torch_dtype", "transformers_version", "_name_or_path", "auto_map", "_attn_implementation")
-
+NEVER_KEPT = {  # settings of a file that a model came from: facts of the weights, and of who wrote it
+    *("architectures", "tie_word_embeddings", "share_encoder_decoder_embeddings", "dtype", "torch_dtype"),
+    *("transformers_version", "_name_or_path", "auto_map", "_attn_implementation"),
+}
 THEIRS = {  # keywords of `from_pretrained` and its like: what stands for them here
     "torch_dtype": "write dtype=, such as dtype='bfloat16'",
     "device_map": "write device=, such as device='cuda' or device='auto'",
@@ -171,7 +167,7 @@ def describe(
     """
     configs, more = family.facts(model)
     config = {**family.write(configs), **more, "architectures": [architecture]}
-    never = {*OURS, *DROPPED, *family.folded}
+    never = NEVER_KEPT | set(family.folded)
     origin = {name: value for name, value in getattr(model, "origin", {}).items() if name not in never}
     kept = {**config, **origin, **more, **family.supported}
     if origin.get("model_type") == family.model_type and family.read(kept) == configs:

@@ -105,7 +105,8 @@ def refuse_pointers(folder: Path, tokenizer: bool = True) -> None:
     Raises:
         ValueError: a file that would be read is such a pointer.
     """
-    wanted = WANTED if tokenizer else (CONFIG, "generation_config.json", INDEX, "model*.safetensors")
+    weights = (CONFIG, "generation_config.json", INDEX, "model*.safetensors", "pytorch_model*.bin")
+    wanted = {*weights, *WANTED} if tokenizer else weights
     for path in sorted(path for pattern in wanted for path in folder.glob(pattern) if path.is_file()):
         with open(path, "rb") as file:
             if file.read(len(POINTER)) == POINTER:

@@ -66,7 +66,8 @@ def fill(
             f"the checkpoint lacks {len(lost)} of the {len(wanted)} tensors that its config asks for, "
             f"the first is {lost[0]}"
         )
-    check_rest(model, family, {name: stored[name] for name in stored if name not in names_of(wanted)})
+    known = {name for link in wanted for name in link.theirs}
+    check_rest(model, family, {name: stored[name] for name in stored if name not in known})
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     state = {}
     for link in wanted:
@@ -74,20 +75,13 @@ def fill(
     sizes = Counter()
     for part in state.values():
         sizes[part.dtype] += part.numel()
-    norms = {f"{path}." for path, module in model.named_modules() if isinstance(module, NORMS)}
-    kept = norms if dtype is None else ()
     main = sizes.most_common(1)[0][0] if dtype is None else dtype
     for name, part in state.items():
-        own = part.dtype if name.rpartition(".")[0] + "." in kept else main
-        state[name] = part.to(device, own, copy=True)
+        norm = isinstance(model.get_submodule(name.rpartition(".")[0]), NORMS)
+        state[name] = part.to(device, part.dtype if norm and dtype is None else main, copy=True)
     model.load_state_dict(state, strict=False, assign=True)
     if hasattr(model, "tie"):
         model.tie()
-
-
-def names_of(wanted: list[Link]) -> set[str]:
-    """All names under which the tensors may be found."""
-    return {name for link in wanted for name in link.theirs}
 
 
 def check_rest(model: nn.Module, family: Family, rest: Stored) -> None:

@@ -29,118 +29,145 @@ FEW_TOKENS = 16  # from here on rebuilding the INT8 weights costs less than the 
 MISSING = (RuntimeError, NotImplementedError, AttributeError)
 
 
-def _n_rows(q: Tensor, *others: object) -> int:
-    return len(q)
+def _n_rows(q: list[Tensor], *others: object) -> int:
+    return sum(map(len, q))
 
 
-@operator("int8_linear(Tensor X, Tensor q, Tensor scale) -> Tensor", width=_n_rows)
-def int8_linear(X: Tensor, q: Tensor, scale: Tensor) -> Tensor:
-    r"""Product with INT8 weights: $Y = (X q^T)\,Δ$, the step pulled out of the sum.
+@operator(
+    "int8_linear(Tensor X, Tensor q, Tensor scale, Tensor? bias) -> Tensor", width=lambda q, *others: len(q)
+)
+def int8_linear(X: Tensor, q: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+    r"""Product with INT8 weights: $Y = (X q^T)\,Δ + b$, the step pulled out of the sum.
 
     Args:
         X: (..., K) bfloat16 activations.
         q: (N, K) int8 codes.
         scale: (N, 1) or (1, 1) step of each row.
+        bias: (N,) or None.
 
     Returns:
         (..., N) bfloat16.
     """
-    steps = scale.to(X.dtype).expand(len(q), 1)[:, 0].contiguous()  # (N,)
-    rows = X.reshape(-1, X.shape[-1])  # (B, K)
+    rows, steps = (
+        X.reshape(-1, X.shape[-1]),
+        scale.to(X.dtype).expand(len(q), 1)[:, 0].contiguous(),
+    )  # (B, K), (N,)
     if 0 < len(rows) <= FEW_TOKENS and has_int8_kernel(X.device.type):
         Y = torch._weight_int8pack_mm(rows.contiguous(), q, steps)
     else:
-        Y = F.linear(rows, q.to(X.dtype)) * steps
-    return Y.view(*X.shape[:-1], len(q))
+        Y = F.linear(rows, q.to(X.dtype)).mul_(steps)
+    return _plus(Y, bias).view(*X.shape[:-1], len(q))
 
 
-@operator("int8_dynamic_linear(Tensor X, Tensor q, Tensor scale) -> Tensor", width=_n_rows)
-def int8_dynamic_linear(X: Tensor, q: Tensor, scale: Tensor) -> Tensor:
-    r"""Product of integers, weights and activations in 8 bits: $Y = Δ_x\,(q_x q^T)\,Δ$ with $x ≈ Δ_x q_x$.
+@operator("int8_dynamic_linear(Tensor X, Tensor[] q, Tensor[] scale, Tensor[] bias) -> Tensor", width=_n_rows)
+def int8_dynamic_linear(X: Tensor, q: list[Tensor], scale: list[Tensor], bias: list[Tensor]) -> Tensor:
+    r"""Product of integers, weights and activations in 8 bits: $Y = Δ_x\,(q_x q^T)\,Δ + b$ with $x ≈ Δ_x q_x$.
 
     Each token has a range of its own, so that a loud one does not drown the others.
 
     Args:
         X: (..., K) activations.
-        q: (N, K) int8 codes.
-        scale: (N, 1) or (1, 1) step of each row.
+        q: (N_i, K) int8 codes of maps side by side.
+        scale: (N_i, 1) or (1, 1) step of each row.
+        bias: (N_i,) each, or none at all.
 
     Returns:
-        (..., N) in the dtype of X.
+        (..., N_1 + N_2 + …) in the dtype of X.
     """
-    rows = X.reshape(-1, X.shape[-1]).float()  # (B, K)
-    if len(rows) == 0 or not has_int8_dynamic_kernel():
-        return F.linear(rows, q.float() * scale.float()).view(*X.shape[:-1], len(q)).to(X.dtype)
-    weights = prepared(_for_integers, (q, scale))
-    if len(rows) == 1:
-        Y = torch.ops.quantized.linear_dynamic(rows, weights, _seven_bits())
-    else:
-        size = rows.abs().amax(1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny)
-        Y = torch.ops.quantized.linear_dynamic(rows / size, weights, _seven_bits()).mul_(size)
-    return Y.view(*X.shape[:-1], len(q)).to(X.dtype)
+    if X.ndim == 1:
+        return int8_dynamic_linear(X[None], q, scale, bias)[0]
+    rows, n_numbers = X.float(), X.numel()
+    weights, b = prepared(_for_integers, (*q, *scale, *bias), len(q))
+    if n_numbers == 0:
+        return X.new_empty(*X.shape[:-1], _n_rows(q))
+    if n_numbers == X.shape[-1]:  # one token
+        return _plus(torch.ops.quantized.linear_dynamic(rows, weights, _seven_bits()), b).to(X.dtype)
+    size = rows.abs().amax(-1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny)
+    Y = torch.ops.quantized.linear_dynamic(rows / size, weights, _seven_bits()).mul_(size)
+    return _plus(Y, b).to(X.dtype)
 
 
-def _for_integers(sources: list[Tensor]) -> torch.ScriptObject:
-    """Codes and steps in the order of the integer kernel."""
-    q, scale = sources
-    steps = scale.double().expand(len(q), 1)[:, 0].contiguous()
+def _for_integers(sources: list[Tensor], n: int) -> tuple[torch.ScriptObject, Tensor | None]:
+    """Codes and steps in the order of the integer kernel, and the bias in float32."""
+    q, scale, bias = sources[:n], sources[n : 2 * n], sources[2 * n :]
+    steps = torch.cat([s.double().expand(len(codes), 1)[:, 0] for s, codes in zip(scale, q, strict=True)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # these tensors will go one day; then the other products serve
-        codes = torch._make_per_channel_quantized_tensor(q, steps, torch.zeros(len(q), dtype=torch.long), 0)
-    return torch.ops.quantized.linear_prepack(codes, None)
+        zeros = torch.zeros(len(steps), dtype=torch.long)
+        codes = torch._make_per_channel_quantized_tensor(torch.cat(q), steps, zeros, 0)
+    return torch.ops.quantized.linear_prepack(codes, None), torch.cat(bias).float() if bias else None
 
 
+@cache
 def _seven_bits() -> bool:
     """Whether activations must leave a bit free, since sums of pairs overflow on processors without VNNI."""
     return not getattr(torch.cpu, "_is_vnni_supported", bool)()
 
 
 @operator(
-    "int4_linear(Tensor X, Tensor packed, Tensor scale, Tensor? zero_point, int group_size) -> Tensor",
+    "int4_linear(Tensor X, Tensor[] packed, Tensor[] scale, Tensor[] zero_point, Tensor[] bias, int group_size)"
+    " -> Tensor",
     width=_n_rows,
 )
 def int4_linear(
-    X: Tensor, packed: Tensor, scale: Tensor, zero_point: Tensor | None, group_size: int
+    X: Tensor,
+    packed: list[Tensor],
+    scale: list[Tensor],
+    zero_point: list[Tensor],
+    bias: list[Tensor],
+    group_size: int,
 ) -> Tensor:
-    r"""Product with INT4 weights: $Y = X \hat W^T$ with $\hat w = Δ\,(q - z)$.
+    r"""Product with INT4 weights: $Y = X \hat W^T + b$ with $\hat w = Δ\,(q - z)$.
 
     Args:
         X: (..., K) bfloat16 activations.
-        packed: (N, K / 2) codes, two in a byte.
-        scale: (N, K / G) or (1, 1) step of each group.
-        zero_point: same shape, code of zero; None: 8.
+        packed: (N_i, K / 2) codes of maps side by side, two in a byte.
+        scale: (N_i, K / G) or (1, 1) step of each group.
+        zero_point: same shapes, codes of zero; none at all: 8.
+        bias: (N_i,) each, or none at all.
         group_size: G, a multiple of 32.
 
     Returns:
-        (..., N) bfloat16.
+        (..., N_1 + N_2 + …) bfloat16.
     """
-    rows, n_rows = X.reshape(-1, X.shape[-1]), len(packed)  # (B, K)
-    tiles, steps = prepared(_tiled, (packed, scale, zero_point), group_size)
+    rows, n_rows = X.reshape(-1, X.shape[-1]), _n_rows(packed)  # (B, K)
+    tiles, steps, b = prepared(
+        _tiled, (*packed, *scale, *zero_point, *bias), len(packed), len(zero_point), group_size
+    )
     if len(rows) == 0:
         return X.new_empty(*X.shape[:-1], n_rows)
     product = torch._weight_int4pack_mm_for_cpu if X.is_cpu else torch._weight_int4pack_mm
     Y = product(rows.contiguous(), tiles, rows.shape[1] // len(steps), steps)
-    return Y[:, :n_rows].reshape(*X.shape[:-1], n_rows)
+    return _plus(Y[:, :n_rows], b).reshape(*X.shape[:-1], n_rows)
 
 
-def _tiled(sources: list[Tensor | None], group_size: int) -> tuple[Tensor, Tensor]:
-    """Codes in the order of this device's INT4 kernel, and (K / g, N up to a multiple of 16, 2) steps and zeros.
+def _tiled(
+    sources: list[Tensor], n: int, n_zeros: int, group_size: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Codes in the order of this device's INT4 kernel, (K / g, N up to a multiple of 16, 2) steps and zeros, bias.
 
     The kernel's words are $Δ(q - z) = Δ(q - 8) + c$ with $c = Δ(8 - z)$; g is the largest of its group sizes that
     divides G.
     """
-    packed, scale, zero_point = sources
-    q, scale = unpack_int4(packed), scale.float()
-    filling = -len(q) % ROWS_PER_TILE
-    shift = torch.zeros_like(scale) if zero_point is None else scale * (8 - zero_point.float())
-    pairs = torch.stack((scale, shift), dim=-1).expand(len(q), -1, 2)
+    packed, scale, zero_point = sources[:n], sources[n : 2 * n], sources[2 * n : 2 * n + n_zeros]
+    bias, q = sources[2 * n + n_zeros :], unpack_int4(torch.cat(packed))
+    zeros = zero_point or [torch.full_like(s, 8) for s in scale]
+    pairs = [
+        torch.stack((s.float(), s.float() * (8 - z.float())), -1) for s, z in zip(scale, zeros, strict=True)
+    ]
+    pairs = torch.cat([p.expand(len(codes), -1, 2) for p, codes in zip(pairs, packed, strict=True)])
     pairs = pairs.repeat_interleave(group_size // kernel_group(group_size), dim=1)
+    filling = -len(q) % ROWS_PER_TILE
     pairs = F.pad(pairs, (0, 0, 0, 0, 0, filling)).to(torch.bfloat16).transpose(0, 1).contiguous()
-    q = F.pad(q, (0, 0, 0, filling))
+    q, b = F.pad(q, (0, 0, 0, filling)), torch.cat(bias).to(torch.bfloat16) if bias else None
     if q.is_cpu:
-        return torch._convert_weight_to_int4pack_for_cpu(q.int(), 1), pairs
+        return torch._convert_weight_to_int4pack_for_cpu(q.int(), 1), pairs, b
     swapped = q.unflatten(1, (-1, 2)).flip(-1).flatten(1)  # CUDA wants the first code in the high bits
-    return torch._convert_weight_to_int4pack(pack_int4(swapped), 8), pairs
+    return torch._convert_weight_to_int4pack(pack_int4(swapped), 8), pairs, b
+
+
+def _plus(Y: Tensor, bias: Tensor | None) -> Tensor:
+    return Y if bias is None else Y.add_(bias.to(Y.dtype))
 
 
 def kernel_group(group_size: int) -> int | None:
@@ -148,6 +175,7 @@ def kernel_group(group_size: int) -> int | None:
     return next((size for size in GROUP_SIZES if group_size % size == 0), None)
 
 
+@torch.compiler.assume_constant_result
 @cache
 def has_int8_kernel(device_type: str) -> bool:
     """Tell whether a device ("cpu", "cuda", ...) has the INT8 kernel, by a small product."""
@@ -160,19 +188,21 @@ def has_int8_kernel(device_type: str) -> bool:
         return False
 
 
+@torch.compiler.assume_constant_result
 @cache
 def has_int8_dynamic_kernel() -> bool:
     """Tell whether this processor has the product of integers, by one that would overflow in 16 bits."""
     if torch.backends.quantized.engine not in ("x86", "fbgemm", "onednn"):
         return False
     try:
-        weights = _for_integers([torch.full((16, 64), 127, dtype=torch.int8), torch.ones(16, 1)])
+        weights, _ = _for_integers([torch.full((16, 64), 127, dtype=torch.int8), torch.ones(16, 1)], 1)
         Y = torch.ops.quantized.linear_dynamic(torch.ones(2, 64), weights, _seven_bits())
         return torch.allclose(Y, torch.full_like(Y, 64 * 127), rtol=0.01)
     except MISSING:
         return False
 
 
+@torch.compiler.assume_constant_result
 @cache
 def has_int4_kernel(device_type: str, whole_tiles: bool = True) -> bool:
     """Tell whether a device has the INT4 kernel, by a small product.
@@ -186,7 +216,7 @@ def has_int4_kernel(device_type: str, whole_tiles: bool = True) -> bool:
     X = torch.eye(3, width, dtype=torch.bfloat16, device=device_type)
     zeros = torch.zeros(16, 1, dtype=torch.uint8, device=device_type)
     try:
-        Y = int4_linear(X, pack_int4(q), torch.ones_like(zeros, dtype=X.dtype), zeros, width)
+        Y = int4_linear(X, [pack_int4(q)], [torch.ones_like(zeros, dtype=X.dtype)], [zeros], [], width)
         return torch.equal(Y, q[:, :3].T.to(Y.dtype))
     except MISSING:
         return False

@@ -51,6 +51,7 @@ class QuantizedLinear(nn.Module):
         super().__init__()
         self.in_features, self.out_features = in_features, len(packed)
         self.scheme, self.compute_dtype = scheme, compute_dtype
+        self.group_size = scheme.group_size or in_features
         self._check(packed, scale, zero_point)
         self.register_buffer("packed", packed)
         self.register_buffer("scale", scale)
@@ -90,37 +91,42 @@ class QuantizedLinear(nn.Module):
         if x.shape[-1] != self.in_features:
             raise ValueError(f"the layer takes {self.in_features} input features: got {tuple(x.shape)}")
         z = x if self.channel_scale is None else x / self.channel_scale.to(x.dtype)
-        y = self._product(z if self.compute_dtype is None else z.to(self.compute_dtype)).to(x.dtype)
-        return y if self.bias is None else y + self.bias
+        z = z if self.compute_dtype is None else z.to(self.compute_dtype)
+        if self.bias is not None and self.bias.requires_grad and torch.is_grad_enabled():
+            return self._product(z, None).to(x.dtype) + self.bias
+        return self._product(z, self.bias).to(x.dtype)
 
-    def _product(self, x: Tensor) -> Tensor:
-        """(..., K) to (..., N), by a kernel if one fits; kernels have no gradient."""
-        learning, products = x.requires_grad and torch.is_grad_enabled(), torch.ops.lecture_lib
-        if not learning and self.scheme.activations and x.is_cpu and kernels.has_int8_dynamic_kernel():
-            return products.int8_dynamic_linear(x, self.packed, self.scale)
-        if not learning and x.dtype == torch.bfloat16:
-            if self._has_plain_rows():
-                return products.int8_linear(x, self.packed, self.scale)
-            if self.scheme.bits == 4 and self._has_int4_kernel(x.device.type):
-                return products.int4_linear(x, self.packed, self.scale, self.zero_point, self._group_size())
-        return F.linear(x, self._rebuilt().to(x.dtype))
+    def _product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """(..., K) to (..., N), by a kernel if one fits."""
+        kernel = self.kernel(x)
+        if kernel == "INT8":
+            return torch.ops.lecture_lib.int8_linear(x, self.packed, self.scale, bias)
+        if kernel is not None:
+            return side_by_side(kernel, x, [self], [] if bias is None else [bias])
+        y = F.linear(x, self._rebuilt().to(x.dtype))
+        return y if bias is None else y + bias.to(x.dtype)
 
-    def _has_plain_rows(self) -> bool:
-        """Whether the codes are INT8 with one symmetric grid a row."""
-        return self.packed.dtype == torch.int8 and self._group_size() == self.in_features
+    def kernel(self, x: Tensor) -> str | None:
+        """The kernel that serves these inputs: "INT8 twice", "INT8", "INT4" or none; they have no gradient."""
+        if x.requires_grad and torch.is_grad_enabled():
+            return None
+        if self.scheme.activations and x.device.type == "cpu" and kernels.has_int8_dynamic_kernel():
+            return "INT8 twice"
+        if x.dtype != torch.bfloat16:
+            return None
+        if self.packed.dtype == torch.int8 and self.group_size == self.in_features:
+            return "INT8"
+        return "INT4" if self.scheme.bits == 4 and self._has_int4_kernel(x.device.type) else None
 
     def _has_int4_kernel(self, device_type: str) -> bool:
-        fits = kernels.kernel_group(self._group_size()) is not None
+        fits = kernels.kernel_group(self.group_size) is not None
         return fits and kernels.has_int4_kernel(device_type, self.in_features % 128 == 0)
-
-    def _group_size(self) -> int:
-        return self.scheme.group_size or self.in_features
 
     def _check(self, packed: Tensor, scale: Tensor, zero_point: Tensor | None) -> None:
         scheme = self.scheme
         signed = scheme.bits == 8 and scheme.symmetric and not scheme.float8
         codes = (self.out_features, packed_width(self.in_features, scheme.bits))
-        grid = (1, 1) if scheme.per_tensor else (self.out_features, self.in_features // self._group_size())
+        grid = (1, 1) if scheme.per_tensor else (self.out_features, self.in_features // self.group_size)
         if packed.shape != codes or packed.dtype != (torch.int8 if signed else torch.uint8):
             raise ValueError(f"{scheme} needs codes {codes}: got {packed.dtype} {tuple(packed.shape)}")
         zero = None if zero_point is None else tuple(zero_point.shape)
@@ -141,3 +147,27 @@ class QuantizedLinear(nn.Module):
     def extra_repr(self) -> str:
         """What `print(model)` shows of the layer."""
         return f"{self.in_features}, {self.out_features}, {self.scheme}, bias={self.bias is not None}"
+
+
+def side_by_side(kernel: str, x: Tensor, layers: list[QuantizedLinear], biases: list[Tensor]) -> Tensor:
+    """Apply layers of one scheme to one input (..., K), in one product by a kernel: (..., N_1 + N_2 + …)."""
+    codes, scales = [layer.packed for layer in layers], [layer.scale for layer in layers]
+    if kernel == "INT8 twice":
+        return torch.ops.lecture_lib.int8_dynamic_linear(x, codes, scales, biases)
+    zeros = [layer.zero_point for layer in layers if layer.zero_point is not None]
+    return torch.ops.lecture_lib.int4_linear(x, codes, scales, zeros, biases, layers[0].group_size)
+
+
+def in_one_product(x: Tensor, layers: list[QuantizedLinear]) -> Tensor | None:
+    """Apply quantized layers to one input (..., K): (..., N_1 + N_2 + …), or None where one product does not do."""
+    first, biases = layers[0], [layer.bias for layer in layers if layer.bias is not None]
+    learns = torch.is_grad_enabled() and any(b.requires_grad for b in (x, *biases))
+    alike = all(
+        m.scheme == first.scheme and m.compute_dtype == first.compute_dtype and m.channel_scale is None
+        for m in layers
+    )
+    z = x if first.compute_dtype is None else x.to(first.compute_dtype)
+    kernel = first.kernel(z)
+    if learns or not alike or kernel in (None, "INT8") or len(biases) not in (0, len(layers)):
+        return None
+    return side_by_side(kernel, z, layers, biases).to(x.dtype)

@@ -112,7 +112,8 @@ class BytePairTokenizer(Tokenizer):
         with collector_paused():
             counts = count_words(texts, splitter, at_spaces=split in CUT_AT_SPACES)
             ids = {token: chr(i) for i, token in enumerate(tokens)}
-            words = {"".join([ids[c] for c in spell(to_bytes(word))]): n for word, n in counts.items()}
+            of_byte = [ids[BYTE_TO_CHARACTER[byte]] for byte in range(256)].__getitem__
+            words = {"".join(map(of_byte, to_bytes(word))): n for word, n in counts.items()}
             merges = learn_merges_incrementally(words, tokens, vocab_size, min_frequency, progress=progress)
             # Where a pair came back, its last place is its rank, as in the library that reads the file.
             order = reversed(dict.fromkeys(reversed(merges)))

@@ -59,6 +59,11 @@ def count_words(
 def _words_of(chunks: Mapping[str, int], split_words: Callable[[str], list[str]]) -> dict[str, int]:
     words: defaultdict[str, int] = defaultdict(int)
     for chunk, count in chunks.items():
+        if (
+            chunk[1:].isalpha() and chunk.isascii() and chunk[0] == " "
+        ):  # one word; most are, and need no pattern
+            words[chunk] += count
+            continue
         for word in split_words(chunk):
             words[word] += count
     return words

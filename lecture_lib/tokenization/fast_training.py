@@ -9,9 +9,9 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import pairwise
 from operator import add
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from lecture_lib.tokenization.merges import Pair
@@ -128,13 +128,25 @@ def collector_paused() -> Iterator[None]:
 
 def _count_pairs(words: Mapping[str, int]) -> tuple[defaultdict[str, int], dict[str, list[int]]]:
     """Count each pair, and list the words that hold it (once for each time)."""
-    places: defaultdict[str, list[int]] = defaultdict(list)
-    for w, word in enumerate(words):
-        for pair in map("".join, pairwise(word)):
-            places[pair].append(w)
-    frequency = list(words.values()).__getitem__
-    counts = {pair: sum(map(frequency, where)) for pair, where in places.items()}
-    return defaultdict(int, counts), places
+    n = len(words)
+    ids = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.int64)
+    word = np.repeat(np.arange(n), np.fromiter(map(len, words), dtype=np.int64, count=n))
+    inside = np.flatnonzero(word[1:] == word[:-1])
+    pairs, word = ids[inside] << 32 | ids[inside + 1], word[inside]
+    order = np.argsort(pairs, kind="stable")
+    pairs, word = pairs[order], word[order]
+    starts = np.flatnonzero(np.diff(pairs, prepend=-1))
+    counts: defaultdict[str, int] = defaultdict(int)
+    if not len(starts):
+        return counts, {}
+    frequencies = np.fromiter(
+        words.values(), dtype=object, count=n
+    )  # Python's integers: they do not overflow
+    sums = np.add.reduceat(frequencies[word], starts).tolist()
+    spelled = [chr(pair >> 32) + chr(pair & 0xFFFFFFFF) for pair in pairs[starts].tolist()]
+    counts.update(zip(spelled, sums, strict=True))
+    places = (where.tolist() for where in np.split(word, starts[1:]))
+    return counts, dict(zip(spelled, places, strict=True))
 
 
 def _merge_in_words(
@@ -148,20 +160,27 @@ def _merge_in_words(
     """Merge `pair` in the words `where`, update the pair counts; return the words of each pair that is new."""
     lefts: defaultdict[str, list[int]] = defaultdict(list)  # words in which this token stands before the pair
     rights: defaultdict[str, list[int]] = defaultdict(list)
+    first, second = pair
     for w in where:
-        done, found, rest = texts[w].partition(pair)
-        while found:
+        parts = texts[w].split(pair)
+        if len(parts) == 2:  # nearly always
+            done, rest = parts
             if done:
                 lefts[done[-1]].append(w)
             if rest:
                 rights[rest[0]].append(w)
-            if pair not in rest:
-                done = f"{done}{new}{rest}"
-                break
-            head, found, rest = rest.partition(pair)
-            done = f"{done}{new}{head}"
+            texts[w] = f"{done}{new}{rest}"
+            continue
+        done, *tails = parts
+        for tail, following in zip(tails, [*tails[1:], None], strict=False):
+            if done:
+                lefts[done[-1]].append(w)
+            if (
+                tail or following is not None
+            ):  # the next to come is merged later, so now it begins with `first`
+                rights[tail[:1] or first].append(w)
+            done = f"{done}{new}{tail}"
         texts[w] = done
-    first, second = pair
     changes = [(left + first, left + new, ws) for left, ws in lefts.items()]
     changes += [(second + right, new + right, ws) for right, ws in rights.items()]
     places: dict[str, list[int]] = {}

@@ -8,11 +8,7 @@ from lecture_lib.training.optimization import threshold
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """The choices of a training.
-
-    Raises:
-        ValueError: a number that makes no sense; says which.
-    """
+    """The choices of a training; a number that makes no sense is refused."""
 
     max_steps: int = at_least(1)  # updates of the weights
     learning_rate: float = positive()  # at the peak of the schedule

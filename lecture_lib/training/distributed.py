@@ -17,11 +17,7 @@ from lecture_lib.wrapped import wrappers
 
 
 def process_rank() -> tuple[int, int]:
-    """Join the other processes if torchrun started this one.
-
-    Returns:
-        Rank of this process, and the number of processes; 0 and 1 without torchrun.
-    """
+    """Join the other processes if torchrun started this one: rank, and number of processes; else 0 and 1."""
     if not distributed.is_available() or (
         not distributed.is_initialized() and "TORCHELASTIC_RUN_ID" not in os.environ
     ):
@@ -58,31 +54,14 @@ def without_averaging(model: nn.Module, yes: bool) -> AbstractContextManager:
 
 
 def sum_over_processes(value: Tensor, n_processes: int) -> Tensor:
-    """Add up what each process has.
-
-    Args:
-        value: any shape, the same in every process.
-        n_processes: how many there are.
-
-    Returns:
-        The sum, in every process.
-    """
+    """Add up what each process has: the sum of `value`, of any shape, in every process."""
     if n_processes > 1:
         distributed.all_reduce(value)
     return value
 
 
 def gather(value: Tensor, n_processes: int, device: torch.device) -> list[Tensor]:
-    """Collect what each process has, in the order of their ranks.
-
-    Args:
-        value: any shape, the same in every process.
-        n_processes: how many there are.
-        device: where processes exchange tensors: a GPU for GPUs.
-
-    Returns:
-        One tensor for each process, in every process, on the CPU.
-    """
+    """Collect what each process has, in the order of their ranks, on the CPU; they exchange it on `device`."""
     if n_processes == 1:
         return [value]
     value = value.to(device)

@@ -45,7 +45,7 @@ def train(
         validation: a finite number of batches, for an evaluation every `config.evaluate_every` steps and at
             the end.
         checkpoint: file to save to, every `config.checkpoint_every` steps, at the end and when interrupted.
-        resume: go on from that file if there is one.
+        resume: go on from that file if there is one; with more `max_steps` also after the end, along the new schedule.
         progress: show a bar; None: where someone can see it, on a terminal or in a notebook.
 
     Returns:

@@ -56,7 +56,7 @@ def shift(ids: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Split texts into what is read and what comes next: inputs are tokens 1 ... N-1, targets tokens 2 ... N.
 
     Args:
-        ids: (B, N) token ids; fewer than two tokens, so that nothing comes next, are refused.
+        ids: (B, N) token ids; fewer than two tokens are refused.
         lengths: (B,) real tokens in each row; None: all N.
 
     Returns:
@@ -83,7 +83,7 @@ def mask_tokens(
 
     Args:
         ids: (B, N) token ids.
-        mask_id: id of the mask, one of the vocabulary.
+        mask_id: id of the mask, one of the vocabulary, or it is refused.
         vocab_size: |V|; "any token" is uniform over it.
         special_ids: never chosen: padding, start, end.
         probability: share of the tokens that are chosen, 0 to 1.
@@ -91,9 +91,6 @@ def mask_tokens(
 
     Returns:
         (B, N) ids to show, and (B, N) targets: the true id where a token was chosen, -100 elsewhere.
-
-    Raises:
-        ValueError: a probability outside 0 ... 1, or a mask id outside the vocabulary.
 
     Source: Devlin et al. (2019), section 3.1, task 1.
     """

@@ -15,21 +15,11 @@ from lecture_lib.fields import real
 
 
 def adamw_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Sort the trainable parameters for AdamW: matrices decay, everything else does not.
+    """Sort the trainable parameters into two groups for AdamW: matrices decay, everything else does not.
 
-    Not decayed: biases and the scales of norms (one axis), which have no direction to regularise, and
-    embeddings, of which rare rows would fade away unseen; a table that is also the output head counts as an
-    embedding.
-
-    Args:
-        model: the model; frozen parameters are left out.
-        weight_decay: share of a weight that is taken off, per step and unit of learning rate.
-
-    Returns:
-        Two groups for `torch.optim.AdamW`, decayed ones first; every parameter is in one of them, once.
-
-    Raises:
-        ValueError: every parameter is frozen.
+    Not decayed: biases and the scales of norms (one axis), which have no direction to regularise, and embeddings, of
+    which rare rows would fade away unseen; a table that is also the output head counts as an embedding. Frozen
+    parameters are left out; a model with no other is refused. `weight_decay`: per step and unit of learning rate.
     """
     embedded = {
         id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()
@@ -50,23 +40,10 @@ def adamw_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 def learning_rate(
     step: int, max_steps: int, peak: float, warmup_steps: int = 0, final_fraction: float = 0.1
 ) -> float:
-    """Rise linearly to the peak, then fall along half a cosine.
+    """Rise linearly to the peak in `warmup_steps`, then fall along half a cosine.
 
-    The first of the `warmup_steps` steps has peak / warmup_steps and the last has the peak; the last step of
-    all has final_fraction * peak.
-
-    Args:
-        step: number of the step, from 0.
-        max_steps: steps in all.
-        peak: largest learning rate.
-        warmup_steps: steps of the rise.
-        final_fraction: last learning rate, in units of the peak.
-
-    Returns:
-        The learning rate of this step.
-
-    Raises:
-        ValueError: a step outside 0 ... max_steps - 1, or a warm-up longer than the training.
+    The first step has peak / warmup_steps, the last of the warm-up the peak, the last of all final_fraction * peak.
+    A `step` (from 0) outside the training is refused, and so is a warm-up longer than it.
     """
     if not 0 <= step < max_steps:
         raise ValueError(f"step must lie in 0 ... {max_steps - 1}, got {step}")
@@ -92,10 +69,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -
         max_norm: the threshold; None: only measure.
 
     Returns:
-        () the norm before clipping.
-
-    Raises:
-        ValueError: a threshold that is not positive.
+        () the norm before clipping, in single precision or better.
     """
     max_norm = None if max_norm is None else threshold("max_norm", max_norm)
     gradients = [p.grad for p in parameters if p.grad is not None]

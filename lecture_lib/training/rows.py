@@ -20,12 +20,9 @@ from lecture_lib.training.losses import IGNORED, mask_tokens
 
 
 def shuffled(n_rows: int, batch_size: int, generator: torch.Generator | None = None) -> Iterator[list[int]]:
-    """Deal row numbers without end: every row once, then again in a new order.
+    """Deal row numbers without end, in full lists of `batch_size`: every row once, then again in a new order.
 
-    Args:
-        n_rows: rows there are, at least 1.
-        batch_size: B, at least 1; every batch is full, so one may take its rows from two rounds.
-        generator: source of the order; None: torch's own.
+    `generator`: source of the order; None: torch's own. A list may take its rows from two rounds.
     """
     n_rows, batch_size = whole("n_rows", n_rows, 1), whole("batch_size", batch_size, 1)
     device = drawn_on(generator)
@@ -85,16 +82,10 @@ def translation_batches(
     order: Iterable[Sequence[int]],
     pad_id: int = 0,
 ) -> Iterator[Batch]:
-    """Show the source and the true translation so far, and ask for its next token (teacher forcing).
+    """Show the source and the true translation so far, and ask for its next token: teacher forcing.
 
-    Args:
-        sources: lists of ids.
-        targets: as many lists of ids, or they are refused, each from its start token to its end token.
-        order: as `next_token_batches`.
-        pad_id: fills up the inputs.
-
-    Returns:
-        Batches with inputs (source ids (B, N), target ids (B, M), source lengths (B,)) and (B, M) targets.
+    Each target runs from its start token to its end token. Batches, in the `order` of `next_token_batches`, have inputs
+    (source ids (B, N), target ids (B, M), source lengths (B,)) and (B, M) targets; a source without target is refused.
     """
     if len(sources) != len(targets):
         raise ValueError(f"each source needs its target: got {len(sources)} and {len(targets)}")
@@ -113,17 +104,9 @@ def labelled_batches(
     order: Iterable[Sequence[int]],
     pad_id: int = 0,
 ) -> Iterator[Batch]:
-    """Ask for the class of each row, or of each token.
+    """Ask for the class of each row, or of each of its tokens (-100: not asked); rows without labels are refused.
 
-    Args:
-        rows: lists of ids.
-        labels: a class for each row, or a list with a class for each of its tokens (-100: not asked); rows without
-            one are refused.
-        order: as `next_token_batches`.
-        pad_id: fills up the inputs.
-
-    Returns:
-        Batches with inputs (ids (B, N), lengths (B,)) and targets (B,) or (B, N).
+    Batches, in the `order` of `next_token_batches`, have inputs (ids (B, N), lengths (B,)) and targets (B,) or (B, N).
     """
     if len(rows) != len(labels):
         raise ValueError(f"each row needs its label: got {len(rows)} and {len(labels)}")

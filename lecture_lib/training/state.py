@@ -22,18 +22,7 @@ CONTENT = {"step", "model", "optimizer", "config", "run", "random_states", "last
 
 
 class TrainingState:
-    """Model, optimizer and the number of steps done.
-
-    Args:
-        model: trained in place.
-        config: the choices.
-        objective: mean loss of a batch.
-        rank: number of this process.
-        n_processes: how many there are; each takes its share of the rows.
-
-    Raises:
-        ValueError: the model has nothing to train.
-    """
+    """Model, optimizer and the number of steps done, for one of the processes, which each take their share of the rows."""
 
     def __init__(
         self,
@@ -54,22 +43,10 @@ class TrainingState:
         self.last_batch: Batch | None = None
 
     def take_step(self, stream: Iterator[Batch], interrupted: Callable[[], bool]) -> bool:
-        """Update the weights once.
+        """Update the weights once, and say whether to stop after this step, in any of the processes.
 
-        The loss is the mean over all targets of all the batches and processes of the step: each part of it
-        counts by the share of the targets it holds, so that the parts together give the gradient of one big
-        batch.
-
-        Args:
-            stream: where the batches come from.
-            interrupted: tells whether the user wants to stop.
-
-        Returns:
-            Whether to stop after this step, in any of the processes.
-
-        Raises:
-            ValueError: the batches have come to an end.
-            TrainingDivergedError: loss or gradient is not finite; the weights are as they were.
+        The loss is the mean over all targets of all the batches and processes of the step: each part of it counts by the
+        share of the targets it holds, so that the parts together give the gradient of one big batch.
         """
         batches = self.draw(stream)
         n_targets = sum(batch.n_targets for batch in batches)
@@ -92,11 +69,7 @@ class TrainingState:
         return stop > 0
 
     def draw(self, stream: Iterator[Batch]) -> list[Batch]:
-        """Take the batches of one step.
-
-        Raises:
-            ValueError: the batches have come to an end.
-        """
+        """Take the batches of one step; that they have come to an end is refused."""
         batches = [batch for _, batch in zip(range(self.config.accumulation_steps), stream, strict=False)]
         if len(batches) < self.config.accumulation_steps:
             raise ValueError(f"the batches ended after {self.step} of {self.config.max_steps} steps")
@@ -147,11 +120,7 @@ class TrainingState:
         }
 
     def restore(self, content: dict[str, Any], stream: Iterator[Batch]) -> None:
-        """Go back to a checkpoint, and pass over the batches of the steps done.
-
-        Raises:
-            ValueError: it is of another model, other settings, other batches, or another number of processes.
-        """
+        """Go back to a checkpoint and pass over the batches of the steps done; what is of another training is refused."""
         if missing := CONTENT - set(content):
             raise ValueError(f"this is no checkpoint of a training: it has no {', '.join(sorted(missing))}")
         now, then = asdict(self.config), content["config"]

@@ -54,9 +54,7 @@ class Family:
 
     model_type: str  # as config.json says it
     architectures: Mapping[str, type[nn.Module]] = {}  # their class: ours
-    settings: tuple[
-        Mapping[str, str], ...
-    ]  # our field: their setting; an encoder and a decoder have a table each
+    settings: tuple[Mapping[str, str], ...]  # our field: their setting; a table each for encoder and decoder
     fixed: Mapping[str, object] = {}  # fields that all members share
     missing: Mapping[str, object] = {}  # value of a setting that a file leaves out
     supported: Mapping[str, object] = {}  # settings with just one value here
@@ -102,10 +100,7 @@ class Family:
         return theirs
 
     def build(self, architecture: str, theirs: Json, stored: Stored) -> nn.Module:
-        """Build the model that a config.json describes.
-
-        A stored head that is no copy of the token table is one of its own, whatever the config says.
-        """
+        """Build the model that a config.json describes; a stored head that is no copy is one of its own."""
         (config,) = self.read(theirs)
         table, head = (f"{self.modules[name]}.weight" for name in ("embedding.tokens", "head"))
         if config.tied_head and not copies(stored, table, head):
@@ -170,9 +165,9 @@ class Family:
 def same(head: nn.Module, table: nn.Module, meant: bool) -> bool:
     """Tell whether two modules share their weight, or are meant to and hold the same numbers."""
     a, b = (getattr(module, "weight", None) for module in (head, table))  # a quantized layer has none
-    if a is b or a is None or b is None:
-        return meant or (a is b and a is not None)
-    return meant and a.shape == b.shape and torch.equal(a, b)
+    if a is None or b is None:
+        return meant
+    return a is b or (meant and a.shape == b.shape and torch.equal(a, b))
 
 
 def copies(stored: Stored, *names: str) -> bool:
