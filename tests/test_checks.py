@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from answers import CHAPTERS, exercises, solutions
+from answers import CHAPTERS, exercises, solutions, stem_of
 
 from lecture_lib import attention, checks, embedding
 from lecture_lib.checks import session
@@ -37,7 +37,7 @@ WRITTEN = [task for task in EXERCISES if task.kind == "write"]
 
 
 def solution(task):
-    return solutions(task.name.partition(".")[0])[task.name]
+    return solutions(stem_of(task))[task.name]
 
 
 def passes(task, answer):
@@ -157,7 +157,7 @@ def test_borrowed_answers_are_refused(task):
 @pytest.mark.parametrize("task", [task for task in WRITTEN if resolve(f"lecture_lib.{task.name}")], ids=named)
 def test_a_solution_named_like_the_library_is_the_library(task):
     library = resolve(f"lecture_lib.{task.name}")
-    name = CHAPTERS[task.name.partition(".")[0]]
+    name = CHAPTERS[stem_of(task)]
     cell = next(cell for cell in source_notebook(name).cells if cell.id == task.function)
     assert ast.dump(ast.parse(cell.source)) == ast.dump(
         ast.parse(textwrap.dedent(inspect.getsource(library)))
