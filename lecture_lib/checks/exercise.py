@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lecture_lib.checks.mistake import Mistake, mistake
+from lecture_lib.checks.mistake import Mistake, is_source_of, mistake
 from lecture_lib.checks.plain import Raised, Refused, plain, raised, told
 from lecture_lib.checks.script import Questions, Trace
 from lecture_lib.checks.verdict import CourseError, Known, Verdict, diagnose, differs, reason, refused
@@ -80,7 +80,9 @@ class Exercise:
         None  # whose source the rows of mistakes change; None: the library's function of that name
     )
     owned: tuple[str, ...] = ()  # further functions in Python that are refused, by dotted name
-    kernels: tuple[str, ...] = ()  # words in the names of torch's operators that do the whole exercise: refused
+    kernels: tuple[
+        str, ...
+    ] = ()  # words in the names of torch's operators that do the whole exercise: refused
     changes_inputs: bool = False  # whether the answer is asked to change its arguments
     kind: str = "write"  # write, bug, predict, weights or judge: see `kinds`
     value: bool = False  # whether the answer is a value and not a function
@@ -189,6 +191,8 @@ class Exercise:
             if answer is None or answer is ...:
                 return Raised("NotImplementedError", "", unwritten=True)
             return lambda: copy.deepcopy(answer)
+        if self.kind == "bug" and is_source_of(answer, self.given):
+            return Raised("NotImplementedError", "", unwritten=True)  # the bug is still there, untouched
         if not callable(answer):
             words = f"this is a {type(answer).__name__}: hand over `{self.function}` itself, not its result"
             return told(words)
