@@ -28,11 +28,6 @@ def awq_scale(W: Tensor, H: Tensor, rounded: Callable[[Tensor], Tensor], n_grid:
 
     Returns:
         (K,) s, in the dtype of W; the largest and the smallest entry multiply to 1.
-
-    Raises:
-        ValueError: shapes of W and H that do not fit, or NaN in H.
-
-    Source: Lin et al. (2024), eq. 5.
     """
     check_moment(W, H)
     size = H.diagonal().sqrt()

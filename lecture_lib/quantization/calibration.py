@@ -19,7 +19,7 @@ def second_moments(
     r"""Run the batches through the model and add up $H = X^T X$ of the inputs of each layer.
 
     Args:
-        model: any module; it runs in evaluation mode, without gradients, and is left as it was.
+        model: it runs in evaluation mode, without gradients, and is left as it was.
         layers: names and modules inside the model whose inputs count.
         batches: model inputs: ids (B, N), a tuple of arguments, or a dict of named arguments.
         progress: whether to show a progress bar over the batches.

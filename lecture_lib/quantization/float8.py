@@ -20,18 +20,11 @@ def float8_quantize(
 ) -> tuple[Tensor, Tensor]:
     r"""Scale the largest magnitude onto 448 and round to E4M3: $q = \mathrm{fp8}(x / Δ)$, $Δ = \max|x| / 448$.
 
-    `dequantize(q, scale)` is the way back.
-
-    Args:
-        x: (..., K) reals.
-        group_size: neighbours in a row that share a scale; None: the whole row.
-        per_tensor: one scale for all of x.
+    `dequantize(q, scale)` is the way back. Arguments and errors as `absmax_scale`, and ValueError where this torch has
+    no float8.
 
     Returns:
         (..., K) torch.float8_e4m3fn codes and the (..., K / G) scale of each group, in the dtype of x.
-
-    Raises:
-        ValueError: this torch has no float8, NaN or infinity in x, a group size that does not divide the row.
     """
     if not hasattr(torch, "float8_e4m3fn"):
         raise ValueError("this version of torch has no float8_e4m3fn: use 8-bit integers")

@@ -22,9 +22,6 @@ def output_error(W: Tensor, W_hat: Tensor, H: Tensor) -> Tensor:
         W: (N, K) weights.
         W_hat: (N, K) the same after quantization and back.
         H: (K, K) second moment XᵀX of the inputs.
-
-    Returns:
-        () sum over tokens and output features, in the squared unit of the output.
     """
     wide = torch.promote_types(W.dtype, H.dtype)
     D = W.to(wide) - W_hat.to(wide)
@@ -32,15 +29,7 @@ def output_error(W: Tensor, W_hat: Tensor, H: Tensor) -> Tensor:
 
 
 def check_moment(W: Tensor, H: Tensor) -> None:
-    """Refuse a second moment that is not one of this layer's inputs.
-
-    Args:
-        W: (N, K) weights.
-        H: (K, K) second moment XᵀX of the inputs.
-
-    Raises:
-        ValueError: shapes that do not fit, or NaN in H.
-    """
+    """ValueError unless H (K, K) is a second moment of the inputs of W (N, K)."""
     if H.shape != (W.shape[1], W.shape[1]):
         raise ValueError(f"H must be (K, K) for weights (N, K): got {tuple(H.shape)} and {tuple(W.shape)}")
     if not torch.isfinite(H).all():
@@ -64,7 +53,7 @@ def gptq_quantize(
 
     Args:
         W: (N, K) weights.
-        H: (K, K) second moment XᵀX of the inputs; zeros give round-to-nearest.
+        H: (K, K) second moment; zeros give round-to-nearest.
         scale: (N, K / G) or (1, 1) step of each group, taken from W beforehand.
         zero_point: (N, K / G) or (1, 1) uint8 code of zero; None: the symmetric grid.
         bits: bits per code, 2 to 8.
@@ -77,8 +66,6 @@ def gptq_quantize(
 
     Raises:
         ValueError: shapes of W and H that do not fit, NaN in H, or an H that stays singular.
-
-    Source: Frantar et al. (2023), Algorithm 1.
     """
     H = H.to(torch.promote_types(W.dtype, H.dtype))
     order = torch.argsort(H.diagonal(), descending=True, stable=True) if act_order else torch.arange(len(H))

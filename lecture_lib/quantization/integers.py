@@ -59,18 +59,10 @@ def affine_parameters(
 
     The range is widened to hold 0, so that 0 has a code of its own (padding and sparse weights stay exact).
 
-    Args:
-        x: (..., K) reals; the last axis is cut into groups.
-        bits: bits per code, 2 to 8.
-        group_size: neighbours in a row that share a grid; None: the whole row.
-        per_tensor: one grid for all of x.
+    Arguments and errors as `absmax_scale`.
 
     Returns:
-        (..., K / G) step of each group, in the unit and dtype of x, and (..., K / G) uint8 code of zero;
-        all leading axes are 1 with per_tensor.
-
-    Raises:
-        ValueError: bits outside 2 to 8, a group size that does not divide the row, NaN or infinity in x.
+        (..., K / G) step of each group, and (..., K / G) uint8 code of zero.
 
     Example:
         >>> affine_parameters(torch.tensor([[-1.0, 0.0, 24.5]]))
@@ -93,15 +85,12 @@ def quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None = None, bits: i
 
     Args:
         x: (..., K) reals.
-        scale: (..., K / G) step of each group, as `absmax_scale` or `affine_parameters` gives it.
+        scale: (..., K / G) step of each group; ValueError if the groups do not divide the row.
         zero_point: (..., K / G) uint8 code of zero; None: the symmetric grid around 0.
         bits: bits per code, 2 to 8.
 
     Returns:
         (..., K) codes: int8 in ±(2^(b−1) − 1) without a zero point, else uint8 in 0 to 2^b − 1.
-
-    Raises:
-        ValueError: the groups of `scale` do not divide the row.
 
     Example:
         >>> quantize(torch.tensor([[1.0, -12.7, 0.5]]), torch.tensor([[0.1]]))
@@ -119,14 +108,11 @@ def dequantize(q: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Te
 
     Args:
         q: (..., K) codes: int8, uint8 or an 8-bit float.
-        scale: (..., K / G) step of each group.
+        scale: (..., K / G) step of each group, as in `quantize`.
         zero_point: (..., K / G) uint8 code of zero; None: 0.
 
     Returns:
         (..., K) reals in the dtype of `scale`.
-
-    Raises:
-        ValueError: the groups of `scale` do not divide the row.
 
     Example:
         >>> dequantize(torch.tensor([[10, -127, 5]], dtype=torch.int8), torch.tensor([[0.1]]))
@@ -141,29 +127,12 @@ def dequantize(q: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Te
 
 
 def noise_power(scale: Tensor) -> Tensor:
-    r"""Mean squared rounding error that a grid of step Δ promises: $Δ^2 / 12$.
-
-    Args:
-        scale: (..., K / G) step of each group.
-
-    Returns:
-        () mean squared error over all groups, in the squared unit of `scale`.
-
-    Source: Bennett (1948); Widrow & Kollár (2008), chapter 5.
-    """
+    r"""Mean squared rounding error () that steps Δ (..., K / G) promise: $Δ^2 / 12$ (Bennett, 1948)."""
     return scale.square().mean() / 12
 
 
 def signal_to_noise(x: Tensor, x_hat: Tensor) -> Tensor:
-    r"""How far the signal stands above the rounding noise: $10 \log_{10} \sum x^2 / \sum (x - \hat x)^2$.
-
-    Args:
-        x: (..., K) reals.
-        x_hat: (..., K) the same after quantization and back.
-
-    Returns:
-        () ratio in dB; infinite when nothing was lost.
-    """
+    r"""How far x stands above the rounding noise, () in dB: $10 \log_{10} \sum x^2 / \sum (x - \hat x)^2$."""
     x, x_hat = x.double(), x_hat.double()
     return 10 * torch.log10(x.square().sum() / (x - x_hat).square().sum())
 
@@ -200,12 +169,9 @@ def _cut(x: Tensor, scale: Tensor) -> Tensor:
 
 
 def _as_step(largest: Tensor, largest_code: float, dtype: torch.dtype) -> Tensor:
-    """The step as it will be stored: above 0 for all that is above 0, and 1 for zeros.
-
-    Below its normal numbers a dtype has a grid of its own, with a fixed step, to which we round up: what lies there
-    is then a multiple of the step.
-    """
+    """The step as it will be stored: above 0 for all that is above 0, and 1 for zeros."""
     step, kind = largest / largest_code, torch.finfo(dtype)
+    # Below its normal numbers a dtype has a fixed step of its own; rounded up to it, nothing is cut off.
     finest = kind.tiny * kind.eps
     step = torch.where(step < kind.tiny, (step / finest).ceil().clamp(min=1) * finest, step)
     return torch.where(largest > 0, step, 1).to(dtype)

@@ -39,14 +39,7 @@ def _n_rows(q: list[Tensor], *others: object) -> int:
 def int8_linear(X: Tensor, q: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
     r"""Product with INT8 weights: $Y = (X q^T)\,Δ + b$, the step pulled out of the sum.
 
-    Args:
-        X: (..., K) bfloat16 activations.
-        q: (N, K) int8 codes.
-        scale: (N, 1) or (1, 1) step of each row.
-        bias: (N,) or None.
-
-    Returns:
-        (..., N) bfloat16.
+    X (..., K) is bfloat16, q (N, K) int8, `scale` (N, 1) or (1, 1), the bias (N,) or None.
     """
     rows, steps = (
         X.reshape(-1, X.shape[-1]),
@@ -119,16 +112,8 @@ def int4_linear(
 ) -> Tensor:
     r"""Product with INT4 weights: $Y = X \hat W^T + b$ with $\hat w = Δ\,(q - z)$.
 
-    Args:
-        X: (..., K) bfloat16 activations.
-        packed: (N_i, K / 2) codes of maps side by side, two in a byte.
-        scale: (N_i, K / G) or (1, 1) step of each group.
-        zero_point: same shapes, codes of zero; none at all: 8.
-        bias: (N_i,) each, or none at all.
-        group_size: G, a multiple of 32.
-
-    Returns:
-        (..., N_1 + N_2 + …) bfloat16.
+    Arguments as `int8_dynamic_linear`, in bfloat16; `packed` are (N_i, K / 2) codes, two in a byte, `scale` and
+    `zero_point` (N_i, K / G) or (1, 1), without zero points 8; G is a multiple of 32.
     """
     rows, n_rows = X.reshape(-1, X.shape[-1]), _n_rows(packed)  # (B, K)
     tiles, steps, b = prepared(
@@ -205,12 +190,7 @@ def has_int8_dynamic_kernel() -> bool:
 @torch.compiler.assume_constant_result
 @cache
 def has_int4_kernel(device_type: str, whole_tiles: bool = True) -> bool:
-    """Tell whether a device has the INT4 kernel, by a small product.
-
-    Args:
-        device_type: "cpu", "cuda", ...
-        whole_tiles: whether the rows of the weight are a multiple of 128, the width of a tile on CUDA.
-    """
+    """Tell whether a device has the INT4 kernel, for rows of whole tiles of CUDA (128 columns) or any."""
     width = 128 if whole_tiles else 32
     q = (torch.arange(16 * width, device=device_type) * 7 % 16).to(torch.uint8).view(16, width)
     X = torch.eye(3, width, dtype=torch.bfloat16, device=device_type)

@@ -77,17 +77,7 @@ class QuantizedLinear(nn.Module):
         return W if self.channel_scale is None else W / self.channel_scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer.
-
-        Args:
-            x: (..., K) activations.
-
-        Returns:
-            (..., N) in the dtype of x.
-
-        Raises:
-            ValueError: the last axis of x is not K.
-        """
+        """Apply the layer, (..., K) to (..., N) in the dtype of x; ValueError if the last axis is not K."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f"the layer takes {self.in_features} input features: got {tuple(x.shape)}")
         z = x if self.channel_scale is None else x / self.channel_scale.to(x.dtype)

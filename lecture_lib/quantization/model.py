@@ -96,27 +96,15 @@ def quantize_model(
 
 
 def stored_bytes(model: nn.Module) -> int:
-    """Bytes of everything that saving the model would write; a tensor with two names counts once.
-
-    Args:
-        model: any module, quantized or not.
-
-    Returns:
-        Bytes.
-    """
+    """Bytes of everything that saving the model would write; a tensor with two names counts once."""
     tensors = {(t.data_ptr() or id(t), t.shape): t.nbytes for t in model.state_dict(keep_vars=True).values()}
     return sum(tensors.values())
 
 
 def linear_weight(layer: nn.Module) -> Tensor | None:
-    """The weight of a linear layer in torch's orientation.
+    """The weight of a linear layer as torch stores it, (N, K); None if the module is no plain linear layer.
 
-    Args:
-        layer: any module.
-
-    Returns:
-        (N, K) weight; None if the module is no plain linear layer. Subclasses may use their weight in other
-        ways (nn.MultiheadAttention does) and are none.
+    Subclasses may use their weight in other ways (those of nn.MultiheadAttention do) and are none.
     """
     if type(layer) in (nn.Linear, PackedLinear):
         return layer.weight
@@ -126,16 +114,7 @@ def linear_weight(layer: nn.Module) -> Tensor | None:
 
 
 def replace_layer(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
-    """Put a new layer wherever the old one is used (a layer may have several names).
-
-    Args:
-        model: changed in place.
-        old: a module inside the model, or the model itself.
-        new: what takes its place.
-
-    Returns:
-        The model; `new` if the model was the old layer.
-    """
+    """Put a new layer wherever the old one is used (it may have several names); give the model, or `new` for it."""
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
             if child is old:

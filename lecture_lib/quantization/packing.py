@@ -16,13 +16,10 @@ def pack_int4(q: Tensor) -> Tensor:
     """Two 4-bit codes in a byte: q[2i] + 16 q[2i + 1].
 
     Args:
-        q: (..., K) uint8 codes from 0 to 15, K even.
+        q: (..., K) uint8 codes from 0 to 15, K even, else ValueError.
 
     Returns:
         (..., K / 2) uint8.
-
-    Raises:
-        ValueError: an odd number of codes in a row, or a code above 15.
 
     Example:
         >>> pack_int4(torch.tensor([[1, 2, 15, 0]], dtype=torch.uint8))
@@ -36,13 +33,7 @@ def pack_int4(q: Tensor) -> Tensor:
 
 
 def unpack_int4(packed: Tensor) -> Tensor:
-    """The two 4-bit codes of each byte: (byte mod 16, byte div 16).
-
-    Args:
-        packed: (..., K / 2) uint8.
-
-    Returns:
-        (..., K) uint8 codes from 0 to 15.
+    """The two 4-bit codes of each byte, (..., K / 2) to (..., K): (byte mod 16, byte div 16).
 
     Example:
         >>> unpack_int4(torch.tensor([[33, 15]], dtype=torch.uint8))
@@ -55,14 +46,11 @@ def pack(q: Tensor, bits: int) -> Tensor:
     """Codes of any width in words of lcm(bits, 8) bits: word = Σ q_i 2^(bits·i), cut into bytes.
 
     Args:
-        q: (..., K) uint8 codes below 2^bits.
+        q: (..., K) uint8 codes below 2^bits, else ValueError.
         bits: bits per code, 2 to 8.
 
     Returns:
         (..., packed_width(K, bits)) uint8; a row that does not fill its last word ends in zeros.
-
-    Raises:
-        ValueError: a code of 2^bits or more.
     """
     if bits == 4 and q.shape[-1] % 2 == 0:
         return pack_int4(q)
@@ -74,16 +62,7 @@ def pack(q: Tensor, bits: int) -> Tensor:
 
 
 def unpack(packed: Tensor, bits: int, n_codes: int) -> Tensor:
-    """The inverse of `pack`.
-
-    Args:
-        packed: (..., packed_width(K, bits)) uint8.
-        bits: bits per code, 2 to 8.
-        n_codes: K, the codes in a row.
-
-    Returns:
-        (..., K) uint8 codes.
-    """
+    """The inverse of `pack`, for rows of `n_codes` codes."""
     if bits == 4:
         return unpack_int4(packed)[..., :n_codes]
     per_word, n_bytes = _word(bits)
@@ -93,15 +72,7 @@ def unpack(packed: Tensor, bits: int, n_codes: int) -> Tensor:
 
 
 def packed_width(n_codes: int, bits: int) -> int:
-    """Bytes that a row of codes takes.
-
-    Args:
-        n_codes: codes in a row.
-        bits: bits per code, 2 to 8.
-
-    Returns:
-        Bytes, in whole words of lcm(bits, 8) bits.
-    """
+    """Bytes that a row of codes takes, in whole words of lcm(bits, 8) bits."""
     per_word, n_bytes = _word(bits)
     return math.ceil(n_codes / per_word) * n_bytes
 

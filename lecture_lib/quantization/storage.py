@@ -30,11 +30,7 @@ DTYPES = {
 
 
 def save_quantized(model: nn.Module, folder: str | os.PathLike) -> None:
-    """Write all tensors of the model and the schemes of its quantized layers to `folder`.
-
-    Args:
-        model: a model from `quantize_model`.
-        folder: made if it is missing; holds `quantized.safetensors` afterwards.
+    """Write all tensors of the model and the schemes of its quantized layers to `folder`/quantized.safetensors.
 
     Raises:
         ValueError: the model has no quantized layer.

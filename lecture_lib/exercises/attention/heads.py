@@ -29,7 +29,7 @@ def split_cases(seed: int) -> list[Case]:
             (draw.normal(B, N, D, dtype=F64), H),
             gradient=(0,),
         ),
-        Case(f"X ({N}, {D + 1}), {H} heads: the width does not divide", (draw.normal(N, D + 1), H)),
+        Case(f"X ({N}, {3 * d + 1}), 3 heads: the width does not divide", (draw.normal(N, 3 * d + 1), 3)),
     ]
 
 
