@@ -9,6 +9,7 @@ import inspect
 import io
 import operator
 import os
+import runpy
 import statistics
 import subprocess
 import sys
@@ -978,3 +979,13 @@ def test_importing_checks_needs_no_torch_and_remembers_libraries_later():
         "from lecture_lib.checks import watch; assert 'torch' in watch._as_loaded"
     )
     assert subprocess.run([sys.executable, "-c", command], env=dict(os.environ)).returncode == 0
+
+
+@pytest.mark.parametrize("task", [task for task in EXERCISES if task.kind == "bug"], ids=named)
+def test_a_bug_that_nobody_has_touched_is_not_written_yet(task, tmp_path):
+    cases = task.cases(0)[:3]
+    for number, change in enumerate(("", "    # a comment\n", "    pass\n")):
+        path = tmp_path / f"given{number}.py"
+        path.write_text(f"from __future__ import annotations\n\n{task.given}{change}", encoding="utf-8")
+        answer = runpy.run_path(str(path))[task.function]
+        assert task.judge(cases, task.run(answer, cases)).unwritten is ("pass" not in change)
