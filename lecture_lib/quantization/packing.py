@@ -46,9 +46,9 @@ def unpack_int4(packed: Tensor) -> Tensor:
 
 
 def pack(q: Tensor, bits: int) -> Tensor:
-    """Codes of any width in words of lcm(bits, 8) bits, word = Σ q_i 2^(bits·i), cut into bytes (..., n_bytes).
+    """Codes of any width in words of lcm(bits, 8) bits, word = Σ q_i 2^(bits·i), cut into bytes (..., P).
 
-    A row of K codes takes `packed_width(K, bits)` bytes and ends in zeros.
+    A row of K codes takes P = packed_width(K, bits) bytes, the last of them filled up with zeros.
 
     Args:
         q: (..., K) uint8 codes below 2^bits, else ValueError.
@@ -66,7 +66,7 @@ def unpack(packed: Tensor, bits: int, n_codes: int) -> Tensor:
     """The inverse of `pack`, for rows of K = `n_codes`, (..., K) uint8.
 
     Args:
-        packed: (..., n_bytes) uint8.
+        packed: (..., P) uint8.
     """
     if bits == 4:
         return unpack_int4(packed)[..., :n_codes]
