@@ -3,13 +3,17 @@
     python benchmarks/tokenization.py --save
 
 Text: 5 MB of English from the Python installation (documentation and docstrings, lecture_lib.corpora). Training
-is compared at 8,000 and 30,000 tokens; both sides read the same texts and must end with the same merges.
-Encoding: warm, every side has seen the text before, as in a training run with several epochs; then new text,
-four fifths seen and one fifth not.
+is compared at 8,000 and 30,000 tokens, on 0.6 MB of it, and on distinct random words; both sides read the same texts
+and must end with the same merges. Encoding: warm, every side has seen the text before, as in a training run with
+several epochs; new, four fifths seen and one fifth not; cold, nothing seen before by a tokenizer fresh from its file.
+Then one word of a million letters against `tokenizers`.
 """
 
 import json
+import random
+import string
 import time
+from copy import copy
 
 import tiktoken
 import tokenizers
@@ -55,60 +59,89 @@ def phases(texts: list[str], vocab_size: int) -> str:
     return f"own, {vocab_size} tokens: {share} of {training:.2f} s, {vocab_size - 256} merges the rest"
 
 
+def compare_training(bench: Benchmark, name: str, texts: list[str], vocab_size: int, at_most: float) -> None:
+    """One row: the same training on both sides."""
+    timings = bench.measure(
+        f"training, {name}",
+        {
+            "tokenizers": lambda: train_library(texts, vocab_size),
+            "own": lambda: BytePairTokenizer.train(texts, vocab_size).model["merges"],
+        },
+        work=megabytes_of(texts),
+        unit="MB/s",
+        warmup=0,
+    )
+    ratio = median_ratio(timings["own"], timings["tokenizers"])
+    bench.note(phases(texts, vocab_size))
+    bench.goal(f"training time, own / tokenizers, {name}", ratio, at_most=at_most)
+
+
+def megabytes_of(texts: list[str]) -> float:
+    return sum(len(text.encode()) for text in texts) / 1e6
+
+
+def random_words(count: int = 60_000) -> list[str]:
+    """One text of words of eight random letters, nearly all different."""
+    draw = random.Random(0)
+    return [" ".join("".join(draw.choices(string.ascii_lowercase, k=8)) for _ in range(count))]
+
+
+def memory_of(tokenizer: BytePairTokenizer) -> dict[str, dict]:
+    """A copy of the pieces of text that a tokenizer remembers."""
+    return {name: copy(getattr(tokenizer, name)) for name in ("_cache", "_chunks", "_after_space")}
+
+
 def main() -> None:
     bench = Benchmark("tokenization")
     texts = read_corpus()
-    megabytes = sum(len(text.encode()) for text in texts) / 1e6
-    bench.note(f"{megabytes:.2f} MB of English in {len(texts)} texts")
+    bench.note(f"{megabytes_of(texts):.2f} MB of English in {len(texts)} texts")
     for vocab_size in (8_000, 30_000):
-        timings = bench.measure(
-            f"training, {vocab_size} tokens",
-            {
-                "tokenizers": lambda size=vocab_size: train_library(texts, size),
-                "own": lambda size=vocab_size: BytePairTokenizer.train(texts, size).model["merges"],
-            },
-            work=megabytes,
-            unit="MB/s",
-            warmup=0,
-        )
-        ratio = median_ratio(timings["own"], timings["tokenizers"])
-        bench.note(phases(texts, vocab_size))
-        bench.goal(f"training time, own / tokenizers, {vocab_size} tokens", ratio, at_most=1.0)
+        compare_training(bench, f"{vocab_size} tokens", texts, vocab_size, at_most=1.0)
+    compare_training(bench, "8000 tokens, 0.6 MB", texts[: len(texts) * 6 // 50], 8_000, at_most=1.2)
+    compare_training(bench, "8000 tokens, distinct random words", random_words(), 8_000, at_most=1.2)
 
     seen, new = texts[: len(texts) * 4 // 5], texts[len(texts) * 4 // 5 :]
     own = BytePairTokenizer.train(seen, 30_000)
     ranks = {unspell(token): i for token, i in own.vocabulary.items()}
     other = tiktoken.Encoding("own", pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={})
-    size = sum(len(text.encode()) for text in seen) / 1e6
+    own.encode("tables are built on first use")
+    fresh = memory_of(own)
+    for text in seen:
+        own.encode(text)
+    warm = memory_of(own)
+
+    def encode(texts: list[str], memories: list[dict[str, dict]]) -> list[list[int]]:
+        vars(own).update(memories.pop())
+        return [own.encode(text) for text in texts]
+
+    for name, these, memory, goal in (
+        ("warm", seen, warm, 1.0),
+        ("new", new, warm, 0.5),
+        ("cold", new, fresh, 0.33),
+    ):
+        memories = [{key: copy(cache) for key, cache in memory.items()} for _ in range(bench.rounds + 1)]
+        timings = bench.measure(
+            f"encoding, {name}",
+            {
+                "tiktoken": lambda these=these: [other.encode_ordinary(text) for text in these],
+                "own": lambda these=these, memories=memories: encode(these, memories),
+            },
+            work=megabytes_of(these),
+            unit="MB/s",
+        )
+        ratio = median_ratio(timings["tiktoken"], timings["own"])
+        bench.goal(f"encoding speed, {name}, own / tiktoken", ratio, at_least=goal)
+
+    word = "".join("".join(filter(str.isalpha, text)) for text in texts)[:1_000_000]
+    library = tokenizers.Tokenizer.from_str(json.dumps(own.description))
     timings = bench.measure(
-        "encoding, warm",
-        {
-            "tiktoken": lambda: [other.encode_ordinary(text) for text in seen],
-            "own": lambda: [own.encode(text) for text in seen],
-        },
-        work=size,
+        "encoding, one word of a million letters",
+        {"tokenizers": lambda: library.encode(word).ids, "own": lambda: own.encode(word)},
+        work=1.0,
         unit="MB/s",
     )
-    bench.goal(
-        "encoding speed, warm, own / tiktoken",
-        median_ratio(timings["tiktoken"], timings["own"]),
-        at_least=1.0,
-    )
-
-    def first_visit() -> list[list[int]]:
-        """Encode the new texts with a tokenizer that has seen only the others."""
-        fresh.clear(), spaced.clear()
-        fresh.update(warm), spaced.update(warm_spaced)
-        return [own.encode(text) for text in new]
-
-    fresh, warm = own._chunks, dict(own._chunks)
-    spaced, warm_spaced = own._after_space, dict(own._after_space)
-    bench.measure(
-        "encoding, new text (own: the words of the seen text are known)",
-        {"tiktoken": lambda: [other.encode_ordinary(text) for text in new], "own": first_visit},
-        work=megabytes - size,
-        unit="MB/s",
-    )
+    ratio = median_ratio(timings["own"], timings["tokenizers"])
+    bench.goal("time for a word of a million letters, own / tokenizers", ratio, at_most=2.0)
     bench.finish()
 
 

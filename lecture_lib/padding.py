@@ -1,7 +1,4 @@
-"""Rows of different length as one table, filled up on the right.
-
-Axes: B rows, N tokens of the longest row.
-"""
+"""Rows of different length as one table of B rows, filled up on the right to the N tokens of the longest."""
 
 from collections.abc import Sequence
 
@@ -12,15 +9,10 @@ from torch import Tensor
 def pad(
     rows: Sequence[Sequence[int]], pad_id: int = 0, device: torch.device | str | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Write rows of ids into one table; no row at all, and an empty one, are refused.
-
-    Args:
-        rows: B lists of ids.
-        pad_id: what stands behind the end of a row.
-        device: where the table lives; None: the CPU.
+    """Write rows of ids into one table with `pad_id` behind the end of each; no row, or an empty one, is refused.
 
     Returns:
-        (B, N) int64 ids, and (B,) int64 lengths.
+        (B, N) int64 ids and (B,) int64 lengths, on the CPU or the `device` given.
 
     Example:
         >>> pad([[5, 6, 7], [8]])

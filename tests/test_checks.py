@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from answers import CHAPTERS, exercises, solutions
+from answers import CHAPTERS, exercises, solutions, stem_of
 
-from lecture_lib import attention, checks
+from lecture_lib import attention, checks, embedding
 from lecture_lib.checks import session
 from lecture_lib.checks.compare import difference
 from lecture_lib.checks.message import Shown, text
@@ -37,7 +37,7 @@ WRITTEN = [task for task in EXERCISES if task.kind == "write"]
 
 
 def solution(task):
-    return solutions(task.name.partition(".")[0])[task.name]
+    return solutions(stem_of(task))[task.name]
 
 
 def passes(task, answer):
@@ -157,7 +157,7 @@ def test_borrowed_answers_are_refused(task):
 @pytest.mark.parametrize("task", [task for task in WRITTEN if resolve(f"lecture_lib.{task.name}")], ids=named)
 def test_a_solution_named_like_the_library_is_the_library(task):
     library = resolve(f"lecture_lib.{task.name}")
-    name = CHAPTERS[task.name.partition(".")[0]]
+    name = CHAPTERS[stem_of(task)]
     cell = next(cell for cell in source_notebook(name).cells if cell.id == task.function)
     assert ast.dump(ast.parse(cell.source)) == ast.dump(
         ast.parse(textwrap.dedent(inspect.getsource(library)))
@@ -233,6 +233,41 @@ def causal_by_default(right):
     return attention_of
 
 
+def only_causal(right):
+    def attention_of(Q, K, V, mask=None):
+        square = mask is not None and mask.shape[-1] == mask.shape[-2]
+        return right(Q, K, V, torch.ones_like(mask).tril() if square else mask)
+
+    return attention_of
+
+
+def half_in_float32(right):
+    def answer(*inputs, **named):
+        result = right(*inputs, **named)
+        return result.float() if result.dtype == torch.bfloat16 else result
+
+    return answer
+
+
+def flattened_by_view(right):
+    def answer(*inputs, **named):
+        for x in inputs:
+            if isinstance(x, torch.Tensor) and x.ndim > 1:
+                x.view(-1, x.shape[-1])
+        return right(*inputs, **named)
+
+    return answer
+
+
+def table_of(rows):
+    def of(right):
+        return lambda positions, d_model, halves=False: right(rows, d_model, halves)[
+            slice(positions) if isinstance(positions, int) else positions
+        ]
+
+    return of
+
+
 def same_objects(_right):
     def merge(ids, pair, new_id):
         merged = []
@@ -269,15 +304,35 @@ NEAR_MISSES = [
         (f"attention.{name}_attention", blind_to_strides)
         for name in ("multi_head", "cross", "scaled_dot_product")
     ),
-    *((f"embedding.{name}", squeezed) for name in ("one_hot_lookup", "tied_logits")),
-    *((f"embedding.{name}", cached_by_shape) for name in ("one_hot_lookup", "tied_logits")),
-    ("embedding.tied_logits", blind_to_strides),
+    ("embedding.one_hot_lookup", squeezed),
+    ("embedding.one_hot_lookup", cached_by_shape),
+    ("embedding.tied_gradient", cached_by_shape),
     ("embedding.one_hot_lookup", lambda right: lambda ids, table: right(ids.long(), table)),
     ("embedding.sinusoidal_positions", table_of_512),
     ("embedding.apply_rotary", lambda right: lambda x, n, theta=1e4: right(x, n.clamp_max(127), theta)),
     ("embedding.apply_rotary", lambda right: lambda x, positions, base=1e4: right(x, positions, base)),
     ("transformer.layer_norm", lambda right: lambda x, gain, bias, e=1e-5: right(x, gain, bias, e)),
     ("tokenization.merge", same_objects),
+    ("attention.scaled_dot_product_attention", only_causal),
+    *(("embedding.sinusoidal_positions", table_of(rows)) for rows in (2048, 5000)),
+    *(
+        (name, half_in_float32)
+        for name in (
+            "attention.softmax",
+            "embedding.apply_rotary",
+            "transformer.layer_norm",
+            "embedding.tied_logits",
+        )
+    ),
+    *(
+        (name, flattened_by_view)
+        for name in (
+            "transformer.feed_forward",
+            "transformer.layer_norm",
+            "embedding.tied_logits",
+            "embedding.one_hot_lookup",
+        )
+    ),
     *(
         (
             "tokenization.learn_merges",
@@ -610,13 +665,16 @@ def test_settings_of_torch_help_nobody_and_are_put_back():
 
 
 def test_the_gradient_that_is_wrong_is_named():
-    def tied_logits(X, table):
-        if X.shape[-1] != table.shape[-1]:
-            raise ValueError("widths differ")
-        return X.detach() @ table.mT
+    def one_hot_lookup(ids, table):
+        embedding.check_ids(ids, len(table))
+        return (
+            torch.stack([table.detach()[i] for i in ids.flatten()]).reshape(*ids.shape, -1)
+            if ids.numel()
+            else table[ids]
+        )
 
-    with pytest.raises(checks.CheckFailed, match="its gradient with respect to X"):
-        checks.check("embedding.tied_logits", tied_logits)
+    with pytest.raises(checks.CheckFailed, match="its gradient with respect to table"):
+        checks.check("embedding.one_hot_lookup", one_hot_lookup)
 
 
 def test_an_error_may_be_of_a_kind_of_its_own():

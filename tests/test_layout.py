@@ -182,7 +182,9 @@ def test_torch_compile_takes_the_operator():
     """The layer itself is watched for its shapes in these tests, which torch.compile does not take."""
     W, b = torch.randn(48, 32, generator=seeded()).bfloat16(), torch.zeros(48).bfloat16()
     compiled = torch.compile(
-        lambda X: F.gelu(torch.ops.lecture_lib.packed_linear(X, [W], [b])), backend="aot_eager", fullgraph=True
+        lambda X: F.gelu(torch.ops.lecture_lib.packed_linear(X, [W], [b])),
+        backend="aot_eager",
+        fullgraph=True,
     )
     with torch.no_grad():
         for rows in (1, 3):

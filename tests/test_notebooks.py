@@ -14,9 +14,10 @@ from answers import CHAPTERS
 from nbgrader.api import Gradebook
 
 from lecture_lib import checks
+from lecture_lib.checks import session
 from scripts.authored import NOTEBOOK_METADATA, dumps, source_notebook
 from scripts.notebooks import write
-from scripts.release import release
+from scripts.release import release, start
 from scripts.settings import ROOT, colab_url, repository, tools_path
 
 NAMES = sorted(CHAPTERS.values())
@@ -65,9 +66,11 @@ def test_a_released_notebook_is_valid_and_bare(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_line_of_a_solution_is_released(name):
     source = source_notebook(name)
-    text = "".join(cell.source for cell in released(name).cells)
+    tasks = checks.chapter(stem(name)).values()
+    given = {task.function for task in tasks if task.kind == "bug"}  # these show code, with a mistake in it
+    text = "".join(cell.source for cell in released(name).cells if cell.id not in given)
     for cell in source.cells:
-        if cell.metadata.get("nbgrader", {}).get("solution"):
+        if cell.metadata.get("nbgrader", {}).get("solution") and cell.id not in given:
             body = re.search(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", cell.source, re.DOTALL)[1]
             lines = [line.strip() for line in body.splitlines() if len(line.strip()) > 25]
             assert not [line for line in lines if line in text], cell.id
@@ -78,8 +81,9 @@ def test_metadata_is_nbgraders_own(name):
     grading = [cell.metadata.nbgrader for cell in released(name).cells if "nbgrader" in cell.metadata]
     assert all(fields.schema_version == 3 for fields in grading)
     assert all(fields.locked for fields in grading if fields.grade and not fields.solution)
-    by_hand = [fields for fields in grading if fields.grade and fields.solution]
+    by_hand = {fields.grade_id: fields.points for fields in grading if fields.grade and fields.solution}
     assert len(by_hand) == 1
+    assert by_hand == session._content(stem(name)).BY_HAND
     points = {fields.grade_id: fields.points for fields in grading if fields.grade and not fields.solution}
     assert points == {f"check_{task.function}": task.points for task in checks.chapter(stem(name)).values()}
 
@@ -135,6 +139,7 @@ def course(tmp_path_factory):
 def test_nbgraders_own_command_gives_the_same_bytes(course):
     made = nbformat.read(course / "notebooks" / TODAY / f"{TODAY}.ipynb", as_version=4)
     made.metadata = NOTEBOOK_METADATA
+    start(TODAY, made)
     assert dumps(made) == release([TODAY])[TODAY]
 
 
@@ -150,12 +155,13 @@ def with_mistakes(name, number):
     """The solved notebook with mistake `number` (modulo how many there are) in the place of every solution."""
     notebook = source_notebook(name)
     for cell in notebook.cells:
-        task = checks.chapter(stem(name)).get(f"{stem(name)}.{cell.id}")
+        task = next((t for t in checks.chapter(stem(name)).values() if t.function == cell.id), None)
         if task is not None:
             index = number % len(task.mistakes)
             cell.source = (
                 "import types\nfrom lecture_lib.checks import exercise\n"
-                f"wrong = exercise({task.name!r}).mistakes[{index}].function\n"
+                f"task = exercise({task.name!r})\nwrong = task.mistakes[{index}].function\n"
+                "wrong = wrong() if task.value else wrong\n"
                 "if isinstance(wrong, types.FunctionType):  # a copy, or it would be refused as borrowed\n"
                 "    parts = (wrong.__globals__, wrong.__name__, wrong.__defaults__, wrong.__closure__)\n"
                 "    copied = types.FunctionType(wrong.__code__.replace(), *parts)\n"

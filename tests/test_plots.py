@@ -1,10 +1,12 @@
 """The course's figures: pictures in the page's colours, diagrams, charts that are steered by mouse and keyboard."""
 
+import inspect
 import json
 import re
 import subprocess
 import sys
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -85,6 +87,21 @@ def test_panels_without_words_of_their_own_are_hidden_from_readers_aloud():
     page = plots.show([drawn(), drawn()], "c", "both")._repr_html_()
     assert page.count('role="img"') == 1
     assert page.count('aria-hidden="true"') == 1
+
+
+def test_a_figure_that_a_cell_leaves_behind_is_shown_so_too(monkeypatch):
+    from nbclient import NotebookClient
+
+    code = (
+        "from lecture_lib import plots\nplots.use_style()",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.ylabel('loss');",
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in code])
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    NotebookClient(notebook).execute()
+    page = notebook.cells[1].outputs[0].data["text/html"]
+    assert 'aria-label="A figure. loss"' in page
+    assert "currentColor" in page
 
 
 @pytest.mark.parametrize(("caption", "alt"), [("", "a"), ("c", " "), ("c", ["a", "b"])])
@@ -286,3 +303,12 @@ def test_the_text_of_pictures_and_diagrams_is_large_enough_on_a_phone(browser, t
     )
     assert len(sizes) > 40
     assert min(sizes) >= 10.95
+
+
+def test_verdicts_can_be_read_on_every_page():
+    from lecture_lib.checks.message import Shown
+
+    source = inspect.getsource(Shown)
+    colors = re.findall(r'"(#[0-9a-f]{6})"', source)
+    assert len(colors) == 3
+    assert min(contrast("#ffffff", color) for color in colors) >= 4.5, "white text on a badge"

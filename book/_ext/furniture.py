@@ -15,6 +15,13 @@ UNUSED = "thebe"
 ICONS = re.compile(r"<script[^>]*scripts/fontawesome\.js[^>]*></script>")
 
 
+# Attributes that tell a reader aloud something wrong: a name that is not what is seen, a list without items.
+REPAIRS = {
+    ' aria-label="Toggle hidden content"': "",
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+}
+
+
 def minutes(doctree: nodes.document) -> int:
     """Minutes to read a page: its words, and a third of a minute for each formula set apart and each figure."""
     words = sum(len(paragraph.astext().split()) for paragraph in doctree.findall(nodes.paragraph))
@@ -61,6 +68,8 @@ def tidy_page(app: Sphinx, pagename: str, template: str, context: dict, doctree:
             for file in context.get(kind, [])
             if UNUSED not in f"{file} {getattr(file, 'attributes', '')}".lower()
         ]
+    for old, new in REPAIRS.items():
+        context["body"] = context.get("body", "").replace(old, new)
     if doctree is not None and (ROOT / f"{pagename}.md").exists() or NOTEBOOK.fullmatch(pagename):
         context["body"] = re.sub(r"</h1>", f"</h1>\n{line(pagename, doctree)}", context["body"], count=1)
 

@@ -1,14 +1,14 @@
 // Small things that all pages need: wide boxes that can be scrolled by keyboard, and search excerpts that show text.
 (function () {
   "use strict";
-  const WIDE = "pre, table, div.math, .output, .sig".split(", ").map((each) => `article ${each}`).join(", ");
+  const WIDE = "article :is(pre, table, div, dl, dt, dd)";
 
   function mark() {
     for (const box of document.querySelectorAll(WIDE)) {
-      const scrolls = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible";
-      box.classList.toggle("course-scrolls", scrolls);
+      const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
       if (scrolls) box.tabIndex = 0;
-      else if (box.tabIndex === 0 && box.hasAttribute("tabindex")) box.removeAttribute("tabindex");
+      else if (box.classList.contains("course-scrolls")) box.removeAttribute("tabindex");
+      box.classList.toggle("course-scrolls", scrolls);
     }
   }
   window.addEventListener("load", () => {

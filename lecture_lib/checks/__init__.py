@@ -8,6 +8,7 @@ says what an exercise is, ``mistake``, ``script``, ``chance`` and ``kinds`` help
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.message import CheckFailed, Progress
 from lecture_lib.checks.mistake import Mistake, altered
+from lecture_lib.checks.script import Questions
 from lecture_lib.checks.session import chapter, chapters, check, exercise, passed, progress
 from lecture_lib.checks.verdict import CourseError, Known, Verdict
 from lecture_lib.checks.watch import remember
@@ -20,6 +21,7 @@ __all__ = [
     "Known",
     "Mistake",
     "Progress",
+    "Questions",
     "Verdict",
     "altered",
     "chapter",

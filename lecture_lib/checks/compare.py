@@ -122,9 +122,12 @@ def _array_difference(found: Array, expected: Array, tolerance: float | None) ->
         return f"shape {_shape(found)} is right; its numbers are {found.dtype}, expected {expected.dtype}"
     if np.issubdtype(found.values.dtype, np.inexact):
         usual = TOLERANCE.get(found.dtype, 4e-2)
-        same = _close(
-            found.values, expected.values, usual if tolerance is None or usual > 1e-4 else tolerance
-        )
+        if (
+            usual > 1e-4
+        ):  # half precision: every step rounds, and the size of the largest number decides how much
+            finite = np.abs(expected.values[np.isfinite(expected.values)].astype(np.float64))
+            tolerance = usual * (1 + float(finite.max(initial=0.0)))
+        same = _close(found.values, expected.values, usual if tolerance is None else tolerance)
     else:
         same = np.equal(found.values, expected.values)
     return None if np.all(same) else _count(found.values, expected.values, ~np.asarray(same))

@@ -80,7 +80,9 @@ class Exercise:
         None  # whose source the rows of mistakes change; None: the library's function of that name
     )
     owned: tuple[str, ...] = ()  # further functions in Python that are refused, by dotted name
-    kernels: tuple[str, ...] = ()  # words in the names of torch's operators that do the whole exercise: refused
+    kernels: tuple[
+        str, ...
+    ] = ()  # words in the names of torch's operators that do the whole exercise: refused
     changes_inputs: bool = False  # whether the answer is asked to change its arguments
     kind: str = "write"  # write, bug, predict, weights or judge: see `kinds`
     value: bool = False  # whether the answer is a value and not a function

@@ -99,8 +99,8 @@ def rotary_tables(positions: Tensor, frequencies: Tensor, amplitude: float = 1.0
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     r"""Turn each pair of features by its angle: $(a, b) \to (a\cos - b\sin,\; b\cos + a\sin)$.
 
-    The pairs are (i, i + D_k / 2), the half-split order of Llama and of Hugging Face; the paper pairs (2i, 2i
-    + 1).
+    The pairs are (i, i + D_k / 2), the half-split order of Hugging Face's models, which reorder the weights to match;
+    the paper and Meta's own Llama code pair (2i, 2i + 1).
 
     Args:
         x: (..., N, D_k) queries or keys.
@@ -119,7 +119,8 @@ def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor
     r"""Turn feature pair i of the token at position n by the angle $n\,\theta^{-2i/D_k}$: $z_i \to z_i\,e^{in\omega_i}$.
 
     This is the definition; models turn by `rotate` with tables made once. Dot products of turned queries and
-    keys depend on the difference of their positions alone. The pairs are (i, i + D_k / 2), as in Llama.
+    keys depend on the difference of their positions alone. The pairs are (i, i + D_k / 2), as in Hugging
+    Face's models.
 
     Args:
         x: (..., N, D_k) queries or keys, D_k even.

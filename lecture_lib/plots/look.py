@@ -39,7 +39,21 @@ def use_style() -> None:
     plt.rcParams.update(STYLE | {"axes.prop_cycle": plt.cycler(color=PALETTE)})
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is not None:
-        shell.display_formatter.formatters["text/html"].for_type(Figure, svg)
+        plt.switch_backend(
+            plt.get_backend()
+        )  # the notebook's backend sets its own formats when it is loaded: do it now
+        shell.display_formatter.formatters["text/html"].for_type(
+            Figure, lambda figure: svg(figure, words(figure))
+        )
+
+
+def words(figure: "Figure") -> str:
+    """What a figure says of itself in titles and labels: the best there is when nobody has described it."""
+    panels = []
+    for axes in figure.axes:
+        against = " against ".join(filter(None, (axes.get_ylabel(), axes.get_xlabel())))
+        panels.append(": ".join(filter(None, (axes.get_title(), against))))
+    return "A figure. " + ". ".join(filter(None, panels))
 
 
 def svg(figure: "Figure", alt: str = "") -> str:
@@ -65,9 +79,9 @@ def svg(figure: "Figure", alt: str = "") -> str:
     wide, high = (round(float(size) * 4 / 3) for size in box.groups())  # points to pixels
     body = body.replace(INK, "currentColor").replace("#000000", "currentColor")
     body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", body)
-    words = f'role="img" aria-label="{html.escape(alt, quote=True)}"'
+    said = f'role="img" aria-label="{html.escape(alt, quote=True)}"'
     size = f'width="{wide}" height="{high}" style="max-width:100%;height:auto"'
-    return _own_ids(f'<svg {words} {size} {box[0]} fill="currentColor">{body.rstrip()}')
+    return _own_ids(f'<svg {said} {size} {box[0]} fill="currentColor">{body.rstrip()}')
 
 
 def _own_ids(text: str) -> str:

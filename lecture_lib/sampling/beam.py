@@ -39,7 +39,8 @@ def beam_search(
     r"""Find texts of high probability: the score is $\sum_i \ln p_i / n^\alpha$ over the n new tokens.
 
     Every beam is continued by every token; the best W unfinished texts are the beams of the next round. A text is finished
-    by a stop token, or by `max_new_tokens`, if it is among the best W of its round.
+    by a stop token, or by `max_new_tokens`, if it is among the best W of its round. The best W of these are given, best
+    first, or fewer; logits that are NaN or misshaped, and a search that cannot finish any text, are refused.
 
     Args:
         step: takes (W, n) ids, gives (W, V) logits of the token after each row.
@@ -51,12 +52,6 @@ def beam_search(
             length, is no better than the worst of W finished texts. "never": stop only when no beam can become better.
         sampling: its constraints and its repetition penalty act on the log-probabilities, as in `transformers`; the
             knobs of a draw do nothing here.
-
-    Returns:
-        The best W finished texts, best first; fewer if there are not so many.
-
-    Raises:
-        ValueError: not one text, a number out of range, logits that are NaN or misshaped, or no text can be finished.
 
     Example:
         >>> likely = torch.tensor([[.5, .4, .1], [.3, .3, .4], [.9, .05, .05]]).log()  # row: last token, column: next

@@ -22,9 +22,10 @@ def constrain(
     is_last: bool | Sequence[bool],
     end_ids: Collection[int] = (),
 ) -> Tensor:
-    """Rule tokens out (-inf), or all but one (which gets 0), before the knobs are turned.
+    """Rule tokens out (-inf), or all but one (which gets 0), before the knobs are turned: (B, V) logits.
 
     A forced token wins over bad words and `min_new_tokens`, the last place over the first; suppressed tokens win over all.
+    A forced token or a bad word outside the vocabulary, and a text for which no token is left, are refused.
 
     Args:
         logits: (B, V) logits of the next tokens, or their log-probabilities.
@@ -32,12 +33,6 @@ def constrain(
         n_new: B numbers of new tokens so far.
         is_last: whether the next token is the last one allowed; for all texts, or for each.
         end_ids: tokens that end a text: not before `min_new_tokens`; alone they are no bad word.
-
-    Returns:
-        (B, V) logits.
-
-    Raises:
-        ValueError: a forced token or a bad word outside the vocabulary, or a text for which no token is left.
 
     Example:
         >>> constrain(torch.zeros(1, 4), SamplingParameters(bad_words=((3, 1), (2,))), [[0, 3]], [1], False)
@@ -61,10 +56,8 @@ def apply_constraints(
     """Rule out as `constrain`, but a text may be left without a token, as a beam that is to be dropped: (B, V) logits."""
     last = list(is_last) if isinstance(is_last, Sequence) else [bool(is_last)] * len(rows)
     if not len(logits) == len(rows) == len(n_new) == len(last):
-        raise ValueError(
-            f"one text for each row of logits {tuple(logits.shape)}: got {len(rows)} texts, {len(n_new)} numbers of "
-            f"new tokens and {len(last)} of is_last"
-        )
+        sizes = f"{len(rows)} texts, {len(n_new)} numbers of new tokens, {len(last)} of is_last"
+        raise ValueError(f"one text for each row of logits {tuple(logits.shape)}: got {sizes}")
     check_vocabulary(sampling, logits.shape[-1])
     forbidden, forced = torch.zeros(2, *logits.shape, dtype=torch.bool, device="cpu")
     for i, (row, n) in enumerate(zip(rows, n_new, strict=True)):

@@ -17,13 +17,10 @@ LAST_DIGITS = {torch.float64: 4e-15, torch.float32: 1.5e-6, torch.bfloat16: 1.5e
 
 
 def probabilities(logits: Tensor, at_least: torch.dtype = torch.float32) -> Tensor:
-    r"""Turn logits (..., V) into probabilities $p_i = e^{z_i} / \sum_j e^{z_j}$: in bfloat16 their sum would lose tokens.
+    r"""Turn logits into (..., V) probabilities $p_i = e^{z_i} / \sum_j e^{z_j}$, at least single: in half their sum loses tokens.
 
     Args:
-        logits: (..., V) logits; -inf: ruled out. Other than floating-point numbers are refused.
-
-    Returns:
-        (..., V) in their own dtype, or in `at_least` if that is wider.
+        logits: (..., V) floating-point numbers, or they are refused; -inf: ruled out.
     """
     if logits.ndim == 0 or logits.shape[-1] == 0 or not logits.is_floating_point():
         raise ValueError(
@@ -33,7 +30,7 @@ def probabilities(logits: Tensor, at_least: torch.dtype = torch.float32) -> Tens
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
-    r"""Flatten (T > 1) or sharpen (T < 1) the distribution: $z_i / T$ (Bishop & Bishop, 2024, section 12.3.2).
+    r"""Flatten (T > 1) or sharpen (T < 1) the distribution of (..., V) logits: $z_i / T$ (Bishop & Bishop, 2024, 12.3.2).
 
     The logits are minus energies, so softmax(z / T) is Boltzmann's distribution: T = 1 is the model's own, T to 0 picks
     the most likely token, T to infinity makes all tokens equally likely.
@@ -41,9 +38,6 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     Args:
         logits: (..., V) logits.
         temperature: T, in units of the logits; 0 is refused, use `greedy`.
-
-    Returns:
-        (..., V) logits.
 
     Example:
         >>> apply_temperature(torch.tensor([2.0, 1.0, 0.0]), 0.5)
@@ -55,14 +49,11 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
 
 def top_k(logits: Tensor, k: int) -> Tensor:
-    """Keep the k most likely tokens; logits below the k-th largest become -inf (Fan, Lewis & Dauphin, 2018, section 5.4).
+    """Keep the k largest of (..., V) logits, the others become -inf (Fan, Lewis & Dauphin, 2018, section 5.4).
 
     Args:
         logits: (..., V) logits.
         k: tokens to keep, less than 1 is refused; more than V keeps all. Tokens equal to the k-th are all kept.
-
-    Returns:
-        (..., V) logits.
 
     Example:
         >>> top_k(torch.tensor([1.0, 3.0, 2.0, 0.0]), 2)
@@ -75,7 +66,7 @@ def top_k(logits: Tensor, k: int) -> Tensor:
 
 
 def top_p(logits: Tensor, p: float) -> Tensor:
-    """Keep the smallest set of most likely tokens whose probability reaches p, the nucleus (Holtzman et al., 2020, 3.1).
+    """Keep the smallest set of most likely tokens whose probability reaches p, the nucleus: (..., V) logits, others -inf.
 
     The token that crosses p is kept, so the set holds at least p and at least one token. Said from below: a token goes if
     it and all the less likely ones together hold at most 1 - p. The logits are rounded, so a sum that misses p by no more
@@ -85,12 +76,11 @@ def top_p(logits: Tensor, p: float) -> Tensor:
         logits: (..., V) logits.
         p: probability to keep; what is none is refused.
 
-    Returns:
-        (..., V) logits.
-
     Example:
         >>> top_p(torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), 0.7).exp()
         tensor([0.5000, 0.3000, 0.0000, 0.0000])
+
+    Source: Holtzman et al. (2020), section 3.1.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"top-p keeps a probability between 0 and 1, got p = {p}")
@@ -103,18 +93,17 @@ def top_p(logits: Tensor, p: float) -> Tensor:
 
 
 def min_p(logits: Tensor, p: float) -> Tensor:
-    r"""Keep the tokens at least p times as likely as the best: $p_i \geq p \max_j p_j$ (Nguyen et al., 2025, section 3).
+    r"""Keep tokens p times as likely as the best, $p_i \geq p \max_j p_j$: (..., V) logits, the others -inf.
 
     Args:
         logits: (..., V) logits.
         p: the ratio, 0 (keep all) to 1 (keep the most likely), reached as in `top_p`; other numbers are refused.
 
-    Returns:
-        (..., V) logits.
-
     Example:
         >>> min_p(torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), 0.25).exp()
         tensor([0.5000, 0.3000, 0.1500, 0.0000])
+
+    Source: Nguyen et al. (2025), section 3.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"min-p is a ratio of probabilities between 0 and 1, got p = {p}")
@@ -123,7 +112,7 @@ def min_p(logits: Tensor, p: float) -> Tensor:
 
 
 def repetition_penalty(logits: Tensor, ids: Tensor, penalty: float, lengths: Tensor | None = None) -> Tensor:
-    r"""Make the tokens that have appeared less likely: logits above 0 become $z/\theta$, those below $z\,\theta$.
+    r"""Make tokens that have appeared less likely: of (..., V) logits, $z > 0$ becomes $z/\theta$, others $z\,\theta$.
 
     How often a token has appeared does not matter. Source: Keskar et al. (2019), section 4.1; below 0 as `transformers`.
 
@@ -132,9 +121,6 @@ def repetition_penalty(logits: Tensor, ids: Tensor, penalty: float, lengths: Ten
         ids: (..., N) token ids of the text so far, all of the vocabulary (looked at on a CPU).
         penalty: theta; 1 changes nothing, below 1 rewards repetition, 0 and less is refused.
         lengths: (...) number of real tokens in each right-padded row; None: all are real. Padding has not appeared.
-
-    Returns:
-        (..., V) logits.
 
     Example:
         >>> repetition_penalty(torch.tensor([2.0, 1.0, -1.0, -2.0]), torch.tensor([0, 3, 3]), 2.0)

@@ -149,7 +149,7 @@ def sample(
     """Choose the next token of every row: turn the knobs, then take the most likely token or draw one.
 
     Args:
-        logits: (..., V) logits of the next token of every row.
+        logits: (..., V) logits of the next token; on a CPU, a row with NaN or +inf, or all -inf, is refused.
         sampling: the knobs; temperature 0, greedy, applies the repetition penalty alone.
         ids: (..., N) token ids of the text so far; needed by a repetition penalty.
         generator: source of the random numbers; one for each row of (B, V) logits: a row then gets the same token
@@ -158,9 +158,6 @@ def sample(
 
     Returns:
         (...) token ids.
-
-    Raises:
-        ValueError: shapes that do not fit, or (on a CPU) logits that are NaN or +inf, or rule every token out.
     """
     if logits.device.type == "cpu" and not logits.amax(-1).isfinite().all():
         raise ValueError(

@@ -22,6 +22,7 @@ from lecture_lib.tokenization.fast_training import learn_merges_incrementally
 from lecture_lib.tokenization.measures import bytes_per_token, fertility
 from lecture_lib.tokenization.merges import encode_word, learn_merges, merge, pair_counts
 from lecture_lib.tokenization.protocol import TextTokenizer
+from lecture_lib.tokenization.unigram import best_cut
 from lecture_lib.tokenization.word_piece import WordPieceTokenizer, longest_match
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "TextTokenizer",
     "Tokenizer",
     "WordPieceTokenizer",
+    "best_cut",
     "byte_alphabet",
     "bytes_per_token",
     "decode_tokens",

@@ -27,9 +27,9 @@ class Cache(dict[str, tuple[int, ...]]):
 
     def __missing__(self, piece: str) -> tuple[int, ...]:
         ids = tuple(self.encode(piece))
-        if len(self) >= CACHED:
-            self.clear()
         if len(piece) <= LONGEST_CACHED:
+            if len(self) >= CACHED:
+                self.clear()
             self[piece] = ids
         return ids
 

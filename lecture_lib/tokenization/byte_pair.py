@@ -187,12 +187,13 @@ class BytePairTokenizer(Tokenizer):
         except _NoCut:
             return list(chain.from_iterable(map(self._chunks.__getitem__, CHUNK.findall(text))))
 
-    def _encode_after_space(self, part: str) -> tuple[int, ...]:
+    def _encode_after_space(self, part: str) -> Iterable[int]:
         if part.isascii() and part.isalpha():  # then it is one word
             return self._cache[" " + part]
         if not part or part[0].isspace():
             raise _NoCut
-        return tuple(super()._encode_ordinary(" " + part))
+        words = self._splitter(" " + part)
+        return chain.from_iterable(map(self._cache.__getitem__, words))
 
     def _encode_word(self, word: str) -> list[int]:
         data = to_bytes(word)

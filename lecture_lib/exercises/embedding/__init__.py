@@ -1,8 +1,10 @@
-"""Exercises of chapter 2: the table as a matrix product, clocks added, clocks that turn, reading out by the table."""
+"""Exercises of chapter 2: the table at both ends, positions and how they move, the narrowest vectors."""
 
+from lecture_lib.exercises.embedding.bottleneck import FACTORS
 from lecture_lib.exercises.embedding.guess import TABLE_SHARE
-from lecture_lib.exercises.embedding.positions import ROTARY, SINUSOIDAL
-from lecture_lib.exercises.embedding.table import LOOKUP, TIED
+from lecture_lib.exercises.embedding.positions import SINUSOIDAL
+from lecture_lib.exercises.embedding.shift import SHIFT
+from lecture_lib.exercises.embedding.table import LOOKUP, TIED_GRADIENT
 
-EXERCISES = (LOOKUP, SINUSOIDAL, ROTARY, TIED, TABLE_SHARE)
-BY_HAND = {"relative_positions": 3}
+EXERCISES = (LOOKUP, TIED_GRADIENT, TABLE_SHARE, SINUSOIDAL, SHIFT, FACTORS)
+BY_HAND = {"unseen_token": 3}

@@ -1,7 +1,10 @@
-"""The table of token vectors: looking tokens up in it, and reading them out by it."""
+"""The table of token vectors: looking tokens up, and the gradient from both ends of a tied model."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lecture_lib.checks.draws import BF16, F64, Draw, scattered
 from lecture_lib.checks.exercise import Case, Exercise
@@ -54,9 +57,9 @@ def lookup_cases(seed: int) -> list[Case]:
 
 LOOKUP = Exercise(
     name="embedding.one_hot_lookup",
-    points=3,
+    points=0,
     difficulty=1,
-    minutes=10,
+    minutes=5,
     against="taking row after row (float32 1e-5, float64 1e-9 with the table's gradient)",
     reference=row_by_row,
     cases=lookup_cases,
@@ -117,95 +120,105 @@ LOOKUP = Exercise(
 )
 
 
-def dot_by_dot(X: Tensor, table: Tensor) -> Tensor:
-    """Take the dot product with each token's vector in turn, in 32 bits at least."""
-    if X.shape[-1] != table.shape[-1]:
-        raise ValueError("outputs and table must share d_model")
-    wide = torch.promote_types(X.dtype, torch.float32)
-    return torch.stack([(X.to(wide) * vector.to(wide)).sum(-1) for vector in table], dim=-1).to(X.dtype)
+def by_autograd(ids: Tensor, targets: Tensor, table: Tensor) -> Tensor:
+    """Let torch differentiate its own cross-entropy, in float64."""
+    with torch.inference_mode(False), torch.enable_grad():
+        wide = table.detach().clone().double().requires_grad_()
+        loss = F.cross_entropy(wide[ids.clone()] @ wide.mT, targets.clone())
+        return torch.autograd.grad(loss, wide)[0].to(table.dtype)
 
 
-def logits_cases(seed: int) -> list[Case]:
-    """Outputs of every shape, a square table, and one that does not fit though a product exists."""
+def without_autograd(answer: Callable, *inputs: Tensor) -> Tensor:
+    """Call the answer where torch keeps no graph."""
+    with torch.inference_mode():
+        return answer(*inputs)
+
+
+def gradient_cases(seed: int) -> list[Case]:
+    """Tokens that come back, targets that are and are not among the ids, one token, large numbers, float64."""
     draw = Draw(seed)
     N, V, D = draw.sizes(3)
+    order = draw.order(V)
     return [
-        Case("X (2, 2), a table of 3 tokens", (draw.normal(2, 2), draw.normal(3, 2))),
-        Case(f"X ({N}, {D}), |V|={V}", (draw.normal(N, D), draw.normal(V, D))),
-        Case(f"X (2, {N}, {D}), |V|={V}", (draw.normal(2, N, D), draw.normal(V, D))),
-        Case(f"X (2, {N}, {D}), |V|={V}, other numbers", (draw.normal(2, N, D), draw.normal(V, D))),
-        Case(f"X (2, 3, {N}, {D}), |V|={V}", (draw.normal(2, 3, N, D), draw.normal(V, D))),
-        Case(f"one vector X ({D},)", (draw.normal(D), draw.normal(V, D))),
-        Case(f"X (1, 1, {D}), |V|={V}", (draw.normal(1, 1, D), draw.normal(V, D))),
+        Case("one token of three, D=2", (torch.tensor([1]), torch.tensor([2]), draw.whole(3, 2) + 0.5)),
+        Case("two tokens of three, D=2", (torch.tensor([1, 0]), torch.tensor([0, 2]), draw.normal(3, 2))),
         Case(
-            f"X (2, {N}, {D}), |V|={V}, both transposed views",
-            (draw.normal(2, D, N).mT, draw.normal(D, V).mT),
-        ),
-        Case(f"X (2, 3, {N}, {D}), not contiguous", (scattered(draw.normal(2, 3, N, D)), draw.normal(V, D))),
-        Case("a square table, |V| = D = 4", (draw.normal(3, 4), draw.normal(4, 4))),
-        Case(
-            f"X (2, {N}, {D}) in bfloat16", (draw.normal(2, N, D, dtype=BF16), draw.normal(V, D, dtype=BF16))
+            "a token that comes three times",
+            (torch.tensor([1, 1, 1]), torch.tensor([0, 2, 3]), draw.normal(4, 2)),
         ),
         Case(
-            "float64, with gradients of both",
-            (draw.normal(N, D, dtype=F64), draw.normal(V, D, dtype=F64)),
-            gradient=(0, 1),
+            "a token that is its own target", (torch.tensor([2, 0]), torch.tensor([2, 1]), draw.normal(4, 3))
         ),
         Case(
-            f"X ({N}, {V}) with a table ({V}, {D}): the widths differ", (draw.normal(N, V), draw.normal(V, D))
+            f"N={N} tokens, |V|={V}, D={D}", (draw.ids(N, below=V), draw.ids(N, below=V), draw.normal(V, D))
         ),
+        Case(f"all {V} tokens once", (order, order.roll(1), draw.normal(V, D))),
+        Case("a square table, |V| = D = 4", (draw.ids(5, below=3), draw.ids(5, below=4), draw.normal(4, 4))),
+        Case("30 tokens, |V|=5, D=3", (draw.ids(30, below=5), draw.ids(30, below=5), draw.normal(5, 3))),
+        Case(
+            "vectors 40 times as long, float64",
+            (draw.ids(6, below=5), draw.ids(6, below=5), 40 * draw.normal(5, 3, dtype=F64)),
+        ),
+        Case("float64", (draw.ids(7, below=V), draw.ids(7, below=V), draw.normal(V, D, dtype=F64))),
     ]
 
 
-def multiplied_all_the_same(X: Tensor, table: Tensor) -> Tensor:
-    """Multiply whatever can be multiplied."""
-    return X @ (table.mT if X.shape[-1] == table.shape[-1] else table)
+def tied_gradient(ids: Tensor, targets: Tensor, table: Tensor) -> Tensor:
+    """The sum of what arrives at both ends; the mistakes below are changes of these lines."""
+    X = table[ids]
+    probs = torch.softmax(X @ table.mT, dim=-1)
+    errors = (probs - F.one_hot(targets, len(table))) / len(ids)
+    read_out = errors.mT @ X
+    return read_out.index_add(0, ids, errors @ table)
 
 
-TIED = Exercise(
-    name="embedding.tied_logits",
-    points=2,
-    difficulty=1,
-    minutes=5,
-    against="one dot product after another (float32 1e-5, float64 1e-9 with gradients)",
-    reference=dot_by_dot,
-    cases=logits_cases,
+TIED_GRADIENT = Exercise(
+    name="embedding.tied_gradient",
+    points=4,
+    difficulty=2,
+    minutes=20,
+    against="torch.autograd (float32 1e-5, float64 1e-9)",
+    reference=by_autograd,
+    right=tied_gradient,
+    cases=gradient_cases,
+    use=without_autograd,
     # fmt: off
     mistakes=(
         (
-            "the table is not transposed. What should stand at [n, t]: the dot product of which two vectors?",
-            "table.mT",
-            "table",
+            "only the read-out is differentiated. At which other place does the table enter the loss?",
+            "read_out.index_add(0, ids, errors @ table)",
+            "read_out",
         ),
         (
-            "the scores are already turned into probabilities. Logits come before the softmax.",
-            "X @ table.mT",
-            "torch.softmax(X @ table.mT, dim=-1)",
+            "only the look-up is differentiated. At which other place does the table enter the loss?",
+            "errors.mT @ X",
+            "torch.zeros_like(table)",
         ),
         (
-            "the scores are divided by √D. That belongs to attention; what does the task ask for?",
-            "table.mT",
-            "table.mT / X.shape[-1] ** 0.5",
+            "a token that comes several times is counted once. What does `gradient[ids] += ...` do with equal ids?",
+            "read_out.index_add(0, ids, errors @ table)",
+            "read_out.index_put((ids,), read_out[ids] + errors @ table)",
+        ),
+        ("the loss is summed, not averaged. By what is the sum divided?", " / len(ids)", ""),
+        (
+            "it is divided by the size of the vocabulary. Over what does the loss take its mean?",
+            "/ len(ids)",
+            "/ len(table)",
         ),
         (
-            "the vectors are normalised first: a cosine. May long vectors not count more?",
-            "X @ table",
-            "F.normalize(X, dim=-1) @ F.normalize(table, dim=-1)",
+            "everything has the opposite sign. Which way does the loss go when the target's score grows?",
+            "probs - F.one_hot(targets, len(table))",
+            "F.one_hot(targets, len(table)) - probs",
         ),
         (
-            "outputs and table of different width are multiplied all the same. Which two widths must agree?",
-            multiplied_all_the_same,
+            "the targets never enter. What is the derivative of ln softmax at the target itself?",
+            "probs - F.one_hot(targets, len(table))",
+            "probs",
         ),
         (
-            "the table gets no gradient from here. It is the same table that embeds the tokens: should it "
-            "not learn from both ends?",
-            "table.mT",
-            "table.detach().mT",
-        ),
-        (
-            "only the last token's logits are returned. Which tokens does training need?",
-            "X @ table.mT",
-            "(X @ table.mT)[..., -1:, :]",
+            "the look-up's part lands in the rows of the targets. Which rows were looked up?",
+            "index_add(0, ids",
+            "index_add(0, targets",
         ),
     ),
     # fmt: on

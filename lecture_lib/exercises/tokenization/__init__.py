@@ -4,8 +4,9 @@ from lecture_lib.exercises.tokenization.encode import ENCODE
 from lecture_lib.exercises.tokenization.judge import IMPOSSIBLE
 from lecture_lib.exercises.tokenization.learn import LEARN
 from lecture_lib.exercises.tokenization.merge import MERGE
-from lecture_lib.exercises.tokenization.text import DECODE, FERTILITY
+from lecture_lib.exercises.tokenization.text import DECODE
+from lecture_lib.exercises.tokenization.unigram import BEST_CUT
 from lecture_lib.exercises.tokenization.word_piece import LONGEST_MATCH
 
-EXERCISES = (MERGE, LEARN, ENCODE, DECODE, LONGEST_MATCH, FERTILITY, IMPOSSIBLE)
+EXERCISES = (MERGE, LEARN, IMPOSSIBLE, ENCODE, DECODE, LONGEST_MATCH, BEST_CUT)
 BY_HAND = {"who_pays": 3}

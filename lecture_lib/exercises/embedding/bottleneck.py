@@ -1,0 +1,132 @@
+"""The softmax bottleneck: the narrowest vectors that give a table of probabilities exactly."""
+
+import torch
+from torch import Tensor
+
+from lecture_lib.checks.chance import until
+from lecture_lib.checks.draws import F64, Draw
+from lecture_lib.checks.exercise import Case, Exercise
+
+
+def by_columns(P: Tensor) -> tuple[Tensor, Tensor]:
+    """Take columns of the centred logarithms until all others are combinations of them; no SVD."""
+    A = P.log() - P.log().mean(-1, keepdim=True)
+    chosen, rest = [], A
+    while rest.norm() > 1e-7 * A.norm():
+        chosen.append(int(rest.norm(dim=0).argmax()))
+        X = A[:, chosen]
+        table = torch.linalg.lstsq(X, A).solution.mT
+        rest = A - X @ table.mT
+    return X, table
+
+
+def planted(draw: Draw, N: int, V: int, D: int, biased: bool = False) -> Case:
+    """Draw probabilities of N contexts that D features give, and no fewer; `biased`: one score moves all tokens alike."""
+
+    def drawn() -> Tensor:
+        table = draw.normal(V, D, dtype=F64)
+        X = draw.normal(N, D, dtype=F64)
+        if biased:
+            X, table = (
+                torch.cat([X, draw.normal(N, 1, dtype=F64)], 1),
+                torch.cat([table, table.new_ones(V, 1)], 1),
+            )
+        return torch.softmax(X @ table.mT, dim=-1)
+
+    def well_posed(P: Tensor) -> bool:
+        A = P.log() - P.log().mean(-1, keepdim=True)
+        S = torch.linalg.svdvals(A)
+        return bool(S[D - 1] > 1e-2 * S[0]) and bool(P.min() > 1e-9)
+
+    more = ", one feature that moves all scores alike" if biased else ""
+    return Case(f"{N} contexts, |V|={V}{more}", (until(drawn, well_posed),), hidden=D)
+
+
+def factor_cases(seed: int) -> list[Case]:
+    """Few features and as many as there can be, more contexts than tokens and fewer, a feature that softmax does not see."""
+    draw = Draw(seed)
+    return [
+        planted(draw, 3, 3, 1),
+        planted(draw, 5, 4, 2),
+        planted(draw, 9, 6, 3),
+        planted(draw, 4, 9, 2),
+        planted(draw, 8, 5, 4),
+        planted(draw, 12, 7, 6),
+        planted(draw, 9, 7, 2, biased=True),
+        planted(draw, 30, 20, draw.size(4, 9)),
+    ]
+
+
+def exact_and_narrow(case: Case, output: object, _asked: list) -> str | None:
+    """Ask for the probabilities to 1e-6, by no more features than are needed."""
+    P, D = case.inputs[0], case.hidden
+    if type(output) not in (tuple, list) or len(output) != 2:
+        return "two tensors are asked for, X and table"
+    X, table = (getattr(each, "values", None) for each in output)
+    if X is None or table is None or X.ndim != 2 or X.shape[1:] != table.shape[1:]:
+        return "X must be (N, D) and table (|V|, D)"
+    if (len(X), len(table)) != tuple(P.shape):
+        return f"X has {len(X)} rows and table {len(table)}; P is {tuple(P.shape)}"
+    found = torch.softmax(torch.as_tensor(X).double() @ torch.as_tensor(table).double().mT, dim=-1)
+    far = float((found - P).abs().max())
+    if not far < 1e-6:
+        return f"softmax(X table^T) differs from P by up to {far:.2g}"
+    return None if X.shape[1] == D else f"your vectors have D = {X.shape[1]} features; {D} are enough"
+
+
+def softmax_factors(P: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut the SVD of the centred logarithms; the mistakes below are changes of these lines."""
+    logits = P.log()
+    logits = logits - logits.mean(-1, keepdim=True)
+    U, S, Vh = torch.linalg.svd(logits, full_matrices=False)
+    D = int((S / S[0] > 1e-7).sum())
+    return U[:, :D] * S[:D], Vh[:D].mT
+
+
+FACTORS = Exercise(
+    name="embedding.softmax_factors",
+    points=5,
+    difficulty=3,
+    minutes=30,
+    against="probabilities that were made from vectors of known width (1e-6)",
+    reference=by_columns,
+    right=softmax_factors,
+    cases=factor_cases,
+    accept=exact_and_narrow,
+    # fmt: off
+    mistakes=(
+        (
+            "the logarithms are factorised as they are. Which change of the scores of a row does softmax not see?",
+            "logits - logits.mean(-1, keepdim=True)",
+            "logits",
+        ),
+        (
+            "the mean is taken over the contexts, not over the tokens. Along which axis does softmax normalise?",
+            "mean(-1,",
+            "mean(0,",
+        ),
+        (
+            "the probabilities are factorised, not their logarithms. What does softmax do with its scores first?",
+            "P.log()",
+            "P",
+        ),
+        (
+            "all singular vectors are kept. Which singular values are only rounding errors?",
+            "int((S / S[0] > 1e-07).sum())",
+            "len(S)",
+        ),
+        (
+            "one singular value too few is kept. How many are not zero?",
+            "int((S / S[0] > 1e-07).sum())",
+            "max(int((S / S[0] > 1e-07).sum()) - 1, 1)",
+        ),
+        ("the singular values are left out. What is U Vᵀ without them?", " * S[:D]", ""),
+        (
+            "the singular values are multiplied in twice. Where do they belong: to X, to the table, or half to each?",
+            "Vh[:D].mT",
+            "Vh[:D].mT * S[:D]",
+        ),
+        ("the table comes back with tokens as columns. What is a row of the table?", "Vh[:D].mT", "Vh[:D]"),
+    ),
+    # fmt: on
+)
