@@ -27,7 +27,7 @@ def awq_scale(W: Tensor, H: Tensor, rounded: Callable[[Tensor], Tensor], n_grid:
         n_grid: steps of the search.
 
     Returns:
-        (K,) s, in the dtype of W; the largest and the smallest entry multiply to 1.
+        (K,) s in the dtype of W.
     """
     check_moment(W, H)
     size = H.diagonal().sqrt()

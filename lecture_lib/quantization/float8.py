@@ -20,11 +20,13 @@ def float8_quantize(
 ) -> tuple[Tensor, Tensor]:
     r"""Scale the largest magnitude onto 448 and round to E4M3: $q = \mathrm{fp8}(x / Δ)$, $Δ = \max|x| / 448$.
 
-    `dequantize(q, scale)` is the way back. Arguments and errors as `absmax_scale`, and ValueError where this torch has
-    no float8.
+    `dequantize(q, scale)` is the way back. Arguments as `symmetric_scale`.
 
     Returns:
         (..., K) torch.float8_e4m3fn codes and the (..., K / G) scale of each group, in the dtype of x.
+
+    Raises:
+        ValueError: as `symmetric_scale`, or this torch has no float8.
     """
     if not hasattr(torch, "float8_e4m3fn"):
         raise ValueError("this version of torch has no float8_e4m3fn: use 8-bit integers")

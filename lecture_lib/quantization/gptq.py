@@ -22,6 +22,9 @@ def output_error(W: Tensor, W_hat: Tensor, H: Tensor) -> Tensor:
         W: (N, K) weights.
         W_hat: (N, K) the same after quantization and back.
         H: (K, K) second moment XᵀX of the inputs.
+
+    Returns:
+        () the sum over tokens and features.
     """
     wide = torch.promote_types(W.dtype, H.dtype)
     D = W.to(wide) - W_hat.to(wide)

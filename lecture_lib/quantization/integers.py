@@ -1,8 +1,7 @@
 r"""Integers for reals: absmax and affine quantization of a tensor.
 
 A real x is stored as a small integer, its code q, on a grid of step Δ = `scale`:  x ≈ scale · (q − zero_point).
-One grid may serve the whole tensor, a row, or `group_size` neighbours in a row; the shape of `scale` says which:
-(1, 1), (N, 1) or (N, K / G), and every function here reads it from there.
+One grid may serve the tensor, a row, or `group_size` neighbours in a row: `scale` is (1, 1), (N, 1) or (N, K / G).
 
 Rounding moves a value inside the grid by at most Δ/2, in effect uniformly, so the mean squared error is
 $\int_{-Δ/2}^{Δ/2} e^2\,de/Δ = Δ^2/12$. One more bit halves Δ: 6.02 dB less noise.
@@ -24,13 +23,11 @@ def absmax_scale(x: Tensor, bits: int = 8, group_size: int | None = None, per_te
 
     Args:
         x: (..., K) reals; the last axis is cut into groups.
-        bits: bits per code, 2 to 8.
         group_size: neighbours in a row that share a step; None: the whole row.
         per_tensor: one step for all of x.
 
     Returns:
-        (..., K / G) step of each group, in the unit and dtype of x; 1 where a group holds only zeros.
-        All leading axes are 1 with per_tensor.
+        (..., K / G) steps in the dtype of x; 1 for a group of zeros. Leading axes are 1 with per_tensor.
 
     Raises:
         ValueError: bits outside 2 to 8, a group size that does not divide the row, NaN or infinity in x.
@@ -81,16 +78,12 @@ def affine_parameters(
 
 
 def quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None = None, bits: int = 8) -> Tensor:
-    r"""Nearest code on the grid: $q = \mathrm{clamp}(\mathrm{round}(x / Δ) + z)$.
+    r"""Nearest codes (..., K) on the grid: $q = \mathrm{clamp}(\mathrm{round}(x / Δ) + z)$.
 
     Args:
         x: (..., K) reals.
         scale: (..., K / G) step of each group; ValueError if the groups do not divide the row.
-        zero_point: (..., K / G) uint8 code of zero; None: the symmetric grid around 0.
-        bits: bits per code, 2 to 8.
-
-    Returns:
-        (..., K) codes: int8 in ±(2^(b−1) − 1) without a zero point, else uint8 in 0 to 2^b − 1.
+        zero_point: (..., K / G) uint8 code of zero, for codes from 0 on; None: int8 codes around 0.
 
     Example:
         >>> quantize(torch.tensor([[1.0, -12.7, 0.5]]), torch.tensor([[0.1]]))
@@ -104,15 +97,12 @@ def quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None = None, bits: i
 
 
 def dequantize(q: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Tensor:
-    r"""The real that a code stands for: $\hat x = Δ (q - z)$.
+    r"""The reals (..., K) that codes stand for, in the dtype of `scale`: $\hat x = Δ (q - z)$.
+
+    The grid as `quantize` takes it.
 
     Args:
         q: (..., K) codes: int8, uint8 or an 8-bit float.
-        scale: (..., K / G) step of each group, as in `quantize`.
-        zero_point: (..., K / G) uint8 code of zero; None: 0.
-
-    Returns:
-        (..., K) reals in the dtype of `scale`.
 
     Example:
         >>> dequantize(torch.tensor([[10, -127, 5]], dtype=torch.int8), torch.tensor([[0.1]]))
@@ -127,12 +117,24 @@ def dequantize(q: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Te
 
 
 def noise_power(scale: Tensor) -> Tensor:
-    r"""Mean squared rounding error () that steps Δ (..., K / G) promise: $Δ^2 / 12$ (Bennett, 1948)."""
+    r"""Mean squared rounding error that a grid of step Δ promises: $Δ^2 / 12$; the step as `dequantize` has it.
+
+    Returns:
+        () the mean over all groups.
+    """
     return scale.square().mean() / 12
 
 
 def signal_to_noise(x: Tensor, x_hat: Tensor) -> Tensor:
-    r"""How far x stands above the rounding noise, () in dB: $10 \log_{10} \sum x^2 / \sum (x - \hat x)^2$."""
+    r"""How far the signal stands above the rounding noise: $10 \log_{10} \sum x^2 / \sum (x - \hat x)^2$.
+
+    Args:
+        x: (..., K) reals.
+        x_hat: (..., K) the same after quantization and back.
+
+    Returns:
+        () the ratio in dB.
+    """
     x, x_hat = x.double(), x_hat.double()
     return 10 * torch.log10(x.square().sum() / (x - x_hat).square().sum())
 

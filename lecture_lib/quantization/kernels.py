@@ -1,10 +1,9 @@
 r"""Packed matrix products: torch's own kernels for INT8 and INT4 weights.
 
-Decoding one token reads every weight once, so its time is that of the bytes: a kernel that reads the packed
-codes and rebuilds the weights in registers is faster by about the ratio of the sizes. These kernels want bfloat16
-activations; their sums are kept in float32, so they agree with the plain product to 1 % of the output's norm
-(measured: 0.2 %). With activations in 8 bits as well the product itself is one of integers, faster again, and each
-token is rounded to 255 steps of its own range. Whether a device has a kernel is found out by trying it.
+Decoding one token reads every weight once: a kernel that reads packed codes and rebuilds the weights in registers
+is faster by about the ratio of the sizes. These want bfloat16 activations and sum in float32, so they agree with the
+plain product to 1 % of the output's norm (measured: 0.2 %). With activations in 8 bits as well the product is one of
+integers, and each token is rounded to 255 steps of its range. Whether a device has a kernel is found by trying.
 
 INT8: one symmetric scale per row. INT4: any grid with groups that are a multiple of 32; the codes lie in tiles
 whose order depends on device and processor. What a kernel wants in another order is a copy (`lecture_lib.packed`).

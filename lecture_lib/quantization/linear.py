@@ -18,8 +18,7 @@ class QuantizedLinear(nn.Module):
 
     bfloat16 activations go through torch's packed kernels where the device has them, anything else (and
     anything that needs a gradient) through the rebuilt weights. `compute_dtype=torch.bfloat16` casts the
-    activations for the product, so that a float32 model gets the fast kernels too. With `activations=8` the
-    inputs are rounded to 8 bits as well, in any dtype, where the processor multiplies integers.
+    activations. With `activations=8` they are rounded to 8 bits, in any dtype, where the processor multiplies integers.
     """
 
     def __init__(
@@ -39,11 +38,7 @@ class QuantizedLinear(nn.Module):
             packed: (N, packed_width(K, bits)) uint8, for symmetric INT8 int8.
             scale: (N, K / G) step of each group, (1, 1) for one per tensor.
             zero_point: same shape, uint8; None for a symmetric grid.
-            in_features: K.
-            scheme: how the codes are to be read.
-            bias: (N,) or None.
             channel_scale: (K,) the s of AWQ, by which inputs are divided; None: 1.
-            compute_dtype: dtype of the product; None: that of the input.
 
         Raises:
             ValueError: tensors whose shapes do not fit the scheme.
@@ -60,7 +55,15 @@ class QuantizedLinear(nn.Module):
         self.register_parameter("bias", bias)
 
     @classmethod
-    def from_codes(cls, q: Tensor, scale: Tensor, zero_point: Tensor | None, scheme: Scheme, **others):  # noqa: ANN003, ANN206
+    def from_codes(
+        cls,
+        q: Tensor,
+        scale: Tensor,
+        zero_point: Tensor | None,
+        scheme: Scheme,
+        bias: nn.Parameter | None = None,
+        channel_scale: Tensor | None = None,
+    ) -> "QuantizedLinear":
         """Pack (N, K) codes from `quantize`, `gptq_quantize` or `float8_quantize` into a layer."""
         if scheme.float8:
             packed = q.view(torch.uint8)  # as bytes, so that model.bfloat16() leaves them alone
@@ -68,7 +71,7 @@ class QuantizedLinear(nn.Module):
             packed = q
         else:
             packed = pack((q + scheme.offset).to(torch.uint8), scheme.bits)
-        return cls(packed, scale, zero_point, q.shape[1], scheme, **others)
+        return cls(packed, scale, zero_point, q.shape[1], scheme, bias, channel_scale)
 
     @property
     def weight(self) -> Tensor:

@@ -45,11 +45,9 @@ def quantize_model(
     that shares its weight with them, unless `include_tied` (the head then gets codes of its own: faster, not
     smaller). The projections inside nn.MultiheadAttention are not layers and stay.
 
-    For speed on a CPU run 8 bits without groups, or 4 bits in groups of 32, 64 or 128, in bfloat16: quantize
-    `model.bfloat16()`, or say `compute_dtype=torch.bfloat16`. Other combinations rebuild the weights at every
-    call: exact, and slower than the float model. `activations=8` rounds the inputs of the layers too (8-bit
-    weights and activations): faster again on x86 processors, and less exact where a few features are loud.
-    Elsewhere the weights alone are in 8 bits.
+    For speed on a CPU run 8 bits without groups, or 4 bits in groups of 32, 64 or 128, in bfloat16 (the model, or
+    `compute_dtype`). Other combinations rebuild the weights at every call. `activations=8` rounds the inputs of the
+    layers too (8-bit weights and activations): faster again on x86, less exact where a few features are loud.
 
     Args:
         model: any module; changed in place. If an argument is refused, nothing has been changed.
@@ -63,10 +61,9 @@ def quantize_model(
         activations: 8: inputs of the layers in 8 bits as well, each token on a grid of its own; None: weights only.
         include_tied: whether to quantize layers whose weight is used elsewhere too.
         act_order: GPTQ rounds the columns with the largest inputs first.
-        layers_per_pass: layers calibrated together; the next ones then see inputs that are already quantized.
-            None: all in one pass over the batches, which needs (K, K) float32 for every layer at once.
+        layers_per_pass: layers calibrated together, (K, K) float32 each; the next ones see what they give. None: all.
         compute_dtype: dtype of the products; None: that of the activations.
-        progress: whether to show a progress bar.
+        progress: show a progress bar.
 
     Returns:
         The same model, or the new layer if the model was a single linear layer.

@@ -13,13 +13,13 @@ from torch import Tensor
 
 
 def pack_int4(q: Tensor) -> Tensor:
-    """Two 4-bit codes in a byte: q[2i] + 16 q[2i + 1].
+    """Two 4-bit codes in a byte, (..., K / 2): q[2i] + 16 q[2i + 1].
 
     Args:
-        q: (..., K) uint8 codes from 0 to 15, K even, else ValueError.
+        q: (..., K) uint8 codes from 0 to 15, K even.
 
-    Returns:
-        (..., K / 2) uint8.
+    Raises:
+        ValueError: other codes, or an odd number of them.
 
     Example:
         >>> pack_int4(torch.tensor([[1, 2, 15, 0]], dtype=torch.uint8))
@@ -33,7 +33,10 @@ def pack_int4(q: Tensor) -> Tensor:
 
 
 def unpack_int4(packed: Tensor) -> Tensor:
-    """The two 4-bit codes of each byte, (..., K / 2) to (..., K): (byte mod 16, byte div 16).
+    """The two 4-bit codes of each byte, (byte mod 16, byte div 16), (..., K): the inverse of `pack_int4`.
+
+    Args:
+        packed: (..., K / 2) uint8.
 
     Example:
         >>> unpack_int4(torch.tensor([[33, 15]], dtype=torch.uint8))
@@ -43,14 +46,12 @@ def unpack_int4(packed: Tensor) -> Tensor:
 
 
 def pack(q: Tensor, bits: int) -> Tensor:
-    """Codes of any width in words of lcm(bits, 8) bits: word = Σ q_i 2^(bits·i), cut into bytes.
+    """Codes of any width in words of lcm(bits, 8) bits, word = Σ q_i 2^(bits·i), cut into bytes (..., P).
+
+    A row of K codes takes P = packed_width(K, bits) bytes, the last of them filled up with zeros.
 
     Args:
         q: (..., K) uint8 codes below 2^bits, else ValueError.
-        bits: bits per code, 2 to 8.
-
-    Returns:
-        (..., packed_width(K, bits)) uint8; a row that does not fill its last word ends in zeros.
     """
     if bits == 4 and q.shape[-1] % 2 == 0:
         return pack_int4(q)
@@ -62,7 +63,11 @@ def pack(q: Tensor, bits: int) -> Tensor:
 
 
 def unpack(packed: Tensor, bits: int, n_codes: int) -> Tensor:
-    """The inverse of `pack`, for rows of `n_codes` codes."""
+    """The inverse of `pack`, for rows of K = `n_codes`, (..., K) uint8.
+
+    Args:
+        packed: (..., P) uint8.
+    """
     if bits == 4:
         return unpack_int4(packed)[..., :n_codes]
     per_word, n_bytes = _word(bits)

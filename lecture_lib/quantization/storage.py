@@ -51,8 +51,7 @@ def load_quantized(model: nn.Module, folder: str | os.PathLike) -> nn.Module:
     """Fill a float model of the same architecture with what `save_quantized` wrote.
 
     Args:
-        model: the skeleton: its weights do not matter and may lie on the meta device. Changed in place; if the
-            file is refused, nothing has been changed.
+        model: the skeleton, with any weights or none (meta device); changed in place, unless the file is refused.
         folder: holds `quantized.safetensors`.
 
     Returns:
