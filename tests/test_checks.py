@@ -7,14 +7,12 @@ import dataclasses
 import functools
 import inspect
 import io
-import logging
 import operator
 import os
 import statistics
 import subprocess
 import sys
 import textwrap
-import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,11 +23,11 @@ import torch
 from answers import CHAPTERS, exercises, solutions
 
 from lecture_lib import attention, checks
-from lecture_lib.checks import session, watch
+from lecture_lib.checks import session
 from lecture_lib.checks.compare import difference
 from lecture_lib.checks.message import Shown, text
 from lecture_lib.checks.mistake import source_of
-from lecture_lib.checks.plain import Array, Raised, Refused, plain
+from lecture_lib.checks.plain import Array, Refused, plain
 from lecture_lib.checks.watch import resolve
 from lecture_lib.checks.wire import dumps, loads
 

@@ -81,6 +81,33 @@ def stripped(ids: Sequence[int], tokens: Sequence[bytes]) -> str:
     return decode_tokens(ids, tokens).strip()
 
 
+# fmt: off
+DECODE_MISTAKES = (
+    ("every token is read as text by itself. What if a character is spread over two tokens?",
+     "b''.join((tokens[i] for i in ids)).decode('utf-8', errors='replace')",
+     "''.join((tokens[i].decode('utf-8', errors='replace') for i in ids))"),
+    ("broken bytes are left out silently. Which character stands for them?",
+     "replace", "ignore"),
+    ("broken bytes end in an error. Can a model be kept from writing half a character?",
+     "replace", "strict"),
+    ("every byte becomes one character (Latin-1). How many bytes does é take in UTF-8?",
+     "utf-8', errors='replace", "latin-1"),
+    ("a space is put between tokens. Where are the spaces of the text?",
+     "b''.", "b' '."),
+    ("a negative id takes a token from the end of the vocabulary. What does Python do with tokens[-1]?",
+     "0 <= ", ""),
+    ("broken bytes are written as escapes such as \\xff. Which character stands for them?",
+     "replace", "backslashreplace"),
+    ("ids that are in no vocabulary are passed over. What should a wrong id lead to?",
+     passed_over),
+    ("white space at the ends is stripped. Does it belong to the text?",
+     stripped),
+    ("an id that is too large raises an IndexError, which speaks of lists. Which error does the task ask "
+     "for?",
+     "raise ValueError", "raise IndexError"),
+)
+# fmt: on
+
 DECODE = Exercise(
     name="tokenization.decode_tokens",
     points=3,
@@ -90,45 +117,7 @@ DECODE = Exercise(
     reference=library_text,
     cases=decode_cases,
     owned=("lecture_lib.tokenization.BytePairTokenizer",),
-    # fmt: off
-    mistakes=(
-        (
-            "every token is read as text by itself. What if a character is spread over two tokens?",
-            "b''.join((tokens[i] for i in ids)).decode('utf-8', errors='replace')",
-            "''.join((tokens[i].decode('utf-8', errors='replace') for i in ids))",
-        ),
-        ("broken bytes are left out silently. Which character stands for them?", "replace", "ignore"),
-        (
-            "broken bytes end in an error. Can a model be kept from writing half a character?",
-            "replace",
-            "strict",
-        ),
-        (
-            "every byte becomes one character (Latin-1). How many bytes does é take in UTF-8?",
-            "utf-8', errors='replace",
-            "latin-1",
-        ),
-        ("a space is put between tokens. Where are the spaces of the text?", "b''.", "b' '."),
-        (
-            "a negative id takes a token from the end of the vocabulary. What does Python do with tokens[-1]?",
-            "0 <= ",
-            "",
-        ),
-        (
-            "broken bytes are written as escapes such as \\xff. Which character stands for them?",
-            "replace",
-            "backslashreplace",
-        ),
-        ("ids that are in no vocabulary are passed over. What should a wrong id lead to?", passed_over),
-        ("white space at the ends is stripped. Does it belong to the text?", stripped),
-        (
-            "an id that is too large raises an IndexError, which speaks of lists. Which error does the "
-            "task ask for?",
-            "raise ValueError",
-            "raise IndexError",
-        ),
-    ),
-    # fmt: on
+    mistakes=DECODE_MISTAKES,
 )
 
 
@@ -182,6 +171,35 @@ def fertility_cases(seed: int) -> list[Case]:
     ]
 
 
+# fmt: off
+FERTILITY_MISTAKES = (
+    ("the tokens around the text are counted, too. Which argument of `encode` leaves them out?",
+     ", add_special_tokens=False", ""),
+    ("the ratio is upside down: words per token. Which of the two numbers is larger?",
+     "(tokenizer.encode(text, add_special_tokens=False)) / len(words)",
+     "(words) / len(tokenizer.encode(text, add_special_tokens=False))"),
+    ("words are what lies between single spaces. How many words are between two spaces, or in two lines?",
+     "(words)", "(text.split(' '))"),
+    ("every word is encoded by itself, without the space before it. Is ` river` the same token as `river`?",
+     "len(tokenizer.encode(text, add_special_tokens=False))",
+     "sum((len(tokenizer.encode(word, add_special_tokens=False)) for word in words))"),
+    ("a token that comes back is counted once. Is it the tokens or the kinds of tokens that cost?",
+     "tokenizer.encode(text, add_special_tokens=False)",
+     "set(tokenizer.encode(text, add_special_tokens=False))"),
+    ("a word that comes back is counted once. Which words does the text hold?",
+     "(words)", "(set(words))"),
+    ("tokens are divided by characters. What is one word?",
+     "(words)", "(text)"),
+    ("the result is rounded down. Which kind of division is asked for?",
+     "len(tokenizer.encode(text, add_special_tokens=False)) / len(words)",
+     "float(len(tokenizer.encode(text, add_special_tokens=False)) // len(words))"),
+    ("punctuation marks end words: don't is two of them. What separates words here?",
+     "text.split()", "__import__('re').findall('\\\\w+', text)"),
+    ("a text without words raises a ZeroDivisionError. Which error does the task ask for?",
+     "not words", "False"),
+)
+# fmt: on
+
 FERTILITY = Exercise(
     name="tokenization.fertility",
     points=2,
@@ -191,56 +209,5 @@ FERTILITY = Exercise(
     reference=counted,
     cases=fertility_cases,
     use=with_tokenizer,
-    # fmt: off
-    mistakes=(
-        (
-            "the tokens around the text are counted, too. Which argument of `encode` leaves them out?",
-            ", add_special_tokens=False",
-            "",
-        ),
-        (
-            "the ratio is upside down: words per token. Which of the two numbers is larger?",
-            "(tokenizer.encode(text, add_special_tokens=False)) / len(words)",
-            "(words) / len(tokenizer.encode(text, add_special_tokens=False))",
-        ),
-        (
-            "words are what lies between single spaces. How many words are between two spaces, or in two "
-            "lines?",
-            "(words)",
-            "(text.split(' '))",
-        ),
-        (
-            "every word is encoded by itself, without the space before it. Is ` river` the same token as "
-            "`river`?",
-            "len(tokenizer.encode(text, add_special_tokens=False))",
-            "sum((len(tokenizer.encode(word, add_special_tokens=False)) for word in words))",
-        ),
-        (
-            "a token that comes back is counted once. Is it the tokens or the kinds of tokens that cost?",
-            "tokenizer.encode(text, add_special_tokens=False)",
-            "set(tokenizer.encode(text, add_special_tokens=False))",
-        ),
-        (
-            "a word that comes back is counted once. Which words does the text hold?",
-            "(words)",
-            "(set(words))",
-        ),
-        ("tokens are divided by characters. What is one word?", "(words)", "(text)"),
-        (
-            "the result is rounded down. Which kind of division is asked for?",
-            "len(tokenizer.encode(text, add_special_tokens=False)) / len(words)",
-            "float(len(tokenizer.encode(text, add_special_tokens=False)) // len(words))",
-        ),
-        (
-            "punctuation marks end words: don't is two of them. What separates words here?",
-            "text.split()",
-            "__import__('re').findall('\\\\w+', text)",
-        ),
-        (
-            "a text without words raises a ZeroDivisionError. Which error does the task ask for?",
-            "not words",
-            "False",
-        ),
-    ),
-    # fmt: on
+    mistakes=FERTILITY_MISTAKES,
 )
