@@ -98,9 +98,9 @@ class TransformerLayer(nn.Module):
 
     def residual(self, X: Tensor, sublayer: Callable[[Tensor], Tensor], norm: nn.Module) -> Tensor:
         """Add what a sublayer f says to what was there: Norm(f(X) + X), or pre-LN f(Norm(X)) + X."""
-        says = sublayer(norm(X) if self.norm_first else X)
-        X = X + (self.dropout(says) if self.training else says)
-        return X if self.norm_first else norm(X)
+        if self.norm_first:
+            return X + self.dropout(sublayer(norm(X)))
+        return norm(X + self.dropout(sublayer(X)))
 
 
 def make_attention(config: ModelConfig) -> MultiHeadAttention:
