@@ -13,6 +13,7 @@ from nbgrader.preprocessors import (
 from nbgrader.utils import compute_checksum
 from traitlets.config.loader import Config, PyFileConfigLoader
 
+from lecture_lib.checks import chapter
 from scripts.authored import NOTEBOOK_METADATA, dumps, source_notebook
 from scripts.exercise_cells import start_source
 from scripts.settings import ROOT
@@ -53,12 +54,13 @@ def released(name: str, settings: Config) -> str:
 
 
 def start(name: str, notebook: nbformat.NotebookNode) -> None:
-    """Put what a student starts with into the cells of those exercises that are not a function without its body."""
+    """Put what a student starts with into the cells of exercises that are not a function without its body."""
     sources = {cell.id: cell.source for cell in source_notebook(name).cells}
+    tasks = {task.function: full for full, task in chapter(name.partition("_")[2]).items()}
     for cell in notebook.cells:
         fields = cell.metadata.get("nbgrader", {})
         if cell.cell_type == "code" and fields.get("solution"):
-            text = start_source(f"{name.partition('_')[2]}.{fields['grade_id']}", sources[cell.id])
+            text = start_source(tasks[fields["grade_id"]], sources[cell.id])
             if text is not None:
                 cell.source = text
                 fields["checksum"] = compute_checksum(cell)
