@@ -1,20 +1,21 @@
 # Two commands do everything: `make book` and `make test`. Each makes the environment first if it is not there.
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(abspath $(VENV))/bin
+BIN := $(VENV)/bin
+HERE := $(CURDIR)
+JOBS ?= 2
 
 # What a run needs and what it leaves behind stays inside the repository; nothing of the user's own settings is read.
-export PATH := $(BIN):$(PATH)
+# A path may hold spaces: commands name files relative to this folder.
+export PATH := $(if $(filter /%,$(VENV)),,$(HERE)/)$(BIN):$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
-export JUPYTER_CONFIG_DIR := $(abspath _build/home/jupyter)
-export IPYTHONDIR := $(abspath _build/home/ipython)
-export MPLCONFIGDIR := $(abspath _build/home/matplotlib)
+export JUPYTER_CONFIG_DIR := $(HERE)/_build/home/jupyter
+export IPYTHONDIR := $(HERE)/_build/home/ipython
+export MPLCONFIGDIR := $(HERE)/_build/home/matplotlib
 export OMP_NUM_THREADS ?= 1
 export PYTHONHASHSEED := 0
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
-
-BOOK := _build/book
-LIBRARY := $(shell find lecture_lib book/_ext -name '*.py' -not -path '*/__pycache__/*')
+PYTEST := "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help environment notebooks book pages test check bench gradebook lab clean
@@ -24,43 +25,44 @@ help: ## list the commands
 
 $(VENV)/.ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "python -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv "$(VENV)" || { echo "python -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Installing the environment into $(VENV): about three minutes, 2.2 GB (more with a CUDA build of torch) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check `grep -i '^torch==' requirements.txt`
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@"$(BIN)/python" -m pip install -q --disable-pip-version-check `grep -i '^torch==' requirements.txt`
+	@"$(BIN)/python" -m pip install -q --disable-pip-version-check -r requirements.txt
+	@"$(BIN)/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch "$@"
 
 environment: $(VENV)/.ready ## make the pinned environment
 
 notebooks: $(VENV)/.ready ## build notebooks/ from solutions/
 	@mkdir -p _build/home
-	@$(BIN)/python scripts/build_notebooks.py --source _build/source
+	@"$(BIN)/python" -m scripts.notebooks --source _build/source
 
 book: $(VENV)/.ready notebooks ## build the executed book
-	@$(BIN)/python scripts/build_book.py
+	@"$(BIN)/python" -m scripts.book --jobs $(JOBS)
 
 test: $(VENV)/.ready ## run all tests
 	@mkdir -p _build/home
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 pages: book ## look at the built pages in a headless Chromium
-	@$(BIN)/python -m pytest -m browser
+	@$(PYTEST) -m browser
 
 check: $(VENV)/.ready ## lint, fast tests, notebooks up to date: under two minutes
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest -m "not slow and not browser"
-	@$(BIN)/python scripts/build_notebooks.py --check
+	@mkdir -p _build/home
+	@"$(BIN)/ruff" check .
+	@"$(BIN)/ruff" format --check .
+	@$(PYTEST) -m "not slow and not browser"
+	@"$(BIN)/python" -m scripts.notebooks --check
 
 bench: $(VENV)/.ready ## measure speed against other libraries
-	@for script in benchmarks/[a-z]*.py; do case $$script in */harness.py) ;; *) $(BIN)/python $$script || exit 1 ;; esac; done
+	@for script in benchmarks/[a-z]*.py; do case $$script in */harness.py) ;; *) "$(BIN)/python" $$script || exit 1 ;; esac; done
 
 gradebook: notebooks ## register the assignments in nbgrader's gradebook
-	@for folder in notebooks/*/; do $(BIN)/nbgrader generate_assignment --create --force $$(basename $$folder) || exit 1; done
+	@for folder in notebooks/*/; do "$(BIN)/python" -m nbgrader generate_assignment --create --force $$(basename $$folder) || exit 1; done
 
 lab: $(VENV)/.ready ## open JupyterLab with nbgrader's formgrader
-	@$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
+	@"$(BIN)/python" -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
 
 clean: ## remove everything that was built; the environment and _grading stay
 	rm -rf _build book/_static/vendor .pytest_cache .ruff_cache .hypothesis

@@ -15,6 +15,7 @@ c.CourseDirectory.submitted_directory = "_grading/submitted"
 c.CourseDirectory.autograded_directory = "_grading/autograded"
 c.CourseDirectory.feedback_directory = "_grading/feedback"
 c.CourseDirectory.db_url = f"sqlite:///{root}/_grading/gradebook.db"
+c.ExportPlugin.to = str(root / "_grading" / "grades.csv")
 c.ClearSolutions.code_stub = {"python": "raise NotImplementedError"}
 c.ExecutePreprocessor.timeout = 600  # seconds a cell; nbgrader's own limit of 30 is short for an experiment
 c.OverwriteCells.add_missing_cells = True  # a deleted check cell is put back before grading

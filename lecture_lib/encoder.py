@@ -7,6 +7,7 @@ Axes: B batch, N tokens, D = d_model, |V| = vocab_size, C classes.
 import torch
 from torch import Tensor, nn
 
+from lecture_lib.fields import whole
 from lecture_lib.transformer import (
     ACTIVATIONS,
     GATED,
@@ -14,17 +15,13 @@ from lecture_lib.transformer import (
     ModelConfig,
     TransformerStack,
     initialise,
-    length_mask,
+    make_context,
     make_norm,
 )
 
 
 class Encoder(nn.Module):
     """Turn each token into a vector that knows its whole text: embeddings, then layers without a causal mask.
-
-    Args:
-        config: the choices.
-        generator: source of the initial weights; None: torch's own.
 
     Source: Devlin et al. (2019), section 3.
     """
@@ -38,11 +35,7 @@ class Encoder(nn.Module):
         initialise(self, config, generator)
 
     def add_pooler(self, generator: torch.Generator | None = None) -> None:
-        """Add the map that makes a whole text's vector of the first token's, if there is none yet.
-
-        Args:
-            generator: source of its initial weights; None: torch's own.
-        """
+        """Add the map that makes a whole text's vector of the first token's, if there is none yet."""
         if self.pooler is None:
             self.pooler = nn.Linear(self.config.d_model, self.config.d_model)
             initialise(self.pooler, self.config, generator)
@@ -61,15 +54,14 @@ class Encoder(nn.Module):
         Raises:
             ValueError: an id, a length or a segment out of range, or a text longer than the context.
         """
-        return self.stack(self.embedding(ids, segments=segments), length_mask(lengths, ids))
+        here = make_context(self.config, ids, lengths)
+        return self.stack(self.embedding(ids, segments=segments), here)
 
 
 class MaskedLanguageModel(nn.Module):
     """Guess hidden tokens: a dense map, its activation and norm, then the token table (BERT's MLM head).
 
-    Args:
-        encoder: what reads the text; it becomes part of this model.
-        generator: source of the initial weights of the head; None: torch's own.
+    The encoder becomes part of this model.
 
     Source: Devlin et al. (2019), section 3.1, task 1.
     """
@@ -91,16 +83,7 @@ class MaskedLanguageModel(nn.Module):
             self.head.weight = self.encoder.embedding.tokens.weight
 
     def forward(self, ids: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
-        """Score every token of the vocabulary at every place.
-
-        Args:
-            ids: (B, N) integer token ids, padded on the right.
-            lengths: (B,) number of real tokens in each text; None: all N.
-            segments: (B, N) segment of each token; None: 0.
-
-        Returns:
-            (B, N, |V|) logits.
-        """
+        """Score every token of the vocabulary at every place, (B, N, |V|); arguments as for the encoder."""
         X = self.encoder(ids, lengths, segments)
         return self.head(self.norm(self.activation(self.dense(X))))
 
@@ -108,10 +91,7 @@ class MaskedLanguageModel(nn.Module):
 class TextClassifier(nn.Module):
     """Classify a text by its first token, `[CLS]`: tanh(x_1 W_pool) W_class.
 
-    Args:
-        encoder: what reads the text; it becomes part of this model, and gets a pooler if it has none.
-        n_classes: number of classes C; 1 for a yes or no, with a sigmoid.
-        generator: source of the initial weights of the head; None: torch's own.
+    The encoder becomes part of this model, and gets a pooler if it has none; one class is for yes or no.
 
     Source: lecture, "Text classification"; Devlin et al. (2019), section 4.1.
     """
@@ -121,21 +101,12 @@ class TextClassifier(nn.Module):
         self.encoder, self.config = encoder, encoder.config
         encoder.add_pooler(generator)
         self.dropout = nn.Dropout(self.config.dropout)
-        self.classifier = nn.Linear(self.config.d_model, check_classes(n_classes))
+        self.classifier = nn.Linear(self.config.d_model, whole("n_classes", n_classes, 1))
         self.labels = [f"LABEL_{i}" for i in range(n_classes)]  # names of the classes
         initialise(self.classifier, self.config, generator)
 
     def forward(self, ids: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
-        """Score the classes of each text.
-
-        Args:
-            ids: (B, N) integer token ids, padded on the right, the first of each text being `[CLS]`.
-            lengths: (B,) number of real tokens in each text; None: all N.
-            segments: (B, N) segment of each token; None: 0.
-
-        Returns:
-            (B, C) logits.
-        """
+        """Score the classes of each text, (B, C); arguments as for the encoder, the first token being `[CLS]`."""
         first = self.encoder(ids, lengths, segments)[:, 0]  # (B, D)
         return self.classifier(self.dropout(torch.tanh(self.encoder.pooler(first))))
 
@@ -143,10 +114,7 @@ class TextClassifier(nn.Module):
 class WordClassifier(nn.Module):
     """Classify every token, such as person, place or neither: x_n W_class.
 
-    Args:
-        encoder: what reads the text; it becomes part of this model.
-        n_classes: number of classes C.
-        generator: source of the initial weights of the head; None: torch's own.
+    The encoder becomes part of this model.
 
     Source: lecture, "Word classification"; Devlin et al. (2019), section 5.3.
     """
@@ -155,36 +123,10 @@ class WordClassifier(nn.Module):
         super().__init__()
         self.encoder, self.config = encoder, encoder.config
         self.dropout = nn.Dropout(self.config.dropout)
-        self.classifier = nn.Linear(self.config.d_model, check_classes(n_classes))
+        self.classifier = nn.Linear(self.config.d_model, whole("n_classes", n_classes, 1))
         self.labels = [f"LABEL_{i}" for i in range(n_classes)]  # names of the classes
         initialise(self.classifier, self.config, generator)
 
     def forward(self, ids: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
-        """Score the classes of each token.
-
-        Args:
-            ids: (B, N) integer token ids, padded on the right.
-            lengths: (B,) number of real tokens in each text; None: all N.
-            segments: (B, N) segment of each token; None: 0.
-
-        Returns:
-            (B, N, C) logits.
-        """
+        """Score the classes of each token, (B, N, C); arguments as for the encoder."""
         return self.classifier(self.dropout(self.encoder(ids, lengths, segments)))
-
-
-def check_classes(n_classes: int) -> int:
-    """Refuse a number of classes that is not positive.
-
-    Args:
-        n_classes: the number.
-
-    Returns:
-        The number.
-
-    Raises:
-        ValueError: it is not a positive integer.
-    """
-    if type(n_classes) is not int or n_classes < 1:
-        raise ValueError(f"n_classes must be a positive integer, got {n_classes!r}")
-    return n_classes

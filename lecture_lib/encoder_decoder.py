@@ -7,14 +7,14 @@ Axes: B batch, N source tokens, M target tokens, D = d_model, |V| = vocab_size o
 import torch
 from torch import Tensor, nn
 
+from lecture_lib.attention import Context
 from lecture_lib.transformer import (
-    Cache,
     InputEmbedding,
     ModelConfig,
     TransformerStack,
     initialise,
     length_mask,
-    place,
+    make_context,
 )
 
 
@@ -25,7 +25,6 @@ class EncoderDecoder(nn.Module):
         config: the choices of the encoder.
         decoder_config: those of the decoder; None: the same.
         shared_embedding: whether source and target use one token table, as with one vocabulary for both.
-        generator: source of the initial weights; None: torch's own.
 
     Raises:
         ValueError: encoder and decoder differ in width, or share a table but differ in vocabulary.
@@ -85,36 +84,40 @@ class EncoderDecoder(nn.Module):
         return self.decode(target_ids, self.encode(source_ids, source_lengths), source_lengths)
 
     def encode(self, source_ids: Tensor, source_lengths: Tensor | None = None) -> Tensor:
-        """Read the source once; `decode` may then be called again and again.
-
-        Args:
-            source_ids: (B, N) integer ids of the source, padded on the right.
-            source_lengths: (B,) number of real tokens in each source; None: all N.
-
-        Returns:
-            (B, N, D) the memory: one vector a source token.
-        """
-        return self.encoder(self.source(source_ids), length_mask(source_lengths, source_ids))
+        """Read the source once, (B, N, D) one vector a source token; `decode` may then be called again and again."""
+        here = make_context(self.encoder.config, source_ids, source_lengths)
+        return self.encoder(self.source(source_ids, here.positions), here)
 
     def decode(
         self,
         target_ids: Tensor,
-        memory: Tensor,
+        memory: Tensor | Context,
         source_lengths: Tensor | None = None,
-        cache: Cache | None = None,
+        here: Context | None = None,
     ) -> Tensor:
-        """Score what comes next in the target, given the memory.
+        """Score what comes next in the target, (B, M, |V|), given the memory.
 
         Args:
-            target_ids: (B, M) integer ids of the target so far; with a cache, the new ones only.
-            memory: (B, N, D) the source as `encode` gave it.
+            target_ids: (B, M) integer ids of the target so far.
+            memory: (B, N, D) the source as `encode` gave it, or a `Context` that knows it.
             source_lengths: (B,) number of real tokens in each source; None: all N.
-            cache: keys and values of the target tokens before.
-
-        Returns:
-            (B, M, |V|) logits.
+            here: says where the target tokens stand, as for a `Decoder`.
         """
-        positions, mask, is_causal = place(target_ids.shape[-1], None, None, cache)
-        X = self.target(target_ids, positions)
-        memory_mask = length_mask(source_lengths, memory)
-        return self.head(self.decoder(X, mask, is_causal, memory, memory_mask, positions, cache))
+        return self.head(self.features(target_ids, memory, source_lengths, here))
+
+    def features(
+        self,
+        target_ids: Tensor,
+        memory: Tensor | Context,
+        source_lengths: Tensor | None = None,
+        here: Context | None = None,
+    ) -> Tensor:
+        """Compute what the head reads, (B, M, D): as `decode`, without the scores."""
+        if here is None:
+            here = make_context(self.config, target_ids, is_causal=True)
+        there = memory
+        if not isinstance(memory, Context):
+            if len(memory) != len(target_ids):
+                raise ValueError(f"{len(memory)} sources need as many targets, got {len(target_ids)}")
+            there = Context(memory=memory, mask=length_mask(source_lengths, memory))
+        return self.decoder(self.target(target_ids, here.positions), here, there)

@@ -6,7 +6,7 @@ A config declares `n_heads: int = at_least(1)` and calls `check_fields(self)`; a
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, field, fields
 from functools import partial
 from typing import Any, get_args
@@ -27,7 +27,7 @@ def whole(name: str, value: Any, low: int = 0) -> int:
     """
     wanted = "a positive integer" if low == 1 else f"an integer, {low} or more"
     try:
-        number = None if isinstance(value, bool) else operator.index(value)
+        number = None if is_truth(value) else operator.index(value)
     except TypeError:
         number = None
     if number is None or number < low:
@@ -50,12 +50,30 @@ def real(
         ValueError: no number, or not one that fits.
     """
     try:
-        number = math.nan if isinstance(value, bool | str | bytes) else float(value)
+        number = math.nan if is_truth(value) or isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         number = math.nan
     if math.isnan(number) or not fits(number):
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
     return number
+
+
+def chance(name: str, value: Any, below_one: bool = False) -> float:
+    """Give a number from 0 to 1 as Python's own, and refuse another; with `below_one`, 1 too."""
+    wanted = "a probability below 1" if below_one else "a probability, 0 to 1"
+    return real(name, value, lambda x: 0 <= x < 1 or (x == 1 and not below_one), wanted)
+
+
+def positive_real(name: str, value: Any, wanted: str = "a positive number") -> float:
+    """Give a finite number above 0 as Python's own, and refuse another."""
+    return real(name, value, lambda x: 0 < x < math.inf, wanted)
+
+
+def choice(name: str, value: Any, choices: Iterable) -> Any:
+    """Give a value that is among the choices, and refuse another."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
+    return value
 
 
 def declared(check: Callable[[str, Any], Any], default: Any) -> Any:
@@ -70,9 +88,7 @@ def at_least(low: int, default: Any = REQUIRED) -> Any:
 
 def positive(default: Any = REQUIRED) -> Any:
     """A field that holds a finite number above 0."""
-    return declared(
-        lambda name, value: real(name, value, lambda x: 0 < x < math.inf, "a positive number"), default
-    )
+    return declared(positive_real, default)
 
 
 def number(low: float, default: Any = REQUIRED) -> Any:
@@ -83,22 +99,29 @@ def number(low: float, default: Any = REQUIRED) -> Any:
 
 def probability(default: Any = REQUIRED, below_one: bool = False) -> Any:
     """A field that holds a number from 0 to 1; with `below_one`, 1 itself is refused."""
-    wanted = "a probability below 1" if below_one else "a probability, 0 to 1"
-    return declared(
-        lambda name, value: real(name, value, lambda x: 0 <= x < 1 or (x == 1 and not below_one), wanted),
-        default,
-    )
+    return declared(partial(chance, below_one=below_one), default)
+
+
+def token_ids(default: tuple[int, ...] = ()) -> Any:
+    """A field that holds token ids; any sequence or array of them becomes a tuple."""
+    return declared(ids_of, default)
+
+
+def token_sequences(default: tuple[tuple[int, ...], ...] = ()) -> Any:
+    """A field that holds sequences of token ids, made a tuple of tuples; an empty one is refused."""
+
+    def check(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
+        sequences = tuple(ids_of(f"every item of {name}", item) for item in items_of(name, value))
+        if not all(sequences):
+            raise ValueError(f"every item of {name} must hold at least one token id, got {value!r}")
+        return sequences
+
+    return declared(check, default)
 
 
 def one_of(choices: tuple, default: Any = REQUIRED) -> Any:
     """A field that holds one of the choices."""
-
-    def check(name: str, value: Any) -> Any:
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
-        return value
-
-    return declared(check, default)
+    return declared(lambda name, value: choice(name, value, choices), default)
 
 
 def check_fields(config: Any) -> None:
@@ -138,11 +161,30 @@ def instance(kinds: tuple[type, ...], name: str, value: Any) -> Any:
     return value
 
 
+def items_of(name: str, value: Any) -> list:
+    """Give the items of a list, tuple, set, array or tensor, and refuse what is not a row of them."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(value, list | tuple | set | frozenset | range):
+        raise ValueError(f"{name} must be a list or tuple, got {value!r}")
+    return list(value)
+
+
+def ids_of(name: str, value: Any) -> tuple[int, ...]:
+    """Give token ids as a tuple of Python's integers, and refuse what is no list of them."""
+    return tuple(whole(f"every token id in {name}", token) for token in items_of(name, value))
+
+
 def flag(name: str, value: Any) -> bool:
-    """Give a truth value, and refuse what only acts like one."""
-    if not isinstance(value, bool):
+    """Give a truth value, NumPy's too, as Python's own, and refuse what only acts like one."""
+    if not is_truth(value):
         raise ValueError(f"{name} must be True or False, got {value!r}")
-    return value
+    return bool(value)
+
+
+def is_truth(value: Any) -> bool:
+    """Tell True and False, also those of NumPy and torch, from numbers."""
+    kind = str(getattr(value, "dtype", "")).removeprefix("torch.")
+    return isinstance(value, bool) or (kind == "bool" and not getattr(value, "ndim", 0))
 
 
 BY_TYPE: dict[Any, Callable[[str, Any], Any]] = {bool: flag, float: real}

@@ -16,7 +16,7 @@ def atomic_write(
     """Write a file whole or not at all: under another name beside it, which takes its name at the end.
 
     Args:
-        path: the file; what stood there is replaced.
+        path: the file; what stood there is replaced. A folder is refused.
         what: what an error calls it; None: the file's name.
         failures: what the writer raises, beside OSError, when the disk refuses.
 
@@ -25,7 +25,6 @@ def atomic_write(
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        ValueError: `path` is a folder.
         OSError: the disk is full or refuses; what stood there is unharmed.
     """
     path = Path(path)
@@ -52,33 +51,13 @@ def atomic_write(
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a UTF-8 file, whole or not at all.
-
-    Args:
-        path: the file; what stood there is replaced.
-        text: its new content.
-
-    Raises:
-        FileNotFoundError: the folder does not exist.
-        ValueError: `path` is a folder.
-        OSError: the disk is full or refuses; what stood there is unharmed.
-    """
+    """Write a UTF-8 file, whole or not at all, as `atomic_write`."""
     with atomic_write(path) as part:
         part.write_bytes(text.encode("utf-8"))
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """Read a UTF-8 file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its text.
-
-    Raises:
-        ValueError: it is not UTF-8.
-    """
+    """Read a UTF-8 file, and refuse another."""
     try:
         return Path(path).read_bytes().decode("utf-8")
     except UnicodeDecodeError:
@@ -86,17 +65,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The object.
-
-    Raises:
-        ValueError: it is not UTF-8, not JSON, cut off, or not an object.
-    """
+    """Read a JSON file that holds an object; what is not UTF-8, not JSON, cut off, or no object is refused."""
     text = read_text(path)
     try:
         content = json.loads(text)

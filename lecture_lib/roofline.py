@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from lecture_lib.decoder import Decoder
+from lecture_lib.fields import whole
 from lecture_lib.quantization import QuantizedLinear, stored_bytes
 from lecture_lib.transformer import ModelConfig
 
@@ -47,60 +48,33 @@ class StepCost:
         return self.flops / self.bytes
 
     def tokens_per_second(self, bandwidth: float, flop_rate: float) -> float:
-        r"""Predict the speed: $B \min(\mathrm{bandwidth}/\mathrm{bytes}, \mathrm{rate}/\mathrm{FLOPs})$.
+        r"""Predict the speed of all rows together: $B \min(\mathrm{bandwidth}/\mathrm{bytes}, \mathrm{rate}/\mathrm{FLOPs})$.
 
-        Args:
-            bandwidth: of reading, bytes/s.
-            flop_rate: of matrix products, FLOP/s.
-
-        Returns:
-            Largest possible tokens/s of all rows together.
+        Bandwidth of reading in bytes/s, rate of matrix products in FLOP/s.
         """
         return self.batch * min(bandwidth / self.bytes, flop_rate / self.flops)
 
     def bandwidth_for(self, tokens_per_second: float) -> float:
-        """Ask what memory a speed needs.
-
-        Args:
-            tokens_per_second: of all rows together.
-
-        Returns:
-            bytes/s; if a machine has less, something else was measured.
-        """
+        """Ask what memory, in bytes/s, a speed of all rows needs; if a machine has less, something else was measured."""
         return self.bytes * tokens_per_second / self.batch
 
     def utilisation(self, tokens_per_second: float, bandwidth: float) -> float:
-        """Say how much of the machine's bandwidth a measured speed makes use of.
-
-        Args:
-            tokens_per_second: measured, of all rows together.
-            bandwidth: of reading, bytes/s.
-
-        Returns:
-            Fraction, 1 at the slope of the roof.
-        """
+        """Say what fraction of a bandwidth in bytes/s a measured speed makes use of: 1 at the slope of the roof."""
         return self.bandwidth_for(tokens_per_second) / bandwidth
 
 
 def step_cost(model: Decoder, context: int, batch: int = 1) -> StepCost:
     """Count what one decoding step reads and computes, from the weights as they are stored.
 
-    A table of embeddings is looked up, one row a token, unless the head is the same table and reads it
-    whole. Norms and activations are small beside the products, and not counted as operations.
+    A table of embeddings is looked up, one row a token, unless the head is the same table and reads it whole. Norms and
+    activations are small beside the products, and not counted as operations; quantized layers count with codes and scales.
 
     Args:
-        model: a decoder; quantized layers count with their codes and scales.
-        context: tokens in each row, the new one among them.
+        model: a decoder.
+        context: tokens in each row, the new one among them; none is refused.
         batch: rows B.
-
-    Returns:
-        The cost of a step.
-
-    Raises:
-        ValueError: no tokens or no rows.
     """
-    if context < 1 or batch < 1:
-        raise ValueError(f"a step has at least one row of at least one token: got {batch} and {context}")
+    context, batch = whole("context", context, 1), whole("batch", batch, 1)
     config, modules = model.config, list(model.modules())
     linear = [m for m in modules if isinstance(m, nn.Linear | QuantizedLinear)]
     read_whole = {id(m.weight) for m in linear if isinstance(m, nn.Linear)}
@@ -121,14 +95,7 @@ def step_cost(model: Decoder, context: int, batch: int = 1) -> StepCost:
 
 
 def kv_bytes_per_token(config: ModelConfig, dtype: torch.dtype = torch.float16) -> int:
-    r"""Count the memory of one cached token: $2\,L\,H_{kv}\,D_k$ numbers.
-
-    Args:
-        config: of the model.
-        dtype: of keys and values.
-
-    Returns:
-        Bytes.
+    r"""Count the bytes of one cached token: $2\,L\,H_{kv}\,D_k$ numbers of a dtype.
 
     Example:
         >>> config = ModelConfig(vocab_size=32000, d_model=4096, n_heads=32, n_layers=32, context_length=4096)
@@ -150,19 +117,13 @@ class MemoryBudget:
 def memory_budget(
     n_parameters: float, memory: float, token_bytes: float, bytes_per_parameter: float = 2.0
 ) -> MemoryBudget:
-    """Divide the memory of a card between weights and cached tokens.
+    """Divide the memory of a card between weights and cached tokens; weights that do not fit are refused.
 
     Args:
         n_parameters: number of weights.
         memory: of the card, bytes.
         token_bytes: of one cached token, from `kv_bytes_per_token`.
         bytes_per_parameter: 4 for float32, 2 for float16 and bfloat16, 1 for INT8, 0.5 for INT4.
-
-    Returns:
-        The budget.
-
-    Raises:
-        ValueError: the weights alone do not fit.
 
     Example:
         >>> budget = memory_budget(7e9, memory=24e9, token_bytes=524_288)  # 7 B weights, a 24 GB card
@@ -177,49 +138,27 @@ def memory_budget(
 
 
 def measure_bandwidth(n_bytes: int = 2**28, device: torch.device | str = "cpu", repeats: int = 5) -> float:
-    """Measure how fast the machine reads memory: a sum over far more bytes than a processor keeps.
+    """Measure in bytes/s how fast the machine reads memory: a sum over far more bytes than a processor keeps.
 
-    Args:
-        n_bytes: bytes to read, many times the size of the last cache.
-        device: where.
-        repeats: the fastest of so many counts, as what stands in the way only makes it slower.
-
-    Returns:
-        bytes/s; on a CPU with as many threads as torch uses.
+    The fastest of `repeats` counts, as what stands in the way only makes it slower; on a CPU with torch's threads.
     """
-    numbers = torch.ones(n_bytes // 4, device=device)
+    numbers = torch.ones(n_bytes // 4, dtype=torch.float32, device=device)
     return numbers.nbytes / fastest(numbers.sum, numbers.device, repeats)
 
 
 def measure_matmul(
     n: int = 1024, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", repeats: int = 5
 ) -> float:
-    """Measure how fast the machine multiplies matrices: n x n by n x n, 2 n^3 operations.
+    """Measure in FLOP/s how fast the machine multiplies matrices: n x n by n x n, 2 n^3 operations.
 
-    Args:
-        n: size of the matrices; small ones do not reach the rate of a GPU (take 8192 there).
-        dtype: of the matrices.
-        device: where.
-        repeats: the fastest of so many counts.
-
-    Returns:
-        FLOP/s.
+    Small ones do not reach the rate of a GPU (take n = 8192 there); the fastest of `repeats` counts.
     """
     A = torch.ones(n, n, dtype=dtype, device=device)
     return 2 * n**3 / fastest(lambda: A @ A, A.device, repeats)
 
 
 def fastest(work: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Time some work after one call to warm up; on a GPU wait for its end.
-
-    Args:
-        work: without arguments.
-        device: where it runs.
-        repeats: number of times.
-
-    Returns:
-        Seconds of the fastest.
-    """
+    """Time some work in seconds, the fastest of `repeats` after one call to warm up; on a GPU wait for its end."""
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()

@@ -2,27 +2,33 @@
 
 import functools
 
-import build_notebooks
-
 from lecture_lib import checks
+from scripts.authored import source_notebook
+from scripts.settings import chapters
 
-CHAPTERS = {name.partition("_")[2]: name for name in build_notebooks.chapters()}
+CHAPTERS = {name.partition("_")[2]: name for name in chapters()}
 
 
 @functools.cache
 def solutions(stem: str) -> dict[str, object]:
     """The solution of every exercise of a chapter, by the exercise's name."""
     namespace: dict[str, object] = {}
+    names = {task.function: name for name, task in checks.chapter(stem).items()}
     before_exercises, found = True, {}
-    for cell in build_notebooks.source_notebook(CHAPTERS[stem]).cells[2:]:
+    for cell in source_notebook(CHAPTERS[stem]).cells[2:]:
         grading = cell.metadata.get("nbgrader", {})
         if cell.cell_type != "code" or not (before_exercises or grading.get("solution")):
             continue
         exec(compile(cell.source, f"<{stem} {cell.id}>", "exec"), namespace)
         if grading:
             before_exercises = False
-            found[f"{stem}.{cell.id}"] = namespace[cell.id]
+            found[names[cell.id]] = namespace[cell.id]
     return found
+
+
+def stem_of(task: checks.Exercise) -> str:
+    """The chapter that asks for an exercise, which may be a function of another module."""
+    return next(stem for stem in CHAPTERS if task.name in checks.chapter(stem))
 
 
 def exercises() -> list[checks.Exercise]:

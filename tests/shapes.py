@@ -2,6 +2,10 @@
 
 A docstring's ``Q: (..., N, D_k) queries.`` names axes. In one call an axis has one size, wherever its name stands in the
 arguments and in the result; a number is that size. Expressions such as ``2 N`` and shapes that "broadcast" are left alone.
+
+A docstring may refer instead of repeating. "as `features`" before its sections: arguments that it does not describe are
+those of `features`. "As `features`" under Returns, or in the place of an argument's description: that is described there.
+`features` is a name of the same class or module, or a path from it. Without Returns, a shape in the first line is the result's.
 """
 
 import functools
@@ -36,18 +40,65 @@ def parse(text):
     return shapes
 
 
+def sections(function):
+    """The docstring as (text before the sections, {argument: description}, what it says of the result)."""
+    text = inspect.getdoc(function) or ""
+    parts = dict(re.findall(r"^(Args|Returns|Yields):\n((?:[ \t]+.*\n?|\n)*)", text, re.MULTILINE))
+    arguments = dict(re.findall(r"^ {4}(\w+)(?: \([^)]*\))?: (.*)$", parts.get("Args", ""), re.MULTILINE))
+    before = re.split(
+        r"^(?:Args|Returns|Yields|Raises|Example|Source):", text, maxsplit=1, flags=re.MULTILINE
+    )[0]
+    return before, arguments, parts.get("Returns", parts.get("Yields", "")).strip()
+
+
+def referred(text, function):
+    """The functions that a piece of a docstring refers to: "as `name`"; a name that is found nowhere is prose."""
+    module = sys.modules.get(function.__module__)
+    owner = functools.reduce(
+        lambda a, name: getattr(a, name, None), function.__qualname__.split(".")[:-1], module
+    )
+    found = []
+    for path in re.findall(r"\bas `([\w.]+)`", text, re.IGNORECASE):
+        first, *rest = path.split(".")
+        start = getattr(owner, first, None) or getattr(module, first, None)
+        other = functools.reduce(lambda a, name: getattr(a, name, None), rest, start)
+        other = getattr(other, "__init__", None) if inspect.isclass(other) else other
+        if inspect.isfunction(other) and other.__qualname__ != function.__qualname__:
+            found.append(other)
+    return found
+
+
+def descriptions(function):
+    """What is said of every argument, and of the result under the name "return", here or where the docstring refers to."""
+    before, arguments, result = sections(function)
+    found = {}
+    for other in referred(before, function):
+        found |= {name: text for name, text in descriptions(other).items() if name != "return"}
+    for name, text in [*arguments.items(), ("return", result or first_shape(before))]:
+        there = [] if parse(text) else [descriptions(other).get(name) for other in referred(text, function)]
+        if said := next(filter(None, [*there, text]), None):
+            found[name] = said
+    names = {*inspect.signature(function).parameters, "return"}
+    return {name: text for name, text in found.items() if name in names}
+
+
+def first_shape(before):
+    """The summary line from its only shape on, without code and formulas; "" if it has none, or several."""
+    line = re.sub(r"`[^`]*`|\$[^$]*\$", "", before.partition("\n")[0])
+    texts = [line[found.start() :] for found in SHAPE.finditer(line)]
+    texts = [text for text in texts if any(parse(text)) and all(map(is_axis, parse(text)[0]))]
+    return texts[0] if len(texts) == 1 else ""
+
+
+def is_axis(axis):
+    """Tell an axis, such as N, D_k or 2 N, from words in brackets."""
+    return bool(re.match(r"\.\.\.$|[A-Z0-9|]|[a-z]$", axis))
+
+
 def documented(function):
     """Shapes of a function's arguments, and of its result under the name "return"."""
-    text = inspect.getdoc(function) or ""
-    sections = dict(re.findall(r"^(Args|Returns):\n((?:[ \t]+.*\n?|\n)*)", text, re.MULTILINE))
-    found = {}
-    for name, description in re.findall(r"^ {4}(\w+): (.*)$", sections.get("Args", ""), re.MULTILINE):
-        if "broadcast" not in description and (shapes := parse(description)):
-            found[name] = shapes
-    result = sections.get("Returns", "").strip()
-    if shapes := parse(result):
-        found["return"] = shapes
-    return found
+    texts = descriptions(function).items()
+    return {name: shapes for name, text in texts if "broadcast" not in text and (shapes := parse(text))}
 
 
 def fits(axes, shape, sizes):
@@ -103,12 +154,16 @@ def watched(function):
 
 
 def watch_module(module):
-    """Replace the module's own functions, and the forward methods of its classes, by watched ones."""
+    """Replace the module's own functions, and the methods of its classes, by watched ones."""
     for name, thing in list(vars(module).items()):
-        if inspect.isfunction(thing) and thing.__module__ == module.__name__:
+        if getattr(thing, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(thing):
             setattr(module, name, watched(thing))
-        elif inspect.isclass(thing) and thing.__module__ == module.__name__ and "forward" in vars(thing):
-            thing.forward = watched(thing.forward)
+        elif inspect.isclass(thing):
+            for method, function in list(vars(thing).items()):
+                if inspect.isfunction(function) and (method == "__call__" or not method.startswith("__")):
+                    setattr(thing, method, watched(function))
 
 
 class Finder(importlib.abc.MetaPathFinder):

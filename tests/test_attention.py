@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import ListCache
+from helpers import keep_all
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from lecture_lib.attention import (
+    Context,
     MultiHeadAttention,
     causal_mask,
     cross_attention,
@@ -238,7 +239,9 @@ def test_rotary_and_normalised_queries_equal_the_readable_functions(n_kv_heads):
     nn.init.normal_(attention.k_norm.weight)
     X = torch.randn(2, 5, 12)
     positions = torch.tensor([[0, 1, 2, 3, 4], [9, 3, 3, 70, 1]])
-    out = attention(X, rotary=rotary_tables(positions[:, None], rotary_frequencies(6)), is_causal=True)
+    out = attention(
+        X, Context(rotary=rotary_tables(positions[:, None], rotary_frequencies(6)), is_causal=True)
+    )
 
     def heads(linear, norm=None):
         split = linear(X).view(2, 5, -1, 6)
@@ -259,12 +262,12 @@ def test_a_cache_gives_the_same_in_any_chunks(chunks):
     attention = MultiHeadAttention(8, 2, n_kv_heads=1)
     X = torch.randn(3, 6, 8)
     cos, sin = rotary_tables(torch.arange(6), rotary_frequencies(4))
-    expected = attention(X, is_causal=True, rotary=(cos, sin))
-    cache, start, outs = ListCache(), 0, []
+    expected = attention(X, Context(is_causal=True, rotary=(cos, sin)))
+    keep, start, outs = keep_all(), 0, []
     for n in chunks:
         now = slice(start, start + n)
         mask = causal_mask(6)[now, : start + n]
-        outs.append(attention(X[:, now], mask=mask, rotary=(cos[now], sin[now]), cache=cache))
+        outs.append(attention(X[:, now], Context(mask=mask, rotary=(cos[now], sin[now]), keep=keep)))
         start += n
     assert_close(torch.cat(outs, 1), expected, atol=1e-5, rtol=0)
 
@@ -315,12 +318,12 @@ def test_self_attention_does_not_know_the_order(n, seed):
 def test_causal_attention_cannot_see_the_future():
     attention = MultiHeadAttention(8, 2)
     X = torch.randn(2, 6, 8)
-    for options in ({"is_causal": True}, {"mask": causal_mask(6)}):
-        before = attention(X, **options)
+    for here in (Context(is_causal=True), Context(mask=causal_mask(6))):
+        before = attention(X, here)
         for n in range(6):
             changed = X.clone()
             changed[:, n] += 1
-            after = attention(changed, **options)
+            after = attention(changed, here)
             assert_close(after[:, :n], before[:, :n])
             assert not torch.allclose(after[:, n], before[:, n])
 
@@ -328,7 +331,7 @@ def test_causal_attention_cannot_see_the_future():
 def test_causal_together_with_a_mask_means_both():
     attention = MultiHeadAttention(8, 2)
     X, mask = torch.randn(2, 5, 8), padding_mask(torch.tensor([5, 2]))
-    assert_close(attention(X, mask=mask, is_causal=True), attention(X, mask=mask & causal_mask(5)))
+    assert_close(attention(X, Context(mask=mask, is_causal=True)), attention(X, mask=mask & causal_mask(5)))
 
 
 def test_split_and_merge_are_inverse_and_keep_heads_apart():

@@ -7,31 +7,30 @@ import dataclasses
 import functools
 import inspect
 import io
-import logging
 import operator
 import os
+import runpy
 import statistics
 import subprocess
 import sys
 import textwrap
-import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-import build_notebooks
 import numpy as np
 import pytest
 import torch
-from answers import CHAPTERS, exercises, solutions
+from answers import CHAPTERS, exercises, solutions, stem_of
 
 from lecture_lib import attention, checks, embedding
-from lecture_lib.checks import session, watch
+from lecture_lib.checks import session
 from lecture_lib.checks.compare import difference
 from lecture_lib.checks.message import Shown, text
 from lecture_lib.checks.mistake import source_of
-from lecture_lib.checks.plain import Array, Raised, Refused, plain
+from lecture_lib.checks.plain import Array, Refused, plain
 from lecture_lib.checks.watch import resolve
 from lecture_lib.checks.wire import dumps, loads
+from scripts.authored import source_notebook
 
 EXERCISES = exercises()
 FUNCTIONS = [task for task in EXERCISES if not task.value]
@@ -39,7 +38,7 @@ WRITTEN = [task for task in EXERCISES if task.kind == "write"]
 
 
 def solution(task):
-    return solutions(task.name.partition(".")[0])[task.name]
+    return solutions(stem_of(task))[task.name]
 
 
 def passes(task, answer):
@@ -159,8 +158,8 @@ def test_borrowed_answers_are_refused(task):
 @pytest.mark.parametrize("task", [task for task in WRITTEN if resolve(f"lecture_lib.{task.name}")], ids=named)
 def test_a_solution_named_like_the_library_is_the_library(task):
     library = resolve(f"lecture_lib.{task.name}")
-    name = CHAPTERS[task.name.partition(".")[0]]
-    cell = next(cell for cell in build_notebooks.source_notebook(name).cells if cell.id == task.function)
+    name = CHAPTERS[stem_of(task)]
+    cell = next(cell for cell in source_notebook(name).cells if cell.id == task.function)
     assert ast.dump(ast.parse(cell.source)) == ast.dump(
         ast.parse(textwrap.dedent(inspect.getsource(library)))
     )
@@ -978,3 +977,13 @@ def test_importing_checks_needs_no_torch_and_remembers_libraries_later():
         "from lecture_lib.checks import watch; assert 'torch' in watch._as_loaded"
     )
     assert subprocess.run([sys.executable, "-c", command], env=dict(os.environ)).returncode == 0
+
+
+@pytest.mark.parametrize("task", [task for task in EXERCISES if task.kind == "bug"], ids=named)
+def test_a_bug_that_nobody_has_touched_is_not_written_yet(task, tmp_path):
+    cases = task.cases(0)[:3]
+    for number, change in enumerate(("", "    # a comment\n", "    pass\n")):
+        path = tmp_path / f"given{number}.py"
+        path.write_text(f"from __future__ import annotations\n\n{task.given}{change}", encoding="utf-8")
+        answer = runpy.run_path(str(path))[task.function]
+        assert task.judge(cases, task.run(answer, cases)).unwritten is ("pass" not in change)

@@ -41,8 +41,38 @@ def test_the_seed_alone_decides_and_more_continues_less(name):
     assert make(0, 0) == []
     assert make(20, 7) == make(50, 7)[:20]
     assert make(20, 7) != make(20, 8)
-    with pytest.raises(ValueError, match="must not be negative, got -1"):
+    with pytest.raises(ValueError, match="the number of .* must be an integer, 0 or more, got -1"):
         make(-1, 0)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_numbers_of_numpy_make_the_same_corpus(name):
+    make = GENERATORS[name]
+    for kind in (np.int64, np.int32, np.uint8):
+        assert make(kind(5), kind(7)) == make(5, 7)
+    for wrong in (2.5, "3", True, None):
+        with pytest.raises(
+            ValueError, match=f"the number of .* must be an integer, 0 or more, got {wrong!r}"
+        ):
+            make(wrong, 0)
+
+
+def test_numbers_of_numpy_make_the_same_tasks():
+    two, three = np.int64(2), np.uint8(3)
+    for ours, theirs in zip(
+        regression_tasks(two, three, two, two, np.float32(0.5)),
+        regression_tasks(2, 3, 2, 2, 0.5),
+        strict=True,
+    ):
+        assert (ours == theirs).all()
+    assert word_problems.problems(two, three, two) == word_problems.problems(2, 3, 2)
+    sources = [MarkovSource.random(kind(3), kind(1), kind(2), 1.5) for kind in (int, np.int64)]
+    assert (sources[0].transitions == sources[1].transitions).all() and type(sources[1].vocab_size) is int
+    sources = [HiddenMarkovSource.random(kind(3), kind(2), kind(1)) for kind in (int, np.int64)]
+    assert (sources[0].transitions == sources[1].transitions).all()
+    assert sources[1].entropy_bounds(three) == sources[0].entropy_bounds(3)
+    with pytest.raises(ValueError, match="noise must be a number, 0 or more, got -1"):
+        regression_tasks(2, 3, 2, 2, noise=-1)
 
 
 def test_the_first_draws_are_those_of_every_python_version():
@@ -115,9 +145,9 @@ def test_prose_is_told_from_code_and_markup_is_removed():
 
 
 def test_english_errors():
-    with pytest.raises(ValueError, match="split must be 'train', 'validation' or None, got 'test'"):
+    with pytest.raises(ValueError, match="split must be one of train, validation, None; got 'test'"):
         english_paragraphs(split="test")
-    with pytest.raises(ValueError, match="at least 1, got 0"):
+    with pytest.raises(ValueError, match="min_bytes must be a positive integer, got 0"):
         english_paragraphs(0)
 
 
@@ -393,7 +423,7 @@ def test_a_hidden_source_that_shows_its_states_is_a_markov_source():
         (lambda: MarkovSource.random(3, 0).next_distributions([0, 3]), "ids must lie in 0 ... 2, got 0 ... 3"),
         (lambda: MarkovSource(np.eye(3)[[1, 2, 0]]).next_distributions([0, 2]), "cannot emit token 2 at position 1"),
         (lambda: HiddenMarkovSource(np.eye(2)[[1, 0]], np.ones((3, 1))), r"got \(2, 2\) and \(3, 1\)"),
-        (lambda: HiddenMarkovSource.random(2, 3, 0).entropy_bounds(0), "n must be at least 1"),
+        (lambda: HiddenMarkovSource.random(2, 3, 0).entropy_bounds(0), "n must be a positive integer, got 0"),
         (lambda: HiddenMarkovSource.random(2, 3, 0).entropy_bounds(20), "up to a million texts"),
         (lambda: HiddenMarkovSource.random(2, 3, 0).masked_distributions([0, 1], [True]), "must have one shape"),
     ],
@@ -440,7 +470,7 @@ def test_wrong_arithmetic_is_seen():
 
 
 def test_word_problem_errors():
-    with pytest.raises(ValueError, match="at least one step, got 0"):
+    with pytest.raises(ValueError, match="n_steps must be a positive integer, got 0"):
         word_problems.problems(1, 0, n_steps=0)
     with pytest.raises(ValueError, match="not a sentence of the word problems"):
         word_problems.solve("roger eats 5 balls . how many balls does roger have ?")

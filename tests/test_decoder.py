@@ -4,14 +4,15 @@ import dataclasses
 
 import pytest
 import torch
-from helpers import ListCache
+from helpers import keep_all
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from lecture_lib.attention import Context
 from lecture_lib.decoder import Decoder
 from lecture_lib.embedding import RotaryScaling
-from lecture_lib.transformer import ModelConfig, parameter_count
+from lecture_lib.transformer import ModelConfig, parameter_count, rotary
 
 GPT = ModelConfig(
     vocab_size=11,
@@ -45,18 +46,6 @@ def make(config, seed=0):
     return Decoder(config, generator=torch.Generator().manual_seed(seed)).eval()
 
 
-class RowsOfOneLength:
-    """The simplest cache of a model that keeps the protocol: all rows have as many tokens."""
-
-    def __init__(self, n_layers):
-        self.layers, self.n_tokens = [ListCache() for _ in range(n_layers)], 0
-
-    def begin(self, n_tokens, lengths=None):
-        positions = torch.arange(self.n_tokens, self.n_tokens + n_tokens)
-        self.n_tokens += n_tokens
-        return positions, torch.arange(self.n_tokens) <= positions[:, None]
-
-
 # --- the lecture's numbers ------------------------------------------------------------------------------------------
 def test_gpt3_has_175_billion_parameters():
     gpt3 = ModelConfig(
@@ -80,7 +69,7 @@ def test_gpt2_small_has_124_million_parameters():
 def test_logits_are_the_heads_view_of_a_masked_stack(config):
     model = make(config)
     mask = torch.tensor([[j <= i for j in range(6)] for i in range(6)])
-    X = model.stack(model.embedding(IDS), mask=mask)
+    X = model.stack(model.embedding(IDS), Context(mask=mask))
     assert_close(model(IDS), X @ model.head.weight.T, atol=1e-5, rtol=0)
     assert_close(model.features(IDS), X, atol=1e-5, rtol=0)
 
@@ -107,10 +96,13 @@ def test_padding_on_the_right_changes_nothing(config):
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from([GPT, LLAMA]), st.lists(st.integers(1, 3), min_size=2, max_size=3))
 def test_a_cache_gives_the_same_logits_in_any_chunks(config, chunks):
-    model, cache, start, logits = make(config), RowsOfOneLength(2), 0, []
+    model, keep, start, logits = make(config), keep_all(), 0, []
     ids = torch.randint(0, 11, (2, sum(chunks)), generator=torch.Generator().manual_seed(1))
     for n in chunks:
-        logits.append(model(ids[:, start : start + n], cache=cache))
+        positions = torch.arange(start, start + n)
+        mask = torch.arange(start + n) <= positions[:, None]
+        here = Context(positions, mask, rotary=rotary(config, positions), keep=keep)
+        logits.append(model(ids[:, start : start + n], here=here))
         start += n
     assert_close(torch.cat(logits, 1), model(ids), atol=1e-5, rtol=0)
 
@@ -152,7 +144,6 @@ def test_wrong_calls_get_one_sentence():
         (lambda: model(IDS.float()), "token ids must be integers"),
         (lambda: model(IDS[0]), r"ids must be \(B, N\)"),
         (lambda: model(IDS, torch.tensor([7, 2])), "every length"),
-        (lambda: model(IDS, positions=torch.arange(6), cache=RowsOfOneLength(2)), "positions or a cache"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

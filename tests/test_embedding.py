@@ -106,24 +106,57 @@ def test_rotary_equals_transformers_at_positions_of_their_own_in_every_row():
     assert_close(apply_rotary(q, positions[:, None]), expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ["default", "linear", "llama3"])
-@pytest.mark.parametrize("d_head", [8, 64, 128])
-def test_scaled_frequencies_equal_transformers(kind, d_head):
+LLAMA3 = {"low_freq_factor": 1.5, "high_freq_factor": 4.0, "original_max_position_embeddings": 512}
+YARN = {"original_max_position_embeddings": 512}
+SCALINGS = [
+    ("linear", {"factor": 3.0}),
+    ("llama3", {"factor": 8.0, **LLAMA3}),
+    ("dynamic", {"factor": 4.0}),
+    ("yarn", {"factor": 8.0, **YARN}),
+    ("yarn", {"factor": 1.0, **YARN}),
+    ("yarn", {"factor": 4.0, **YARN, "beta_fast": 8.0, "beta_slow": 2.0, "truncate": False}),
+    ("yarn", {"factor": 40.0, **YARN, "mscale": 1.0, "mscale_all_dim": 0.7}),
+    ("yarn", {"factor": 2.5, "original_max_position_embeddings": 16, "attention_factor": 1.3, "mscale": 1.0}),
+    ("yarn", {"factor": 4.0, "original_max_position_embeddings": 3}),
+]
+
+
+@pytest.mark.parametrize(("kind", "more"), [("default", {}), *SCALINGS])
+@pytest.mark.parametrize("d_head", [2, 8, 64, 128])
+@pytest.mark.parametrize("length", [5, 512, 513, 5000])
+def test_scaled_frequencies_equal_transformers(kind, more, d_head, length):
     ropes = pytest.importorskip("transformers.modeling_rope_utils")
     from transformers import LlamaConfig
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-    llama3 = {"low_freq_factor": 1.5, "high_freq_factor": 4.0, "original_max_position_embeddings": 512}
-    more = {"default": {}, "linear": {"factor": 3.0}, "llama3": {"factor": 8.0, **llama3}}[kind]
+    if kind == "dynamic" and d_head == 2:
+        return  # divides by zero there
     rope = {"rope_type": kind, "rope_theta": 50_000.0, **more}
     config = LlamaConfig(
-        hidden_size=d_head * 2, num_attention_heads=2, max_position_embeddings=4096, rope_parameters=rope
+        hidden_size=d_head * 2, num_attention_heads=2, max_position_embeddings=512, rope_parameters=rope
     )
-    expected = LlamaRotaryEmbedding(config).inv_freq
-    if kind != "default":
-        assert_close(expected, ropes.ROPE_INIT_FUNCTIONS[kind](config, "cpu")[0])
-    scaling = RotaryScaling(**more) if more else None
-    assert_close(rotary_frequencies(d_head, 50_000.0, scaling), expected, rtol=3e-7, atol=0)
+    if kind == "default":
+        scaling, (expected, amplitude) = None, LlamaRotaryEmbedding.compute_default_rope_parameters(config)
+    else:
+        first = {"original_max_position_embeddings": 512} if kind == "dynamic" else {}
+        scaling = RotaryScaling(rope_type=kind, **more, **first)
+        expected, amplitude = ropes.ROPE_INIT_FUNCTIONS[kind](config, "cpu", seq_len=length)
+        assert scaling.amplitude == pytest.approx(amplitude, rel=1e-12)
+    frequencies = rotary_frequencies(d_head, 50_000.0, scaling, length=length)
+    assert_close(frequencies, expected, rtol=6e-7, atol=0)
+    theirs = LlamaRotaryEmbedding(config)(torch.zeros(1), torch.arange(length)[None])
+    tables = rotary_tables(torch.arange(length), frequencies, amplitude)
+    for ours, full in zip(tables, theirs, strict=True):
+        assert_close(ours, full[0, :, : d_head // 2], atol=2e-3, rtol=0)
+
+
+def test_dynamic_scaling_begins_beyond_the_first_context():
+    scaling = RotaryScaling(4.0, rope_type="dynamic", original_max_position_embeddings=100)
+    plain = rotary_frequencies(16)
+    for length in (None, 1, 100):
+        assert torch.equal(rotary_frequencies(16, scaling=scaling, length=length), plain)
+    slowed = rotary_frequencies(16, scaling=scaling, length=400)
+    assert slowed[0] == 1 and slowed[-1] == pytest.approx(plain[-1].item() / 13)  # 4 * 4 - 3
 
 
 # --- properties -----------------------------------------------------------------------------------------------------
@@ -183,12 +216,23 @@ def test_odd_widths_and_misplaced_positions_are_refused():
 @pytest.mark.parametrize(
     ("scaling", "message"),
     [
-        ((0.0,), "factor must be positive"),
-        ((8.0, 1.0), "all three"),
-        ((8.0, 4.0, 1.0, 512), "below high_freq_factor"),
-        ((8.0, 0.0, 1.0, 512), "must be positive and below"),
+        ({"factor": 0.0}, "factor must be a positive number"),
+        (
+            {"factor": 8.0, "low_freq_factor": 1.0},
+            "'llama3' needs high_freq_factor and original_max_position",
+        ),
+        ({"factor": 8.0, **LLAMA3, "low_freq_factor": 4.0}, "low_freq_factor must be below high_freq_factor"),
+        ({"factor": 8.0, **LLAMA3, "low_freq_factor": 0.0}, "low_freq_factor must be a positive number"),
+        ({"factor": 8.0, "rope_type": "dynamic"}, "'dynamic' needs original_max_position_embeddings"),
+        ({"factor": 8.0, "beta_fast": 3.0}, "beta_fast has no meaning in rotary scaling of type 'linear'"),
+        ({"factor": 8.0, "rope_type": "yarn", **LLAMA3}, "low_freq_factor has no meaning"),
+        (
+            {"factor": 8.0, "rope_type": "yarn", **YARN, "beta_slow": 3, "beta_fast": 2},
+            "beta_slow must be below",
+        ),
+        ({"factor": 8.0, "rope_type": "longrope"}, "rope_type must be one of linear, dynamic, llama3, yarn"),
     ],
 )
 def test_rotary_scaling_that_makes_no_sense_is_refused(scaling, message):
     with pytest.raises(ValueError, match=message):
-        RotaryScaling(*scaling)
+        RotaryScaling(**scaling)

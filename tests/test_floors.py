@@ -9,12 +9,11 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[1] / "lecture_lib"
 FLOORS = [
-    {"files", "fields", "wrapped", "plots"},
+    {"files", "fields", "wrapped", "weights", "packed", "padding", "plots"},
     {
         "tokenization",
         "embedding",
         "sampling",
-        "lora",
         "quantization",
         "arena",
         "prompting",
@@ -25,7 +24,7 @@ FLOORS = [
     {"transformer"},
     {"encoder", "decoder", "encoder_decoder"},
     {"generation", "training", "pretrained"},
-    {"kv_cache", "roofline", "rlhf"},
+    {"kv_cache", "lora", "roofline", "rlhf"},
     {"serving"},
     {"chat", "zoo"},
     {"agents"},
@@ -81,6 +80,16 @@ def test_modules_and_functions_stay_short(path):
 def test_what_needs_no_torch_does_not_import_it(module):
     command = f"import sys, lecture_lib{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command]).returncode == 0
+
+
+def test_an_import_brings_no_library_of_figures():
+    """pyplot, Altair and ipywidgets come when a figure is drawn: the import of everything else stays short."""
+    modules = sorted({topic(path) for path in MODULES} - {"__init__"})
+    slow = ("matplotlib.pyplot", "altair", "ipywidgets", "IPython", "pandas", "transformers")
+    command = f"import sys, importlib; [importlib.import_module('lecture_lib.' + m) for m in {modules}]; "
+    command += f"print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_nothing_but_grading_imports_exercises():

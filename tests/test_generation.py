@@ -4,6 +4,7 @@ import doctest
 import functools
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from helpers import seeded
@@ -19,7 +20,7 @@ from transformers import (
     MarianMTModel,
 )
 
-from lecture_lib import generation
+from lecture_lib import generation, padding
 from lecture_lib.decoder import Decoder
 from lecture_lib.encoder_decoder import EncoderDecoder
 from lecture_lib.generation import Conditioned, Stop, decode_stream, generate, stream, translate
@@ -95,9 +96,7 @@ def test_the_new_sequence_is_fed_back():
     assert seen == [[[3]], [[3, 4]], [[3, 4, 5]]]
 
 
-@pytest.mark.parametrize(
-    "module", [generation.loop, generation.text, generation.rows], ids=lambda m: m.__name__
-)
+@pytest.mark.parametrize("module", [generation.loop, generation.text, padding], ids=lambda m: m.__name__)
 def test_the_examples_in_the_docstrings(module):
     result = doctest.testmod(module, extraglobs={"torch": torch})
     assert result.attempted and not result.failed
@@ -135,6 +134,30 @@ def test_stop_tokens_and_padding_are_those_of_transformers(stop):
     result = generate(wrapped(gpt2()), prompts, 25, GREEDY, stop=stop, pad_id=17)
     assert torch.equal(result, expected)
     assert (result == 17).any()
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padded_prompts_with_a_mask_are_those_of_transformers(side):
+    prompts = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3]]
+    fill = lambda row, x: [x] * (5 - len(row)) + row if side == "left" else row + [x] * (5 - len(row))  # noqa: E731
+    ids = torch.tensor([fill(row, 17) for row in prompts])
+    mask = torch.tensor([fill([1] * len(row), 0) for row in prompts])
+    texts = generate(wrapped(gpt2()), ids, 8, GREEDY, attention_mask=mask)
+    for row, text in zip(prompts, texts, strict=True):
+        alone = gpt2().generate(torch.tensor([row]), max_new_tokens=8, do_sample=False, pad_token_id=17)
+        assert text.tolist() == alone[0].tolist()
+    with pytest.raises(ValueError, match="an entry for each of the ids"):
+        generate(wrapped(gpt2()), ids, 8, GREEDY, attention_mask=mask[:, :4])
+
+
+def test_a_least_number_of_new_tokens_is_that_of_transformers():
+    prompts = torch.randint(0, 31, (6, 4), generator=seeded(3))
+    options = {"eos_token_id": [7, 12, 20], "pad_token_id": 17, "do_sample": False, "max_new_tokens": 25}
+    mask = torch.ones_like(prompts)
+    expected = gpt2().generate(prompts, attention_mask=mask, min_new_tokens=9, **options)
+    at_least_nine = SamplingParameters(temperature=0, min_new_tokens=9)
+    result = generate(wrapped(gpt2()), prompts, 25, at_least_nine, stop=[7, 12, 20], pad_id=17)
+    assert torch.equal(result, expected)
 
 
 class MarianAsOurs(torch.nn.Module):
@@ -210,7 +233,7 @@ def test_each_row_alone_gives_the_same_tokens(model, sampling):
 def test_every_form_of_prompts():
     padded = torch.tensor([[1, 2, 3], [5, 99, 99]], dtype=torch.int32)
     lengths = torch.tensor([3, 1])
-    table = generate(successor, padded, 2, GREEDY, lengths=lengths)
+    table = generate(successor, padded, 2, GREEDY, lengths=lengths, pad_id=0)
     assert table.dtype == torch.int32 and table.tolist() == [[1, 2, 3, 4, 5], [5, 6, 7, 0, 0]]
     assert [t.tolist() for t in generate(successor, [[1, 2, 3], [5]], 2, GREEDY)] == [
         [1, 2, 3, 4, 5],
@@ -227,6 +250,22 @@ def test_every_form_of_prompts():
     assert padded.tolist() == [[1, 2, 3], [5, 99, 99]]
 
 
+def test_numbers_of_numpy_are_numbers():
+    row = np.array([4, 5])
+    for ids in (row, list(row), [row], np.stack([row]), row.astype(np.uint8)):
+        texts = generate(successor, ids, np.int64(2), GREEDY, stop=np.int64(9))
+        assert [t.tolist() for t in (texts if isinstance(texts, list) else [texts])] == [[4, 5, 6, 7]]
+    assert generate(successor, row, 9, GREEDY, stop=None)[-1] == 4
+    assert generate(successor, torch.tensor([4]), 9, GREEDY, stop=np.int32(6)).tolist() == [4, 5, 6]
+
+
+def test_what_stands_behind_an_early_end_is_no_word():
+    ids = torch.tensor([[1], [4]])
+    assert [t.tolist() for t in generate(successor, ids, 3, GREEDY, stop=5)] == [[1, 2, 3, 4], [4, 5]]
+    assert generate(successor, ids, 3, GREEDY, stop=5, pad_id=9).tolist() == [[1, 2, 3, 4], [4, 5, 9, 9]]
+    assert generate(successor, ids, 3, GREEDY).tolist() == [[1, 2, 3, 4], [4, 5, 6, 7]]
+
+
 def test_an_unpadded_batch_calls_the_model_without_lengths():
     model = lambda ids: successor(ids)  # noqa: E731
     assert generate(model, torch.tensor([[1], [2]]), 2, GREEDY).tolist() == [[1, 2, 3], [2, 3, 4]]
@@ -240,7 +279,7 @@ def test_texts_of_different_length_are_padded_and_the_model_is_told():
         return successor(ids)
 
     generate(model, [[1, 2], [7]], 2, GREEDY, stop=8, pad_id=6)
-    assert seen == [([[1, 2], [7, 6]], [2, 1], False), ([[1, 2, 3], [7, 8, 6]], [3, 2], False)]
+    assert seen == [([[1, 2], [7, 0]], [2, 1], False), ([[1, 2, 3], [7, 8, 0]], [3, 2], False)]
 
 
 def test_padding_is_not_penalised():
@@ -261,9 +300,9 @@ def test_a_finished_text_does_not_change_what_the_others_get():
     free = generate(decoder(), prompts, 10, generator=seeded(6))
     first = int(free[1, 2])
     stopped = generate(decoder(), prompts, 10, generator=seeded(6), stop=[first])
-    for row, whole in zip(stopped.tolist(), free.tolist(), strict=True):
+    for row, whole in zip(stopped, free.tolist(), strict=True):
         end = whole.index(first, 1) + 1 if first in whole[1:] else len(whole)
-        assert row[:end] == whole[:end] and not any(row[end:])
+        assert row.tolist() == whole[:end]
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, WARM])
@@ -395,8 +434,11 @@ def test_from_a_source():
         (lambda: generate(successor, ["a text"], 1), "encode a text first"),
         (lambda: generate(successor, "a text", 1), "encode a text first"),
         (lambda: generate(successor, [1.5], 1), "token ids"),
-        (lambda: generate(successor, [1], -1), "max_new_tokens must be 0 or more, got -1"),
-        (lambda: generate(successor, [1], 1, context_length=0), "context_length must be at least 1"),
+        (lambda: generate(successor, [1], -1), "max_new_tokens must be 0 or more .* got -1"),
+        (
+            lambda: generate(successor, [1], 1, context_length=0),
+            "context_length 1 or more, got 1 and 0",
+        ),
         (lambda: generate(successor, [1], 1, stop="end"), "to stop at the string 'end', give the tokenizer"),
         (lambda: generate(successor, [1], 1, stop=[""], tokenizer=Bytes()), "not empty"),
         (lambda: generate(successor, [1], 1, stop=[1.5]), r"token ids and strings .* got \[1.5\]"),

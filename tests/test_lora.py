@@ -4,6 +4,7 @@ import copy
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lecture_lib.lora import (
+    LoRAEmbedding,
     LoRALinear,
     add_lora,
     count_parameters,
@@ -23,6 +25,7 @@ from lecture_lib.lora import (
     save_lora,
     unmerge_lora,
 )
+from lecture_lib.pretrained import load_pretrained, save_pretrained
 
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
@@ -455,12 +458,24 @@ def test_dropout_acts_on_the_update_while_training_only():
     torch.testing.assert_close(mean, model.eval()[0](X), atol=0.5, rtol=0.1)
 
 
-def test_float32_updates_on_a_half_precision_base():
-    model = add_lora(perceptron(torch.bfloat16), ["0"], r=2, lora_alpha=4)
-    assert model[0].lora_A.dtype == torch.bfloat16
-    for matrix in lora_parameters(model):
-        matrix.data = matrix.data.float()
-    assert train_by_hand(model)(torch.ones(1, 6, dtype=torch.bfloat16)).dtype == torch.bfloat16
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_float32_updates_on_a_half_precision_base(dtype, tmp_path):
+    """peft's autocast_adapter_dtype: the base in half precision, the matrices in float32."""
+    model = gpt2().to(dtype)
+    ours = train_by_hand(add_lora(copy.deepcopy(model), ["c_attn", "wte"], r=2, lora_alpha=4))
+    assert {matrix.dtype for matrix in lora_parameters(ours)} == {torch.float32}
+    save_lora(ours, tmp_path)
+    theirs = peft.PeftModel.from_pretrained(copy.deepcopy(model), tmp_path)
+    assert logits(ours).dtype == dtype
+    torch.testing.assert_close(logits(ours), logits(theirs), atol=0.05, rtol=0.05)
+    loaded = load_lora(copy.deepcopy(model), tmp_path)
+    assert torch.equal(logits(loaded), logits(ours))
+    assert {matrix.dtype for matrix in lora_parameters(loaded)} == {torch.float32}
+    for plain in (
+        add_lora(copy.deepcopy(model), ["c_attn"], r=2, lora_alpha=4, autocast_adapter_dtype=False),
+        load_lora(copy.deepcopy(model), tmp_path, autocast_adapter_dtype=False),
+    ):
+        assert {matrix.dtype for matrix in lora_parameters(plain)} == {dtype}
 
 
 def test_endings_are_compared_part_by_part():
@@ -525,6 +540,320 @@ def test_an_interrupted_save_keeps_the_old_adapter(tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+# Tables, heads, tied weights, modules with two names
+
+
+def tied_llama(tied=True, qwen=False):
+    sizes = {
+        "vocab_size": 31, "hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2,
+        "num_attention_heads": 3, "num_key_value_heads": 1, "max_position_embeddings": 16,
+        "initializer_range": 0.2, "tie_word_embeddings": tied,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    if qwen:
+        return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**sizes)).eval()
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).eval()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("targets", [["embed_tokens"], ["lm_head"], ["embed_tokens", "lm_head", "q_proj"]])
+def test_tables_and_heads_are_adapted_as_by_peft(tied, targets, tmp_path):
+    model = tied_llama(tied).double()
+    theirs = peft.get_peft_model(
+        copy.deepcopy(model), peft.LoraConfig(r=3, lora_alpha=5, target_modules=targets)
+    ).eval()
+    with torch.no_grad():
+        for p in theirs.parameters():
+            if p.requires_grad:
+                p.copy_(0.3 * torch.randn(p.shape, generator=seeded(3)))
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = load_lora(copy.deepcopy(model), tmp_path / "theirs")
+    assert_equal(logits(ours), logits(theirs))
+    save_lora(ours, tmp_path / "ours")
+    again = peft.PeftModel.from_pretrained(copy.deepcopy(model), tmp_path / "ours")
+    assert_equal(logits(again), logits(theirs))
+    outputs = logits(ours)
+    torch.testing.assert_close(logits(merge_lora(ours)), outputs, atol=1e-6, rtol=1e-6)
+    assert ours.lm_head.weight is not ours.model.embed_tokens.weight
+    unmerge_lora(ours)
+    assert torch.equal(logits(ours), outputs)
+    table, head = ours.get_input_embeddings(), ours.get_output_embeddings()
+    plain = [getattr(module, "base_layer", module).weight for module in (table, head)]
+    assert (plain[0] is plain[1]) == tied
+
+
+def test_the_start_of_a_table_is_that_of_peft():
+    model = tied_llama()
+    ours = add_lora(copy.deepcopy(model), ["embed_tokens"], r=3, lora_alpha=5, generator=seeded())
+    layer = ours.model.embed_tokens
+    assert isinstance(layer, LoRAEmbedding) and not layer.lora_A.any()
+    assert layer.lora_B.std().item() == pytest.approx(1, rel=0.3)
+    assert torch.equal(logits(ours), logits(model))
+    logits_with_gradient = ours(input_ids=IDS).logits
+    logits_with_gradient.sum().backward()
+    assert layer.lora_A.grad is not None and layer.base_layer.weight.grad is None
+
+
+@pytest.mark.parametrize("module", ["embed_tokens", "lm_head"])
+def test_modules_to_save_on_a_tied_model_mean_what_they_mean_in_peft(module, tmp_path):
+    """A copy of its own is trained; what shared the weight keeps the old numbers."""
+    model = tied_llama().double()
+    theirs = peft.get_peft_model(
+        copy.deepcopy(model),
+        peft.LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj"], modules_to_save=[module]),
+    ).eval()
+    with torch.no_grad():
+        for p in theirs.parameters():
+            if p.requires_grad:
+                p.copy_(0.3 * torch.randn(p.shape, generator=seeded(3)))
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = load_lora(copy.deepcopy(model), tmp_path / "theirs")
+    assert_equal(logits(ours), logits(theirs))
+    assert count_parameters(ours)[0] == theirs.get_nb_trainable_parameters()[0]
+    save_lora(ours, tmp_path / "ours")
+    assert_equal(
+        logits(peft.PeftModel.from_pretrained(copy.deepcopy(model), tmp_path / "ours")), logits(theirs)
+    )
+    fresh = add_lora(copy.deepcopy(model), ["q_proj"], 3, 5, modules_to_save=[module])
+    assert torch.equal(logits(fresh), logits(model))
+    assert fresh.lm_head.weight is not fresh.model.embed_tokens.weight
+    assert [fresh.lm_head.weight.requires_grad, fresh.model.embed_tokens.weight.requires_grad] == [
+        module == "lm_head", module == "embed_tokens"
+    ]  # fmt: skip
+
+
+def test_weights_that_are_to_stay_tied_stay_tied(tmp_path):
+    model = tied_llama().double()
+    options = {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}
+    theirs = peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(r=3, lora_alpha=5, **options)).eval()
+    with torch.no_grad():
+        for p in theirs.parameters():
+            if p.requires_grad:
+                p.copy_(0.3 * torch.randn(p.shape, generator=seeded(3)))
+    theirs.save_pretrained(tmp_path)
+    ours = load_lora(copy.deepcopy(model), tmp_path)
+    assert_equal(logits(ours), logits(theirs))
+    assert ours.lm_head.weight is ours.model.embed_tokens.weight and ours.lm_head.weight.requires_grad
+
+
+def test_all_linear_leaves_the_head_out_as_peft_does():
+    for make in (tied_llama, lambda: tied_llama(False), gpt2):
+        model = make()
+        theirs = peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(target_modules="all-linear"))
+        names = [
+            n for n, m in theirs.base_model.model.named_modules() if isinstance(m, peft.tuners.lora.LoraLayer)
+        ]
+        assert list(lora_layers(add_lora(model, "all-linear", 2, 4))) == names
+
+
+class Twice(nn.Module):
+    """One layer under two names, and used under both."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        self.block = nn.ModuleDict({"second": self.first})
+
+    def forward(self, X):
+        return self.block["second"](F.gelu(self.first(X)))
+
+
+@pytest.mark.parametrize("name", ["first", "second", "block.second"])
+def test_a_module_under_two_names_is_adapted_under_both(name, tmp_path):
+    torch.manual_seed(0)
+    model, X = Twice().double(), torch.randn(3, 4, dtype=torch.float64, generator=seeded())
+    ours = train_by_hand(add_lora(copy.deepcopy(model), [name], r=2, lora_alpha=4))
+    assert ours.first is ours.block["second"] and len(lora_layers(ours)) == 1
+    outputs = ours(X)
+    save_lora(ours, tmp_path)
+    assert_equal(load_lora(copy.deepcopy(model), tmp_path)(X), outputs)
+    assert_equal(merge_lora(ours)(X), outputs)
+    assert ours.first is ours.block["second"]
+    assert torch.equal(unmerge_lora(ours)(X), outputs)
+
+
+def test_numbers_of_numpy(tmp_path):
+    model = add_lora(
+        perceptron(), ["0"], r=np.int64(2), lora_alpha=np.float32(4), lora_dropout=np.float64(0.5)
+    )
+    save_lora(model, tmp_path)
+    assert (model[0].r, model[0].lora_alpha, model[0].lora_dropout) == (2, 4.0, 0.5)
+    assert lora_layers(load_lora(perceptron(), tmp_path)).keys() == {"0"}
+
+
+def test_wrapped_models(tmp_path):
+    model = perceptron()
+    X = torch.randn(3, 6, generator=seeded())
+    wrapped = nn.DataParallel(model)
+    train_by_hand(add_lora(wrapped, ["0"], r=2, lora_alpha=4))
+    outputs = wrapped(X)
+    save_lora(wrapped, tmp_path)
+    assert torch.equal(load_lora(perceptron(), tmp_path)(X), outputs)
+    torch.testing.assert_close(merge_lora(wrapped)(X), outputs, atol=1e-6, rtol=1e-6)
+
+
+# The models of this library and those of transformers share adapters
+
+
+def bert_words():
+    config = transformers.BertConfig(
+        vocab_size=31, hidden_size=12, intermediate_size=20, num_hidden_layers=2, num_attention_heads=3,
+        max_position_embeddings=16, initializer_range=0.2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return transformers.BertForMaskedLM(config).eval()
+
+
+def marian():
+    config = transformers.MarianConfig(
+        vocab_size=31, d_model=12, encoder_layers=1, decoder_layers=1, encoder_attention_heads=3,
+        decoder_attention_heads=3, encoder_ffn_dim=20, decoder_ffn_dim=20, max_position_embeddings=16,
+        pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, init_std=0.2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return transformers.MarianMTModel(config).eval()
+
+
+SHARED = {
+    "llama": (tied_llama, ["q_proj", "v_proj", "up_proj", "down_proj"], {}),
+    "llama, head and table": (tied_llama, ["embed_tokens", "lm_head", "o_proj"], {}),
+    "llama, untied": (lambda: tied_llama(False), ["embed_tokens", "lm_head", "gate_proj"], {}),
+    "llama, head in full": (tied_llama, ["q_proj"], {"modules_to_save": ["lm_head"]}),
+    "llama, table in full": (tied_llama, ["k_proj"], {"modules_to_save": ["embed_tokens"]}),
+    "llama, patterns": (
+        tied_llama, ["q_proj", "k_proj"],
+        {"rank_pattern": {"k_proj": 2}, "alpha_pattern": {r"layers\.0\.self_attn\.q_proj": 9}},
+    ),
+    "qwen": (lambda: tied_llama(qwen=True), "all-linear", {"use_rslora": True}),
+    "gpt2": (gpt2, ["c_attn"], {}),
+    "gpt2, all": (gpt2, ["c_attn", "c_proj", "c_fc", "wte", "lm_head"], {"use_rslora": True}),
+    "gpt2, in full": (gpt2, ["c_attn"], {"modules_to_save": ["c_fc", "ln_f"]}),
+    "gpt2, attention in full": (gpt2, ["c_fc"], {"modules_to_save": ["c_attn"]}),
+    "bert": (bert_words, ["query", "value", "output.dense", "word_embeddings"], {}),
+    "bert, head in full": (bert_words, ["key"], {"modules_to_save": ["decoder"]}),
+    "marian": (marian, ["q_proj", "fc1", "out_proj"], {}),
+}  # fmt: skip
+
+
+def ids_to_scores(model):
+    """Logits of either library's model."""
+    with torch.no_grad():
+        if hasattr(model, "get_output_embeddings") or isinstance(model, peft.PeftModel):
+            more = {"decoder_input_ids": IDS} if model.config.model_type == "marian" else {}
+            return model(input_ids=IDS, **more).logits
+        return model(IDS, IDS) if hasattr(model, "decoder") else model(IDS)
+
+
+def assert_close(ours, theirs):
+    """Two implementations of a model: transformers turns queries and keys in float32, whatever the dtype."""
+    torch.testing.assert_close(ours, theirs, atol=3e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_adapters_fit_the_models_of_both_libraries(case, tmp_path):
+    make, targets, options = SHARED[case]
+    base = make().double()
+    base.save_pretrained(tmp_path / "base")
+    ours, _ = load_pretrained(tmp_path / "base", tokenizer=False)
+    ours = ours.double().eval()
+    assert_close(ids_to_scores(ours), ids_to_scores(base))
+    theirs = peft.get_peft_model(
+        copy.deepcopy(base), peft.LoraConfig(r=3, lora_alpha=5, target_modules=targets, **options)
+    ).eval()
+    with torch.no_grad():
+        for p in theirs.parameters():
+            if p.requires_grad:
+                p.copy_(0.3 * torch.randn(p.shape, generator=seeded(3)))
+    theirs.save_pretrained(tmp_path / "theirs")
+    adapted = load_lora(copy.deepcopy(ours), tmp_path / "theirs")
+    assert_close(ids_to_scores(adapted), ids_to_scores(theirs))
+    assert (ids_to_scores(adapted) - ids_to_scores(ours)).abs().max() > 1e-3
+    save_lora(adapted, tmp_path / "ours")
+    again = peft.PeftModel.from_pretrained(copy.deepcopy(base), tmp_path / "ours")
+    assert_equal(ids_to_scores(again), ids_to_scores(theirs))
+    assert_equal(ids_to_scores(load_lora(copy.deepcopy(base), tmp_path / "ours")), ids_to_scores(theirs))
+    stored, published = (load_file(tmp_path / n / "adapter_model.safetensors") for n in ("ours", "theirs"))
+    extra = {name for name in published if ".base_layer." in name}
+    assert {name: t.shape for name, t in stored.items()} == {
+        name: t.shape for name, t in published.items() if name not in extra
+    }
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [["W_q", "W_v"], ["W_q"], ["c_attn", "W_in"], ["head", "embedding.tokens"], "all-linear"],
+    ids=str,
+)
+def test_adapters_trained_here_fit_gpt2(targets, tmp_path):
+    """Each of ours has its own A: one map of theirs with the ranks of all, or of those that there are."""
+    base = gpt2().double()
+    base.save_pretrained(tmp_path / "base")
+    ours = load_pretrained(tmp_path / "base", tokenizer=False)[0].double().eval()
+    train_by_hand(add_lora(ours, targets, r=2, lora_alpha=4))
+    names = set(lora_layers(ours))
+    assert ("head" in names) == ("head" in targets)
+    for i, (name, layer) in enumerate(lora_layers(ours).items()):
+        if name.endswith("W_v"):
+            layer.lora_alpha = 3 + i
+        with torch.no_grad():
+            layer.lora_A.add_(0.1 * i)
+    save_lora(ours, tmp_path / "ours")
+    theirs = peft.PeftModel.from_pretrained(copy.deepcopy(base), tmp_path / "ours")
+    assert_equal(ids_to_scores(theirs), ids_to_scores(ours))
+    fresh = load_pretrained(tmp_path / "base", tokenizer=False)[0].double().eval()
+    assert_equal(ids_to_scores(load_lora(fresh, tmp_path / "ours")), ids_to_scores(ours))
+
+
+def test_names_of_both_worlds(tmp_path):
+    tied_llama().save_pretrained(tmp_path / "base")
+    make = lambda: load_pretrained(tmp_path / "base", tokenizer=False)[0]  # noqa: E731
+    for ours, theirs in (
+        (["W_q"], ["q_proj"]),
+        (["attention.W_o", "head"], ["self_attn.o_proj", "lm_head"]),
+        (r"stack\.layers\.1\..*W_in", r"model\.layers\.1\.mlp\.up_proj"),
+        (["embedding.tokens"], ["embed_tokens"]),
+    ):
+        assert list(lora_layers(add_lora(make(), ours, 2, 4))) == list(
+            lora_layers(add_lora(make(), theirs, 2, 4))
+        )
+    with pytest.raises(ValueError, match="no module is named 'q_prj' or ends in it; near names: q_proj"):
+        add_lora(make(), ["q_prj"], 2, 4)
+
+
+def test_a_part_of_a_map_of_theirs_trained_in_full_is_refused(tmp_path):
+    gpt2().save_pretrained(tmp_path / "base")
+    ours = load_pretrained(tmp_path / "base", tokenizer=False)[0]
+    add_lora(ours, ["c_fc"], 2, 4, modules_to_save=["W_q"])
+    with pytest.raises(ValueError, match="W_q is trained in full, but the family keeps .*W_v in one"):
+        save_lora(ours, tmp_path / "ours")
+
+
+def test_a_merged_head_survives_the_files_of_the_model(tmp_path):
+    tied_llama().save_pretrained(tmp_path / "base")
+    ours = load_pretrained(tmp_path / "base", tokenizer=False)[0].eval()
+    train_by_hand(add_lora(ours, ["lm_head", "q_proj"], 2, 4))
+    outputs = ids_to_scores(ours)
+    merge_lora(ours, reversible=False)
+    torch.testing.assert_close(ids_to_scores(ours), outputs, atol=1e-5, rtol=1e-5)
+    save_pretrained(ours, None, tmp_path / "merged")
+    again = load_pretrained(tmp_path / "merged", tokenizer=False)[0].eval()
+    assert torch.equal(ids_to_scores(again), ids_to_scores(ours))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
+    torch.testing.assert_close(ids_to_scores(theirs), outputs, atol=1e-5, rtol=1e-5)
+
+
+def test_another_model_is_told_apart_from_other_names(tmp_path):
+    model = gpt2()
+    save_lora(train_by_hand(add_lora(copy.deepcopy(model), ["c_attn"], 2, 4)), tmp_path / "whole")
+    save_lora(train_by_hand(add_lora(copy.deepcopy(model.transformer), ["c_attn"], 2, 4)), tmp_path / "part")
+    for make, folder in ((lambda: gpt2().transformer, "whole"), (gpt2, "part")):
+        with pytest.raises(ValueError, match="has other names"):
+            load_lora(make(), tmp_path / folder)
+    for make in (lambda: gpt2(width=15).transformer, llama):
+        with pytest.raises(ValueError, match="is for another model"):
+            load_lora(make(), tmp_path / "whole")
+
+
 # Errors
 
 
@@ -544,9 +873,8 @@ def test_an_interrupted_save_keeps_the_old_adapter(tmp_path, monkeypatch):
         ("(c_attn", "no regular expression"),
         ([], "target_modules is empty"),
         ([""], "no module is named ''"),
-        (["wte"], "LoRA adapts linear layers only: transformer.wte is Embedding"),
-        (["attn"], "linear layers only: transformer.h.0.attn is GPT2Attention"),
-        (["ln_f"], "linear layers only: transformer.ln_f is LayerNorm"),
+        (["attn"], "linear layers and embeddings only: transformer.h.0.attn is GPT2Attention"),
+        (["ln_f"], "linear layers and embeddings only: transformer.ln_f is LayerNorm"),
     ],
 )
 def test_targets_that_do_not_fit(targets, message):
@@ -573,8 +901,8 @@ def test_other_wrong_numbers():
     for options in ({"lora_alpha": 0}, {"lora_alpha": math.nan}, {"lora_alpha": 1, "lora_dropout": 1.0}):
         with pytest.raises(ValueError, match="lora_alpha must be positive and lora_dropout in"):
             add_lora(perceptron(), ["0"], r=2, **options)
-    with pytest.raises(ValueError, match="linear layers only: got Embedding"):
-        LoRALinear(nn.Embedding(3, 4), r=1, lora_alpha=1)
+    with pytest.raises(ValueError, match="linear layers and embeddings only: got LayerNorm"):
+        LoRALinear(nn.LayerNorm(4), r=1, lora_alpha=1)
 
 
 def test_adding_twice():
@@ -615,7 +943,10 @@ def adapter(tmp_path):
     ("make", "message"),
     [
         (llama, "is for another model: LlamaForCausalLM has no linear layer transformer.h.0.attn.c_attn"),
-        (lambda: gpt2().transformer, "GPT2Model has no linear layer .*near names: h.0.attn.c_attn"),
+        (
+            lambda: gpt2().transformer,
+            "has other names: GPT2Model has no linear layer .* calls what fits it h.0.attn.c_attn",
+        ),
         (
             lambda: gpt2(width=15),
             r"does not fit transformer.h.0.attn.c_attn: lora_A \(2, 12\) and lora_B \(36, 2\)",

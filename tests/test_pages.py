@@ -1,17 +1,23 @@
-"""The built book in a real browser: nothing scrolls sideways, nothing is fetched from elsewhere, no script fails."""
+"""The built book in a real browser: nothing scrolls sideways, nothing is fetched from elsewhere, no script fails, all can be read."""
 
-import check_book
+import re
+
 import pytest
 from browser import needs_chromium, opened
 
-PAGES = sorted((check_book.PAGES / "book").glob("*.html")) + sorted(
-    (check_book.PAGES / "notebooks").glob("*/*.html")
-)
+from scripts import assets, pages
+
+PAGES = sorted((pages.PAGES / "book").glob("*.html")) + sorted((pages.PAGES / "notebooks").glob("*/*.html"))
+CHAPTERS = [page for page in PAGES if page.stem[:2].isdigit() and page.parent.name == "book"]
 pytestmark = [
     pytest.mark.browser,
     needs_chromium,
     pytest.mark.skipif(not PAGES, reason="the book is not built: `make book`, then `make pages`"),
 ]
+
+
+def name(path):
+    return "/".join(path.parts[-2:])
 
 
 @pytest.fixture(scope="module")
@@ -20,45 +26,113 @@ def browser():
         yield browser
 
 
-def test_links_pictures_and_addresses():
-    assert check_book.faults(check_book.PAGES) == []
-
-
-@pytest.mark.parametrize("path", [p for p in PAGES if p.stem[:2].isdigit()], ids=lambda path: path.stem)
-def test_a_chapter_shows_its_figures(browser, path):
-    tab = browser.new_page()
+def visit(browser, path, width=1100, theme="light"):
+    """A tab with a page whose charts have all been drawn."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+    tab = context.new_page()
+    tab.complaints = []
+    tab.on("request", lambda r: tab.complaints.append(r.url) if r.url.startswith("http") else None)
+    tab.on("requestfailed", lambda request: tab.complaints.append(f"missing {request.url}"))
+    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab.on(
+        "console", lambda message: tab.complaints.append(message.text) if message.type == "error" else None
+    )
     tab.goto(path.as_uri(), wait_until="load")
-    assert tab.locator("article .cell_output img").count() >= 3
+    for chart in tab.locator(".course-chart").all():
+        chart.scroll_into_view_if_needed()
+        chart.locator("svg").first.wait_for()
+    tab.wait_for_function(
+        "!window.MathJax || !MathJax.startup || !MathJax.startup.promise || window.typeset || "
+        "(MathJax.startup.promise.then(() => { window.typeset = true }), false)"
+    )
+    tab.wait_for_timeout(200)
+    return tab
+
+
+def test_links_pictures_and_addresses():
+    assert pages.faults(pages.PAGES) == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_every_figure_of_a_chapter_has_a_number_a_caption_and_words(browser, path):
+    tab = visit(browser, path)
+    drawn = tab.locator("article .cell_output").locator(
+        "img, svg, .course-chart, [id^=explore-], .course-merges"
+    )
+    alone = drawn.evaluate_all(
+        "all => all.filter(each => !each.closest('figure')).map(each => each.outerHTML.slice(0, 90))"
+    )
+    assert alone == [], "a figure without a caption"
+    captions = tab.locator("article figure figcaption").all_inner_texts()
+    assert len(captions) >= 3
+    assert all(re.match(r"Fig\. \d+\.\d+ .{20}", text.strip(), re.DOTALL) for text in captions), captions
+    nameless = (
+        "all => all.filter(s => !s.closest('[aria-hidden=true]') && !s.getAttribute('aria-label')).length"
+    )
+    assert tab.locator("article figure svg[role=img]").evaluate_all(nameless) == 0
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_text_in_figures_is_large_enough_on_a_phone(browser, path):
+    tab = visit(browser, path, width=390)
+    sizes = tab.evaluate(
+        "[...document.querySelectorAll('article figure svg text')].filter(t => t.getClientRects().length).map(t => {"
+        " const m = t.getScreenCTM(); return [Math.hypot(m.a, m.b) * parseFloat(getComputedStyle(t).fontSize), t.textContent]; })"
+    )
+    assert [text for size, text in sizes if size < 10.9] == []
 
 
 @pytest.mark.parametrize("width", [360, 768, 1100, 1600])
 def test_no_page_scrolls_sideways(browser, width):
-    tab = browser.new_page(viewport={"width": width, "height": 900})
     for path in PAGES:
-        tab.goto(path.as_uri(), wait_until="load")
-        tab.wait_for_timeout(300)
+        tab = visit(browser, path, width)
         assert tab.evaluate("document.documentElement.scrollWidth") <= width, path.name
+        tab.context.close()
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAGES, ids=name)
 def test_a_page_stands_alone(browser, path):
-    tab = browser.new_page(viewport={"width": 1100, "height": 900})
-    complaints = []
-    tab.on(
-        "request", lambda request: complaints.append(request.url) if request.url.startswith("http") else None
-    )
-    tab.on("requestfailed", lambda request: complaints.append(f"missing {request.url}"))
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.goto(path.as_uri(), wait_until="load")
-    tab.wait_for_timeout(800)
-    assert complaints == []
+    tab = visit(browser, path)
+    assert tab.complaints == []
     assert tab.locator("mjx-merror").count() == 0, "a formula that MathJax cannot set"
+    assert tab.locator("script[src*=fontawesome]").count() == 0
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_everybody_can_read_and_use_a_page(browser, path, width, theme):
+    tab = visit(browser, path, width, theme)
+    tab.add_script_tag(path=str(assets.TOOLS / "axe.min.js"))
+    found = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    grave = [
+        (rule["id"], node["target"], node["failureSummary"][:200])
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"][:3]
+    ]
+    tab.context.close()
+    assert grave == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_formulas_are_no_stops_by_keyboard(browser, path):
+    tab = visit(browser, path, width=1440)
+    assert tab.locator("mjx-container[tabindex]:not(.course-scrolls)").count() == 0
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_a_chapter_leads_to_colab_notebook_source_and_says_how_long_it_takes(browser, path):
+    tab = visit(browser, path)
+    line = tab.locator(".course-line")
+    assert re.match(r"\d+ min to read", line.inner_text())
+    assert line.locator("a").all_inner_texts() == ["Exercises", "Open in Colab", "Notebook", "Source"]
+    assert tab.locator(".header-article__right button[aria-label='Launch interactive content']").count() == 0
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
 def test_sliders_change_what_is_seen(browser, path):
-    tab = browser.new_page(viewport={"width": 360, "height": 900})
-    tab.goto(path.as_uri(), wait_until="load")
+    tab = visit(browser, path, width=360)
     for box in tab.locator("[id^=explore-]").all():
         for slider in box.locator("input[type=range]").all():
             before = box.locator("[data-frame]:visible").evaluate("frame => frame.innerHTML")
@@ -66,3 +140,19 @@ def test_sliders_change_what_is_seen(browser, path):
             slider.press("End")
             assert box.locator("[data-frame]:visible").count() == 1
             assert box.locator("[data-frame]:visible").evaluate("frame => frame.innerHTML") != before
+    for chart in tab.locator(".course-chart").all():
+        for control in chart.locator("input[type=range]").all():
+            before = chart.locator("svg").first.evaluate("svg => svg.outerHTML")
+            control.press("ArrowLeft")
+            tab.wait_for_timeout(250)
+            assert chart.locator("svg").first.evaluate("svg => svg.outerHTML") != before
+
+
+def test_a_search_shows_text_of_the_page(browser):
+    tab = browser.new_page()
+    tab.goto((pages.PAGES / "search.html").as_uri() + "?q=attention")
+    tab.wait_for_timeout(1500)
+    text = tab.evaluate(
+        "Search.htmlToText('<main role=main><ul><li>Download source file</li></ul><article><h1>A</h1><p>Text.</p></article></main>')"
+    )
+    assert text == "AText."

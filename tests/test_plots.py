@@ -1,17 +1,99 @@
-"""The course's figures."""
+"""The course's figures: pictures in the page's colours, diagrams, charts that are steered by mouse and keyboard."""
+
+import json
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from browser import needs_chromium, opened, page_with
 from matplotlib import pyplot as plt
 
 from lecture_lib import plots
+from lecture_lib.plots.charts import MIME, SITE
+from lecture_lib.plots.diagrams import PARTS
+
+TOKENS = ["the", "cat", "the"]
 
 
 @pytest.fixture(autouse=True)
 def close():
     yield
     plt.close("all")
+
+
+def contrast(one, other):
+    def luminance(color):
+        parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        parts = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("page", ["#ffffff", "#383838", "#121212", "#000000"])
+def test_every_colour_stands_out_on_every_page(page):
+    assert min(contrast(color, page) for color in plots.PALETTE) >= 3
+
+
+def test_plots_import_neither_pyplot_nor_altair():
+    command = (
+        "import sys, lecture_lib.plots; sys.exit('matplotlib' in sys.modules or 'altair' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", command]).returncode == 0
+
+
+# ------------------------------------------------------------------------------------------------------- pictures
+
+
+def drawn(**kwargs):
+    with plt.rc_context():
+        plots.use_style()
+        figure, axes = plt.subplots(**kwargs)
+        axes.plot([0, 1], [0, 1], label=r"$\sqrt{D_k}$")
+        axes.set(xlabel="width", ylabel="entropy")
+        axes.legend()
+        return figure
+
+
+def test_a_picture_has_the_pages_colours_caption_and_words():
+    page = plots.show(
+        drawn(), "Entropy *falls*; $a < b$.", alt='a "falling" curve', name="fig-x"
+    )._repr_html_()
+    assert page.startswith("<figure class='course-figure' data-name='fig-x'")
+    assert 'role="img" aria-label="a &quot;falling&quot; curve"' in page
+    assert "<figcaption>Entropy *falls*; $a &lt; b$.</figcaption>" in page
+    assert "currentColor" in page
+    assert not re.search(r"#ffffff|#000000|#010101|DejaVu", page)
+    assert ">width<" in page, "text stays text"
+    assert not plt.get_fignums(), "a figure that stays open is shown twice"
+
+
+def test_the_same_figure_gives_the_same_text_and_no_id_twice():
+    one, two = drawn(), drawn()
+    assert plots.show(one, "a", "b")._repr_html_() == plots.show(two, "a", "b")._repr_html_()
+    page = plots.show([drawn(), drawn(figsize=(3, 2))], "c", ["left", "right"])._repr_html_()
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
+
+
+def test_panels_without_words_of_their_own_are_hidden_from_readers_aloud():
+    page = plots.show([drawn(), drawn()], "c", "both")._repr_html_()
+    assert page.count('role="img"') == 1
+    assert page.count('aria-hidden="true"') == 1
+
+
+@pytest.mark.parametrize(("caption", "alt"), [("", "a"), ("c", " "), ("c", ["a", "b"])])
+def test_a_picture_without_words_is_refused(caption, alt):
+    with pytest.raises(ValueError, match="a caption and an alt text"):
+        plots.show(drawn(), caption, alt)
+
+
+# ------------------------------------------------------------------------------------------------------ heat maps
 
 
 def test_a_heat_map_shows_the_matrix_it_is_given():
@@ -22,10 +104,13 @@ def test_a_heat_map_shows_the_matrix_it_is_given():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["x", "y", "z"]
 
 
-def test_zero_is_white_when_there_are_negative_numbers():
-    axes = plots.heat_map(np.array([[-1.0, 3.0]]))
-    assert axes.images[0].get_clim() == (-3, 3)
-    assert axes.images[0].cmap(0.5)[:3] == pytest.approx((0.97, 0.97, 0.97), abs=0.02)
+def test_zero_is_the_page_itself():
+    positive, signed = plots.heat_map(np.array([[1.0, 3.0]])), plots.heat_map(np.array([[-1.0, 3.0]]))
+    assert positive.images[0].cmap(0.0)[3] == 0
+    assert positive.images[0].cmap(1.0)[3] == 1
+    assert signed.images[0].get_clim() == (-3, 3)
+    assert signed.images[0].cmap(0.5)[3] == pytest.approx(0, abs=0.01)
+    assert signed.images[0].cmap(0.0) != signed.images[0].cmap(1.0)
 
 
 @pytest.mark.parametrize("values", [np.zeros(3), np.zeros((2, 2, 2))])
@@ -45,3 +130,159 @@ def test_token_boxes_show_every_token_and_no_markup_of_its_own():
     assert "␣a" in page and "&lt;b&gt;" in page and "<b>" not in page and "⏎" in page
     first, third = (page.split("<code")[i].split("background:")[1][:7] for i in (1, 3))
     assert first == third  # the same token has the same colour
+
+
+# ------------------------------------------------------------------------------------------------------- diagrams
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_machine_lights_one_part_and_says_so(part):
+    dark, lit = plots.machine()._repr_html_(), plots.machine(part)._repr_html_()
+    assert lit.count('stroke-width="2.5"') == dark.count('stroke-width="2.5"') + 1
+    assert f"lit: {part}" in lit
+    assert plots.machine([part, "token"]).alt.endswith(f"lit: {part}, token.")
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(ValueError, match="the machine has the parts text, .*; got 'wheel'"):
+        plots.machine(["text", "wheel"])
+
+
+def diagrams():
+    return [
+        plots.machine(PARTS),
+        plots.heads(),
+        plots.residual_stream(),
+        plots.residual_stream(norm_first=False),
+    ]
+
+
+def test_diagrams_have_captions_and_words():
+    pages = [diagram._repr_html_() for diagram in diagrams()]
+    assert all("<figcaption>" in page and "aria-label" in page for page in pages)
+    assert pages[2] != pages[3]
+
+
+# --------------------------------------------------------------------------------------------------------- charts
+
+
+def maps():
+    weights = torch.tensor(
+        [[[[1.0, 0, 0], [0.5, 0.5, 0], [0.1, 0.2, 0.7]]], [[[1, 0, 0], [0.9, 0.1, 0], [0.25, 0.5, 0.25]]]]
+    )
+    big, small = (TOKENS, TOKENS, weights), (["a", "dog", "sat"], ["a", "dog", "sat"], weights.flip(0))
+    return plots.attention_map(
+        {"big": big, "small": small}, "A map.", "a map", choices=["ending"], row=2, start=(2, 1)
+    )
+
+
+def depths():
+    rows = [
+        (layers, order, x) for layers in (2, 4) for order in ("post", "pre") for x in range(1, layers + 1)
+    ]
+    table = {"layers": [r[0] for r in rows], "order": [r[1] for r in rows], "layer": [r[2] for r in rows]}
+    table["gradient"] = [layers * x / 10 for layers, _, x in rows]
+    return plots.curves(table, "layer", "gradient", "order", "layers", "Gradients.", "gradients", start=2)
+
+
+@pytest.mark.parametrize("make", [maps, depths, plots.rotary_clocks])
+def test_a_chart_is_shown_by_whoever_can(make, monkeypatch):
+    monkeypatch.delenv(SITE, raising=False)
+    figure = make()
+    bundle = figure._repr_mimebundle_()
+    assert set(bundle) == {MIME, "text/plain"}, "JupyterLab draws it itself"
+    assert bundle["text/plain"] == repr(figure) == bundle[MIME]["description"]
+    monkeypatch.setenv(SITE, "1")
+    page = figure._repr_mimebundle_()["text/html"]
+    assert json.loads(re.search(r"<script type='application/json'>(.*?)</script>", page)[1]) == figure.spec
+    assert "<figcaption>" in page
+    monkeypatch.delenv(SITE)
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    assert "vega-embed" in figure._repr_mimebundle_()["text/html"], "Altair's own page"
+
+
+def test_a_chart_without_words_is_refused():
+    with pytest.raises(ValueError, match="needs a caption and an alt text"):
+        plots.chart({"mark": "point"}, "", "a")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with opened() as browser:
+        yield browser
+
+
+def shown(browser, tmp_path, monkeypatch, figure):
+    """A tab with a chart as the book shows it, and the text that says its setting."""
+    monkeypatch.setenv(SITE, "1")
+    tab = browser.new_page(viewport={"width": 390, "height": 900})
+    tab.goto(page_with(tmp_path, figure._repr_mimebundle_()["text/html"]))
+    tab.wait_for_selector(".course-chart[data-drawn]")
+    return tab, tab.get_by_role("status")
+
+
+def becomes(status, words):
+    status.filter(has_text=words).wait_for(state="attached", timeout=5000)
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_an_attention_map_is_steered_by_keyboard_and_mouse(browser, tmp_path, monkeypatch):
+    tab, status = shown(browser, tmp_path, monkeypatch, maps())
+    becomes(status, "the looks most at cat, weight 0.50")
+    tab.get_by_label("1", exact=True).first.focus()
+    tab.keyboard.press("Space")
+    becomes(status, "the looks most at the, weight 0.70")
+    tab.get_by_role("combobox").select_option(index=1)
+    becomes(status, "cat looks most at the, weight 0.50")
+    tab.get_by_label("small").check()
+    becomes(status, "dog looks most at a, weight 0.90")
+    tab.locator(".course-chart path[aria-label*='asks: sat']").first.hover()
+    becomes(status, "sat looks most at dog, weight 0.50")
+    assert tab.locator("svg[role=img]").get_attribute("aria-label").endswith("weight 0.50")
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_rotary_clocks_turn_and_the_score_depends_on_the_distance(browser, tmp_path, monkeypatch):
+    tab, status = shown(
+        browser, tmp_path, monkeypatch, plots.rotary_clocks(d_head=4, theta=100.0, longest=30)
+    )
+    query, key = (tab.get_by_role("slider", name=f"place of the {token}") for token in ("query", "key"))
+    score = (np.cos(6) + np.cos(0.6)) / 2
+    becomes(status, f"distance 6: score {score:.2f}".replace("-", "−"))
+    for slider in (query, key):
+        slider.focus()
+        tab.keyboard.press("ArrowRight")
+    becomes(status, f"distance 6: score {score:.2f}".replace("-", "−"))
+    key.press("ArrowLeft")
+    becomes(status, "distance 7")
+    box = query.bounding_box()
+    tab.mouse.click(box["x"] + 2, box["y"] + box["height"] / 2)
+    becomes(status, "distance -14")
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_curves_follow_their_buttons_or_slider(browser, tmp_path, monkeypatch):
+    tab, status = shown(browser, tmp_path, monkeypatch, depths())
+    becomes(status, "post: gradient, at the end 0.40. pre: gradient, at the end 0.40")
+    tab.get_by_label("layers").focus()
+    tab.keyboard.press("End")
+    becomes(status, "post: gradient, at the end 1.6")
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_the_text_of_pictures_and_diagrams_is_large_enough_on_a_phone(browser, tmp_path):
+    body = (
+        "".join(diagram._repr_html_() for diagram in diagrams()) + plots.show(drawn(), "c", "a")._repr_html_()
+    )
+    tab = browser.new_page(viewport={"width": 390, "height": 900})
+    tab.goto(page_with(tmp_path, f"<div style='width:330px'>{body}</div>"))
+    sizes = tab.evaluate(
+        "[...document.querySelectorAll('svg text')].map(t => {"
+        " const m = t.getScreenCTM(); return Math.hypot(m.a, m.b) * parseFloat(getComputedStyle(t).fontSize); })"
+    )
+    assert len(sizes) > 40
+    assert min(sizes) >= 10.95

@@ -9,9 +9,12 @@ import torch
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from lecture_lib.decoder import Decoder
+from lecture_lib.generation import Stop, decode_stream
 from lecture_lib.pretrained import PretrainedTokenizer, load_pretrained, save_pretrained
 from lecture_lib.pretrained.library_tokenizer import LibraryTokenizer
-from lecture_lib.tokenization import BytePairTokenizer, WordPieceTokenizer
+from lecture_lib.pretrained.tokenizer_files import load_tokenizer, save_tokenizer
+from lecture_lib.tokenization import BytePairTokenizer, TextTokenizer, WordPieceTokenizer
+from lecture_lib.tokenization.streaming import encode_in_blocks
 from lecture_lib.transformer import ModelConfig
 
 TRAINING = [
@@ -350,6 +353,198 @@ def test_a_marian_vocabulary_that_is_damaged(marian, tmp_path):
         (folder / name).write_bytes(content)
         with pytest.raises(ValueError, match=message):
             load_pretrained(folder)
+
+
+# --- one protocol ---------------------------------------------------------------------------------------------------
+def unigram_kind():
+    """T5's shape: control tokens are pieces of the Unigram model, which finds them in a text by itself."""
+    pieces = [("<unk>", 0.0), ("</s>", 0.0), *((c, -3.0) for c in "▁abdehlnorst</>"), ("▁the", -2.0)]
+    library = tokenizers.Tokenizer(models.Unigram(pieces, unk_id=0))
+    library.pre_tokenizer = pre_tokenizers.Metaspace()
+    library.decoder = decoders.Metaspace()
+    library.add_special_tokens(["<unk>", "</s>"])
+    library.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return library, {"eos_token": "</s>"}
+
+
+@pytest.mark.parametrize("make", [*(make for make, _ in KINDS.values()), unigram_kind])
+def test_every_kind_answers_the_protocol(make, tmp_path):
+    library, settings = make()
+    write_folder(tmp_path, library, settings)
+    _, tokenizer = load_pretrained(tmp_path)
+    assert isinstance(tokenizer.inner, TextTokenizer)
+    n = library.get_vocab_size()
+    assert tokenizer.n_tokens == tokenizer.n_ids == tokenizer.vocab_size == n
+    for i in range(n):
+        assert (
+            tokenizer.token_to_id(tokenizer.id_to_token(i))
+            == i
+            == library.token_to_id(library.id_to_token(i))
+        )
+    ids = tokenizer.encode("the red ball")
+    assert (
+        tokenizer.decode([*ids, n + 5, 10**9])
+        == tokenizer.decode(ids)
+        == library.decode(ids, skip_special_tokens=False)
+    )
+    for call in (
+        lambda: tokenizer.id_to_token(n),
+        lambda: tokenizer.decode([-1]),
+        lambda: tokenizer.token_to_id("<no>"),
+    ):
+        with pytest.raises(ValueError, match="vocabulary"):
+            call()
+    for text in ("a\ud800", "\udc80"):
+        with pytest.raises(ValueError, match="lone surrogate"):
+            tokenizer.encode(text)
+        with pytest.raises(ValueError, match="lone surrogate"):
+            list(tokenizer.encode_iterable(["x", text]))
+
+
+@pytest.mark.parametrize("make", [*(make for make, _ in KINDS.values()), unigram_kind])
+def test_text_that_spells_a_control_token_is_plain_text_on_demand(make, tmp_path):
+    library, settings = make()
+    write_folder(tmp_path, library, settings)
+    _, tokenizer = load_pretrained(tmp_path)
+    special = list(tokenizer.special_tokens)
+    unknown = {tokenizer.token_to_id(t) for t in ("<unk>", "[UNK]") if t in special}
+    for token in special:
+        evil = f"the{token} ball {token}{token}red<"
+        assert tokenizer.token_to_id(token) in tokenizer.encode(evil, False)
+        assert tokenizer.encode(evil, False, special={token}) == tokenizer.encode(evil, False, special=True)
+        for off in ("never", False, set()):
+            ids = tokenizer.encode(evil, False, special=off)
+            assert not set(ids) & (set(tokenizer.special_tokens.values()) - unknown)
+        around = tokenizer.encode(evil, special="never")
+        assert around[len(tokenizer.surrounding[0]) :][: len(ids)] == ids
+        if make is not unigram_kind:  # there the library takes </s> for a piece of the text
+            library.encode_special_tokens = True
+            assert ids == library.encode(evil, add_special_tokens=False).ids
+            library.encode_special_tokens = False
+    if len(special) > 1:
+        mixed = tokenizer.encode(special[0] + special[1], False, special={special[0]})
+        assert tokenizer.token_to_id(special[0]) in mixed
+        assert tokenizer.token_to_id(special[1]) not in mixed or tokenizer.token_to_id(special[1]) in unknown
+
+
+@pytest.mark.parametrize("make", [*(make for make, _ in KINDS.values()), unigram_kind])
+def test_new_tokens_are_decoded_in_their_context(make, tmp_path):
+    library, settings = make()
+    write_folder(tmp_path, library, settings)
+    _, tokenizer = load_pretrained(tmp_path)
+    for text in ("the red ball is on the table", "un café noir 🙂 red", "It  takes courage"):
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        assert "".join(decode_stream(ids, tokenizer.decode, prompt=[])) == tokenizer.decode(ids)
+        for k in range(1, len(ids)):
+            prompt, new = ids[:k], ids[k:]
+            shown = tokenizer.decode(prompt).rstrip("\ufffd")
+            pieces = "".join(decode_stream(new, tokenizer.decode, prompt))
+            assert shown + pieces == tokenizer.decode(ids)
+            if not tokenizer.decode(prompt).endswith(
+                "\ufffd"
+            ):  # a whole character: the prompt need not be known
+                assert "".join(decode_stream(new, tokenizer.decode)) == pieces
+
+
+def test_a_stop_string_may_begin_with_a_space_or_in_the_prompt(tmp_path):
+    library, settings = llama2_kind()
+    write_folder(tmp_path, library, settings)
+    _, tokenizer = load_pretrained(tmp_path)
+    prompt, new = (tokenizer.encode(text, add_special_tokens=False) for text in ("on the", "table"))
+    assert Stop([" tab"], tokenizer)(new, prompt) and Stop([" tab"], tokenizer)(new)
+    assert Stop(["the tab"], tokenizer)(new, prompt) and not Stop(["the tab"], tokenizer)(new)
+    assert not Stop(["on the"], tokenizer)(new, prompt)  # it was there before
+    assert not Stop([" tab"], tokenizer)(new, [])  # the text begins with the word
+
+
+@pytest.mark.parametrize("make", [*(make for make, _ in KINDS.values()), unigram_kind])
+def test_a_text_in_pieces_has_the_ids_of_the_whole(make, tmp_path):
+    library, settings = make()
+    write_folder(tmp_path, library, settings)
+    _, tokenizer = load_pretrained(tmp_path)
+    text = "\n".join(TEXTS * 40)
+    pieces = [text[i : i + 37] for i in range(0, len(text), 37)]
+    assert list(tokenizer.encode_iterable(pieces)) == tokenizer.encode(text)
+    longest = 0
+
+    def measured(part):
+        nonlocal longest
+        longest = max(longest, len(part))
+        return tokenizer.encode(part, add_special_tokens=False)
+
+    ids = list(encode_in_blocks(pieces, measured, block=1000, reach=100))
+    assert ids == tokenizer.encode(text, add_special_tokens=False)
+    assert longest < 4000
+
+
+def test_tokens_added_later_have_the_ids_of_the_library(tmp_path):
+    for make in (gpt2_kind, llama2_kind, bert_kind):
+        library, settings = make()
+        write_folder(tmp_path, library, settings)
+        _, tokenizer = load_pretrained(tmp_path)
+        for add in ("add_special_tokens", "add_tokens"):
+            tokens = [f"<{add}>", "ball"]
+            assert getattr(tokenizer, add)(tokens) == getattr(library, add)(tokens)
+        for text in ("the<add_tokens>ball", "<add_special_tokens>x"):
+            assert tokenizer.encode(text) == library.encode(text).ids
+        assert tokenizer.n_ids == library.get_vocab_size()
+
+
+# --- sentencepiece models without tokenizer.json --------------------------------------------------------------------
+def sentencepiece_model(kind, **settings):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TRAINING * 10),
+        model_writer=model,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        model_type=kind,
+        **settings,
+    )
+    return model.getvalue(), sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_a_folder_with_a_sentencepiece_model_alone(kind, tmp_path):
+    """As Llama 2 has it: texts begin with <s>; the ids are those of sentencepiece."""
+    content, there = sentencepiece_model(kind, vocab_size=340, byte_fallback=True)
+    (tmp_path / "tokenizer.model").write_bytes(content)
+    tokenizer = load_tokenizer(tmp_path, {"model_type": "llama"})
+    for text in (*TRAINING, "naïve 日本語 🙂", "", "two  spaces"):
+        ids = tokenizer.encode(text)
+        assert ids == [1, *there.encode(text)] and tokenizer.encode(text, False) == there.encode(text)
+        assert tokenizer.decode(ids, skip_special_tokens=True) == there.decode(ids)
+    assert tokenizer.encode("a</s>", False)[-1] == 2 and 2 not in tokenizer.encode("a</s>", special="never")
+    assert tokenizer.decode([1, *there.encode("the ball"), 2]) == "<s> the ball </s>"
+    assert (tokenizer.ids_of("bos"), tokenizer.eos_ids, tokenizer.pad_id) == ((1,), (2,), None)
+    assert tokenizer.vocab_size == there.get_piece_size() == tokenizer.n_tokens
+    assert tokenizer.id_to_token(2) == "</s>" and tokenizer.decode([2, 9999]) == "</s>"
+    again = tmp_path / "again"
+    again.mkdir()
+    save_tokenizer(tokenizer, again, 32)
+    assert load_tokenizer(again, {"model_type": "llama"}).encode("the ball") == tokenizer.encode("the ball")
+    ids = there.encode("the red ball")
+    for k in range(1, len(ids)):
+        assert tokenizer.decode(ids[:k]) + "".join(decode_stream(ids[k:], tokenizer.decode)) == "the red ball"
+
+
+def test_t5_ends_its_texts_and_has_extra_ids(tmp_path):
+    content, there = sentencepiece_model("unigram", vocab_size=60, pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
+    (tmp_path / "spiece.model").write_bytes(content)
+    tokenizer = load_tokenizer(tmp_path, {"model_type": "t5"})
+    n = there.get_piece_size()
+    assert tokenizer.encode("the ball") == [*there.encode("the ball"), 1]
+    assert tokenizer.encode("<extra_id_0>", False) == [n + 99] and tokenizer.vocab_size == n + 100
+    assert (tokenizer.pad_id, tokenizer.eos_ids, tokenizer.ids_of("unk"), tokenizer.role("bos")) == (
+        0,
+        (1,),
+        (2,),
+        None,
+    )
+    (tmp_path / "spiece.model").write_bytes(b"noise")
+    with pytest.raises(ValueError, match=r"spiece.model is no sentencepiece model"):
+        load_tokenizer(tmp_path, {"model_type": "t5"})
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """Quantization, held against torch's own quantizers, least squares, enumeration and the theory of rounding."""
 
 import copy
+import dataclasses
 import itertools
 import json
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -393,31 +395,123 @@ def test_every_processor_with_the_kernels_uses_them():
     assert kernels.has_int4_kernel("cpu") == hasattr(torch, "_weight_int4pack_mm_for_cpu")
 
 
-def test_tiles_are_used_where_torch_has_the_kernel_and_never_leave_the_layer():
+def test_what_the_kernels_want_in_another_order_is_no_part_of_the_layer():
     if not hasattr(torch, "_weight_int4pack_mm_for_cpu"):
         pytest.skip("this torch has no INT4 kernel for CPUs")
     layer = quantize_model(nn.Linear(192, 50).bfloat16(), 4, 32, progress=False)
     before = copy.deepcopy(layer.state_dict())
     x = randn(2, 192, dtype=torch.bfloat16)
-    y, weight = layer(x), layer.weight
-    assert layer.tile_grid is not None
-    assert torch.equal(weight, layer.weight)
-    after = layer.state_dict()
-    assert after.keys() == before.keys() == {"packed", "scale", "zero_point", "bias"}
-    assert all(torch.equal(after[name], before[name]) for name in before)
-    twin = copy.deepcopy(layer)
-    assert twin.tile_grid is None
-    assert torch.equal(twin(x), y)
-    layer.load_state_dict(before)
-    assert torch.equal(layer(x), y)
+    y = layer(x)
+    assert layer.state_dict().keys() == before.keys() == {"packed", "scale", "zero_point", "bias"}
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert torch.equal(twin(x), y)
     assert layer.float().packed.dtype == torch.uint8
     assert relative(layer(x.float()), y) < KERNEL_TOLERANCE
     assert torch.equal(layer.to("cpu").bfloat16()(x), y)
 
 
+@pytest.mark.parametrize(
+    "way", [{"bits": 4, "group_size": 32}, {"bits": 8}, {"bits": 8, "activations": 8}], ids=str
+)
+@pytest.mark.parametrize("assign", [False, True])
+def test_kernels_see_new_codes(way, assign):
+    layers = [
+        quantize_model(nn.Linear(64, 32).bfloat16(), **way, progress=False).requires_grad_(False)
+        for _ in "ab"
+    ]
+    x = randn(3, 64, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        recorded = torch.jit.trace(lambda x: layers[0](x), (x,), check_trace=False)
+        wanted = [layer(x) for layer in layers]
+        assert torch.equal(recorded(x), wanted[0])
+    layers[0].load_state_dict(copy.deepcopy(layers[1].state_dict()), assign=assign)
+    with torch.inference_mode():
+        assert torch.equal(layers[0](x), wanted[1])
+        assert assign or torch.equal(recorded(x), wanted[1])  # an assigned tensor is another one
+        layers[0].packed.copy_(quantize_model(nn.Linear(64, 32).bfloat16(), **way, progress=False).packed)
+        assert not torch.equal(layers[0](x), wanted[1])
+
+
 def test_probes_say_no_where_there_is_no_kernel():
     assert not kernels.has_int8_kernel("meta")
     assert not kernels.has_int4_kernel("meta")
+
+
+# ---- activations in 8 bits
+
+
+needs_integers = pytest.mark.skipif(
+    not kernels.has_int8_dynamic_kernel(), reason="this processor has no product of 8-bit integers"
+)
+
+
+def in_eight_bits(X):
+    """Every token divided by its largest feature, then all on the affine grid of the range that is left."""
+    size = X.abs().amax(-1, keepdim=True)
+    low, high = (X / size).min().clamp(max=0), (X / size).max().clamp(min=0)
+    scale = ((high - low) / 255).item()
+    return size * torch.fake_quantize_per_tensor_affine(X / size, scale, round(-low.item() / scale), 0, 255)
+
+
+@needs_integers
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(192,), (1, 192), (2, 1, 192), (0, 192), (40, 192)])
+def test_eight_bit_activations_are_the_rounded_inputs(dtype, shape):
+    layer = quantize_model(nn.Linear(192, 50).to(dtype), 8, activations=8, progress=False)
+    assert "activations=8" in repr(layer)
+    x = randn(*shape, dtype=dtype)
+    y = layer(x).detach()
+    assert y.dtype == dtype and y.shape == (*shape[:-1], 50)
+    if y.numel():
+        plain = F.linear(x.double(), layer.weight.double(), layer.bias.double())
+        rounded = in_eight_bits(x.float().view(-1, 192)).double()
+        expected = F.linear(rounded, layer.weight.double(), layer.bias.double()).view(y.shape)
+        assert relative(y, plain) < 0.015
+        assert relative(y, expected) < (1e-3 if dtype == torch.float32 else 0.005)
+
+
+@needs_integers
+def test_a_loud_feature_costs_its_token_alone():
+    """The step of a token is that of its range: noise of a loud one is step / sqrt(12) a feature, others keep theirs."""
+    layer = quantize_model(nn.Linear(192, 50), 8, activations=8, progress=False)
+    x = randn(6, 192)
+    x[2, 7] = 300
+    exact = F.linear(x, layer.weight, layer.bias)
+    error = (layer(x) - exact).detach()
+    quiet = [0, 1, 3, 4, 5]
+    assert relative(error[quiet] + exact[quiet], exact[quiet]) < 0.015
+    size = x.abs().amax(1, keepdim=True)
+    noise = size * 2 / 255 / 12**0.5 * layer.weight.norm(dim=1)
+    assert (error.square().mean(1).sqrt() <= 1.5 * noise.square().mean(1).sqrt()).all()
+    assert error[2].norm() > 10 * error[quiet].norm(dim=1).max()  # what 8-bit activations cost
+    alone = torch.cat([layer(row[None]) for row in x]).detach()
+    assert relative(alone, exact) < 0.02
+    extremes = torch.stack([torch.zeros(192), torch.full((192,), 1e30), torch.full((192,), -1e-30), x[0]])
+    assert torch.isfinite(layer(extremes)).all() and torch.equal(layer(extremes)[0], layer.bias)
+
+
+def test_without_the_kernel_the_weights_alone_are_in_eight_bits(monkeypatch):
+    for dtype in (torch.float32, torch.bfloat16):
+        layer = nn.Linear(192, 50, dtype=dtype)
+        plain = quantize_model(copy.deepcopy(layer), 8, progress=False)
+        both = quantize_model(layer, 8, activations=8, progress=False)
+        monkeypatch.setattr(kernels, "has_int8_dynamic_kernel", lambda: False)
+        x = randn(3, 192, dtype=dtype)
+        assert torch.equal(both(x), plain(x))
+        monkeypatch.undo()
+
+
+def test_eight_bit_activations_learn_and_are_saved(tmp_path):
+    model = quantize_model(Toy(), 8, activations=8, include_tied=True, progress=False).eval()
+    x = randn(3, 64).requires_grad_()
+    model.blocks[0](x).sum().backward()
+    assert torch.isfinite(x.grad).all()
+    save_quantized(model, tmp_path)
+    loaded = load_quantized(Toy().eval(), tmp_path)
+    assert loaded.blocks[0][0].scheme.activations == 8
+    with torch.no_grad():
+        assert torch.equal(loaded(IDS), model(IDS))
+        assert relative(model(IDS), Toy().eval()(IDS)) < 0.05
 
 
 def test_dtype_moves_keep_the_codes():
@@ -589,6 +683,52 @@ def test_unpacking_undoes_packing(bits, rows, n_codes, seed):
     assert torch.equal(unpack(packed, bits, n_codes), q)
     if n_codes % 2 == 0:
         assert torch.equal(unpack_int4(pack_int4(q % 16)), q % 16)
+
+
+ENDS = [
+    {"bits": 8},
+    {"bits": 8, "symmetric": False},
+    {"bits": 8, "per_tensor": True},
+    {"bits": 8, "method": "fp8"},
+    {"bits": 4, "group_size": 32, "symmetric": True},
+    {"bits": 4, "group_size": 32},
+    {"bits": 2, "symmetric": False},
+    {"bits": 3, "method": "gptq"},
+    {"bits": 4, "group_size": 32, "method": "awq"},
+]
+
+
+@pytest.mark.parametrize("way", ENDS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_weights_at_both_ends_of_a_dtype(way, dtype):
+    """The largest numbers stay finite, and small rows stay what they are, as far as the dtype can tell."""
+    way = way | (
+        {"calibration": loud_channels(50, 64).to(dtype)} if way.get("method") in ("gptq", "awq") else {}
+    )
+    kind = torch.finfo(dtype)
+    large = nn.Linear(64, 4, bias=False, dtype=dtype)
+    with torch.no_grad():
+        large.weight[1, 5], large.weight[1, 6], large.weight[2] = kind.max, -kind.max, kind.max
+    W = quantize_model(large, **way, progress=False).weight
+    assert torch.isfinite(W).all()
+    assert (W[1, 5] > 0.5 * kind.max) and (W[1, 6] < -0.5 * kind.max)
+    for size in (1e-6, kind.tiny, 10 * kind.tiny * kind.eps):
+        small = nn.Linear(64, 4, bias=False, dtype=dtype)
+        with torch.no_grad():
+            small.weight.copy_(size * (1 + torch.rand(4, 64, dtype=torch.float64)))
+        before = small.weight.detach().double().clone()
+        W = quantize_model(small, **way, progress=False).weight.double()
+        assert (W != 0).any(1).all() and torch.isfinite(W).all()
+        assert ((W - before).abs() <= (2 if way.get("method") == "gptq" else 0.6) * before.amax()).all()
+
+
+def test_numbers_of_numpy():
+    layer = nn.Linear(64, 4)
+    expected = quantize_model(copy.deepcopy(layer), 4, 32, progress=False)
+    for bits, size in itertools.product((np.int64(4), np.uint8(4)), (np.int32(32), np.arange(33)[32])):
+        got = quantize_model(copy.deepcopy(layer), bits, size, progress=False)
+        assert torch.equal(got.packed, expected.packed)
+        assert json.dumps(dataclasses.asdict(got.scheme))
 
 
 def test_zero_is_exact_and_quantizing_again_changes_nothing():
@@ -767,16 +907,22 @@ def test_a_file_of_another_model_is_refused_and_changes_nothing(skeleton, messag
         ({"bits": "8"}, "2 to 8 bits"),
         ({"bits": True}, "2 to 8 bits"),
         ({"bits": 8, "group_size": 48}, "group_size=48 does not divide the 64 inputs of blocks.0.0"),
-        ({"bits": 8, "group_size": 0}, "group_size is a whole number"),
+        ({"bits": 8, "group_size": 0}, "group_size must be a positive integer"),
         ({"bits": 8, "group_size": 32, "per_tensor": True}, "per_tensor leaves no groups"),
-        ({"bits": 8, "group_size": "tensor"}, "group_size is a whole number"),
+        ({"bits": 8, "group_size": "tensor"}, "group_size must be a positive integer"),
         ({"bits": 4, "method": "fp8"}, "fp8 has 8 bits"),
         ({"bits": 4, "method": "best"}, "unknown method 'best': choose one of rtn, gptq, awq, fp8"),
         ({"bits": 4, "method": "gptq"}, "gptq needs calibration"),
         ({"bits": 4, "method": "awq", "calibration": []}, "awq needs calibration"),
+        ({"bits": 8, "activations": 4}, "activations must be one of None, 8; got 4"),
+        ({"bits": 4, "activations": 8}, "activations=8 multiplies integers: it needs 8 symmetric bits"),
+        ({"bits": 8, "group_size": 32, "activations": 8}, "without groups"),
         ({"bits": 8, "skip": "heat"}, "skip='heat' names no linear layer; there are blocks.0.0"),
         ({"bits": 8, "skip": "blocks"}, "nothing to quantize: all linear layers are skipped or tied"),
-        ({"bits": 4, "method": "gptq", "calibration": IDS, "layers_per_pass": 0}, "layers_per_pass must be"),
+        (
+            {"bits": 4, "method": "gptq", "calibration": IDS, "layers_per_pass": 0},
+            "layers_per_pass must be a positive",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_changes(arguments, message):

@@ -3,7 +3,10 @@
 import doctest
 import itertools
 import math
+import random
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from helpers import seeded
@@ -18,6 +21,7 @@ from lecture_lib.sampling import (
     SamplingParameters,
     apply_temperature,
     beam_search,
+    constrain,
     draw,
     greedy,
     min_p,
@@ -73,7 +77,7 @@ def test_the_examples_in_the_docstrings(module):
 CASES = {
     "random": torch.randn(3, 17, generator=seeded(1)) * 3,
     "ties": torch.randint(-2, 3, (5, 11), generator=seeded(2)).float(),
-    "all equal": torch.full((2, 10), -1.5),
+    "all equal": torch.full((2, 11), -1.5),  # 11: no p below is k / 11, where their sum rounds
     "ruled out": torch.randn(4, 9, generator=seeded(3)).masked_fill(
         torch.rand(4, 9, generator=seeded(4)) < 0.4, -INF
     ),
@@ -127,6 +131,40 @@ def test_half_precision_keeps_the_tokens_that_single_precision_keeps(case, dtype
             else:
                 kept = warper(value)(None, logits.float()) > -INF
                 assert torch.equal(result, logits.masked_fill(~kept, -INF)), (name, value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_of_n_equal_tokens_k_of_n_keeps_k(dtype):
+    for n in (*range(2, 40), 97, 50_257):
+        for k in range(1, n + 1, 1 + n // 20):
+            assert (top_p(torch.full((n,), -3.25, dtype=dtype), k / n) > -INF).sum() == k, (n, k)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("offset", [0.0, 5.0, -20.0])
+def test_a_nucleus_that_reaches_p_exactly_holds_no_token_more(dtype, offset):
+    rng = random.Random(0)
+    for _ in range(200):
+        weights = sorted(
+            (rng.choice([1, 2, 3, 5, 10, 50, 1000]) for _ in range(rng.randint(2, 30))), reverse=True
+        )
+        sums = [Fraction(total, sum(weights)) for total in itertools.accumulate(weights)]
+        logits = (torch.tensor(weights, dtype=torch.float64).log() + offset).to(dtype)
+        for p in rng.sample(sums, 2):
+            assert (top_p(logits, float(p)) > -INF).sum() == sums.index(p) + 1, (weights, p)
+        ratio = rng.choice(weights) / weights[0]
+        assert (min_p(logits, ratio) > -INF).sum() == sum(w >= ratio * weights[0] - 1e-9 for w in weights)
+
+
+def test_beside_an_exact_sum_the_docstring_decides():
+    probs = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64)
+    for dtype, step in ((torch.float64, 1e-9), (torch.float32, 1e-5)):
+        logits = probs.log().to(dtype)
+        kept = [int((top_p(logits, p) > -INF).sum()) for p in (0.8 - step, 0.8, 0.8 + step)]
+        assert kept == [2, 2, 3]
+    rare = torch.tensor([0.0, -30.0, -60.0])
+    assert (top_p(rare, 1.0) > -INF).all() and (top_p(rare, 0.0) > -INF).sum() == 1
+    assert (min_p(torch.tensor([1.0, 1.0 - 1e-6]), 1.0) > -INF).sum() == 1
 
 
 @pytest.mark.parametrize(
@@ -286,7 +324,169 @@ def test_inside_a_cuda_graph():
     assert len(drawn) > 1 and all(allowed[row, token] for draw in drawn for row, token in enumerate(draw))
 
 
+@pytest.mark.parametrize("said", ["device", torch.float64, torch.bfloat16, torch.float16])
+def test_defaults_of_the_reader_do_no_harm(said):
+    likely = torch.randn(9, 9, generator=seeded(18))
+    knobs = SamplingParameters(
+        0.7, 5, 0.9, 0.1, 1.2, bad_words=((1, 2),), suppress_tokens=(3,), forced_last=4
+    )
+
+    def outcome():
+        ids, lengths = torch.ones(9, 3, dtype=torch.long, device="cpu"), torch.arange(9, device="cpu") % 3
+        step = lambda ids: likely[ids[:, -1]]  # noqa: E731
+        beams = beam_search(step, ids[0], 3, 4, [5], sampling=knobs)
+        return (
+            sample(likely, knobs, ids, seeded(1), lengths).tolist(),
+            constrain(likely, knobs, ids.tolist(), [0] * 9, False, [5]).tolist(),
+            [(text.ids.tolist(), text.score) for text in beams],
+        )
+
+    expected = outcome()
+    if said == "device":
+        with torch.device("meta"):
+            assert outcome() == expected
+    else:
+        torch.set_default_dtype(said)
+        try:
+            found = outcome()
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert found[:2] == expected[:2]
+        assert [ids for ids, _ in found[2]] == [ids for ids, _ in expected[2]]
+        assert [score for _, score in found[2]] == pytest.approx(
+            [score for _, score in expected[2]], abs=1e-6
+        )
+
+
+# Constraints
+
+FORBIDDING = {
+    "bad words": {"bad_words": ((4,), (1, 2), (3, 1, 5), (2, 2, 2, 2), (8,), (6, 8))},
+    "suppressed": {"suppress_tokens": (0, 3, 99)},
+    "not first": {"begin_suppress_tokens": (1, 5)},
+    "forced first": {"forced_first": 4, "begin_suppress_tokens": (1, 5)},
+    "forced last": {"forced_last": 8},
+    "not yet": {"min_new_tokens": 3},
+    "all": {
+        "bad_words": ((4,), (1, 2)),
+        "suppress_tokens": (7,),
+        "begin_suppress_tokens": (5,),
+        "forced_first": 4,
+        "forced_last": 8,
+        "min_new_tokens": 4,
+    },
+}
+THEIR_NAMES = {
+    "bad_words": "bad_words_ids",
+    "forced_first": "forced_bos_token_id",
+    "forced_last": "forced_eos_token_id",
+}
+
+
+def in_their_words(constraints):
+    as_lists = {"bad_words": [list(word) for word in constraints.get("bad_words", ())]}
+    known = {**constraints, **(as_lists if as_lists["bad_words"] else {})}
+    return {THEIR_NAMES.get(name, name): value for name, value in known.items()}
+
+
+@pytest.mark.parametrize("name", FORBIDDING)
+def test_constraints_are_those_of_transformers(name):
+    constraints, generator = FORBIDDING[name], seeded(20)
+    longest = 5
+    for n_prompt in (
+        (1, 4) if "forced_first" not in constraints else (1,)
+    ):  # theirs forces after one token only
+        config = GenerationConfig(
+            max_length=n_prompt + longest, eos_token_id=[8, 2], **in_their_words(constraints)
+        )
+        config._eos_token_tensor = torch.tensor([8, 2])
+        processors = gpt2()._get_logits_processor(config, input_ids_seq_length=n_prompt)
+        for n_new in range(longest):
+            ids = torch.randint(0, 9, (40, n_prompt + n_new), generator=generator)
+            logits = torch.randn(40, 9, generator=generator)
+            result = constrain(
+                logits,
+                SamplingParameters(**constraints),
+                ids.tolist(),
+                [n_new] * 40,
+                n_new == longest - 1,
+                [8, 2],
+            )
+            assert torch.equal(result, processors(ids, logits.clone())), n_new
+
+
+def test_constraints_row_by_row():
+    sampling = SamplingParameters(bad_words=[[1, 2]], forced_first=3, forced_last=0, min_new_tokens=2)
+    result = constrain(
+        torch.ones(4, 5), sampling, [[9], [1], [9, 1], [1, 1]], [0, 1, 2, 3], [False, False, False, True], {4}
+    )
+    inf = -INF
+    assert result.tolist() == [
+        [inf, inf, inf, 0, inf],
+        [1, 1, inf, 1, inf],
+        [1, 1, inf, 1, 1],
+        [0, inf, inf, inf, inf],
+    ]
+    half = constrain(torch.ones(1, 5).bfloat16(), sampling, [[1]], [1], False)
+    assert half.dtype == torch.bfloat16
+    assert not SamplingParameters(0.5, 3, 0.5, 0.1, 1.2).constrained and sampling.constrained
+    assert all(SamplingParameters(**each).constrained for each in FORBIDDING.values())
+
+
+def test_constraints_come_in_any_form_and_are_kept_as_tuples():
+    sampling = SamplingParameters(
+        np.float32(0.5), np.int64(4), np.float64(0.9), 0, 1,
+        bad_words=[np.array([1, 2]), (np.int32(3),)], suppress_tokens=torch.tensor([1, 2]), begin_suppress_tokens={5},
+    )  # fmt: skip
+    assert sampling == SamplingParameters(0.5, 4, 0.9, 0.0, 1.0, ((1, 2), (3,)), (1, 2), (5,))
+    assert (
+        type(sampling.top_k) is type(sampling.bad_words[0][0]) is int and type(sampling.temperature) is float
+    )
+    assert hash(sampling) == hash(SamplingParameters(0.5, 4, 0.9, 0.0, 1.0, ((1, 2), (3,)), (1, 2), (5,)))
+
+
 # Beam search
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("early_stopping", [True, False, "never"])
+@pytest.mark.parametrize("name", [*FORBIDDING, "penalty"])
+def test_constrained_beams_equal_transformers(name, early_stopping):
+    constraints = {"repetition_penalty": 1.4} if name == "penalty" else FORBIDDING[name]
+    model, prompt = gpt2(3, vocab_size=9), torch.tensor([7])
+    for width in (2, 3):
+        for eos in ([5], [2, 8]):
+            expected = model.generate(
+                prompt[None],
+                attention_mask=torch.ones(1, 1),
+                num_beams=width,
+                num_return_sequences=width,
+                max_new_tokens=6,
+                eos_token_id=eos,
+                pad_token_id=8,
+                do_sample=False,
+                early_stopping=early_stopping,
+                output_scores=True,
+                return_dict_in_generate=True,
+                **in_their_words(constraints),
+            )
+            sampling = SamplingParameters(**constraints)
+            beams = beam_search(
+                last_logits(model), prompt, width, 6, eos, early_stopping=early_stopping, sampling=sampling
+            )
+            scores = torch.tensor([text.score for text in beams])
+            torch.testing.assert_close(scores, expected.sequences_scores, atol=1e-5, rtol=1e-5)
+            for text, row in zip(beams, expected.sequences, strict=True):
+                assert torch.equal(text.ids, row[: len(text.ids)])
+
+
+def test_a_beam_without_a_way_on_is_dropped_and_the_others_live():
+    likely = torch.tensor([[0.0, 0.6, 0.4], [0.4, 0.3, 0.3], [0.2, 0.1, 0.7]]).log()
+    sampling = SamplingParameters(bad_words=((1, 0), (1, 1), (1, 2)))
+    beams = beam_search(lambda ids: likely[ids[:, -1]], torch.tensor([0]), 2, 2, sampling=sampling)
+    assert [text.ids.tolist() for text in beams] == [[0, 2, 2], [0, 2, 0]]
+    with pytest.raises(ValueError, match="the constraints leave no text"):
+        beam_search(lambda ids: likely[ids[:, -1]], torch.tensor([1]), 2, 2, sampling=sampling)
 
 
 def exhaustive(step, prompt, max_new_tokens, stop, length_penalty):
@@ -399,14 +599,36 @@ def test_beams_with_tokens_ruled_out():
             lambda z: repetition_penalty(z, torch.ones(2, 3).long(), 2, torch.tensor([1])),
             r"got ids \(2, 3\), lengths \(1,\)",
         ),
+        (
+            lambda z: constrain(z, SamplingParameters(forced_first=7), [[1], [2]], [0, 0], False),
+            "token id 7 of a constraint is outside the vocabulary of 5 tokens",
+        ),
+        (
+            lambda z: constrain(z, SamplingParameters(bad_words=((1, 5),)), [[1], [2]], [0, 0], False),
+            "token id 5 of a constraint",
+        ),
+        (
+            lambda z: constrain(z, SamplingParameters(suppress_tokens=range(5)), [[1], [2]], [0, 0], False),
+            "leave no token for text 0",
+        ),
+        (
+            lambda z: constrain(z, SamplingParameters(), [[1]], [0, 0], False),
+            r"logits \(2, 5\): got 1 texts, 2 numbers",
+        ),
         (lambda z: sample(z, SamplingParameters(repetition_penalty=1.1)), "needs the ids"),
         (lambda z: sample(z / 0, SamplingParameters()), "NaN or"),
         (lambda z: sample(z * math.nan, SamplingParameters(0)), "NaN or"),
         (lambda z: sample(torch.full((2, 5), -INF), SamplingParameters()), "rules every token out"),
         (lambda z: draw(z, [seeded(1)]), r"one generator for each row of logits \(2, 5\): got 1"),
         (lambda z: beam_search(lambda ids: z, torch.ones(2, 3).long(), 2, 2), r"one text.*got \(2, 3\)"),
-        (lambda z: beam_search(lambda ids: z, torch.tensor([1]), 0, 2), "got 0 beams"),
-        (lambda z: beam_search(lambda ids: z, torch.tensor([1]), 2, 0), "and 0 tokens"),
+        (
+            lambda z: beam_search(lambda ids: z, torch.tensor([1]), 0, 2),
+            "beam_width must be a positive integer, got 0",
+        ),
+        (
+            lambda z: beam_search(lambda ids: z, torch.tensor([1]), 2, 0),
+            "max_new_tokens must be a positive integer, got 0",
+        ),
         (lambda z: beam_search(lambda ids: z, torch.tensor([1]), 2, 1, early_stopping="x"), "got 'x'"),
         (lambda z: beam_search(lambda ids: z, torch.tensor([1]), 2, 1), r"ids \(1, 1\): got \(2, 5\)"),
         (lambda z: beam_search(lambda ids: z[:1] * math.nan, torch.tensor([1]), 2, 1), "NaN"),
@@ -431,9 +653,20 @@ def test_errors(call, message):
         {"min_p": -0.5},
         {"repetition_penalty": 0},
         {"repetition_penalty": INF},
+        {"top_k": True},
+        {"forced_first": -1},
+        {"forced_last": 1.5},
+        {"min_new_tokens": -1},
+        {"suppress_tokens": 3},
+        {"suppress_tokens": "ab"},
+        {"suppress_tokens": (1, -1)},
+        {"begin_suppress_tokens": (0.5,)},
+        {"bad_words": (3,)},
+        {"bad_words": ((),)},
+        {"bad_words": ((1, "b"),)},
     ],
 )
 def test_parameters_out_of_range(knobs):
     [(name, value)] = knobs.items()
-    with pytest.raises(ValueError, match=f"{name} must .*got {value}"):
+    with pytest.raises(ValueError, match=f"{name} must .*got "):
         SamplingParameters(**knobs)

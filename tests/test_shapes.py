@@ -32,6 +32,87 @@ def transposed(a):
     return a.mT
 
 
+def doubled(a, b, factor=2):
+    """Multiply, as `matmul`, and scale: (..., N, M)."""
+    return factor * (a @ b)
+
+
+def column(a, b):
+    """Refer for the result, and for an argument under its own name.
+
+    Args:
+        a: (N, D) one matrix only.
+        b: As `matmul`.
+
+    Returns:
+        As `matmul`.
+    """
+    return a @ b
+
+
+class Model:
+    """A class whose methods refer to each other."""
+
+    def features(self, ids):
+        """Look up.
+
+        Args:
+            ids: (B, N) tokens.
+
+        Returns:
+            (B, N, D) vectors.
+        """
+        return ids[..., None].repeat(1, 1, 4)
+
+    def scores(self, ids):
+        """Score, as `features`: (B, N) numbers."""
+        return self.features(ids).sum(-1)
+
+    def wrong(self, ids):
+        """Give (B, M) numbers from what is like `features`, as `Model.features`."""
+        return ids[0]
+
+    def prose(self, ids):
+        """Sort as `nobody` would."""
+        return ids
+
+
+def test_a_docstring_may_refer():
+    assert shapes.documented(doubled) == {
+        "a": [["...", "N", "D"]],
+        "b": [["D", "M"]],
+        "return": [["...", "N", "M"]],
+    }
+    assert shapes.documented(column) == {"a": [["N", "D"]], "b": [["D", "M"]], "return": [["...", "N", "M"]]}
+    assert shapes.documented(Model.scores) == {"ids": [["B", "N"]], "return": [["B", "N"]]}
+    assert shapes.documented(Model.prose) == {}
+    assert shapes.watched(doubled)(torch.zeros(5, 2, 3), torch.zeros(3, 4)).shape == (5, 2, 4)
+    assert shapes.watched(Model.scores)(Model(), torch.zeros(2, 3)).shape == (2, 3)
+
+
+def test_a_lie_is_caught_through_a_reference():
+    with pytest.raises(shapes.ShapeLie, match=r"return is documented as \(B, M\), is \(3,\)"):
+        shapes.watched(Model.wrong)(Model(), torch.zeros(2, 3))
+    with pytest.raises(shapes.ShapeLie, match=r"ids is documented as \(B, N\), is \(3,\)"):
+        shapes.watched(Model.scores)(Model(), torch.zeros(3))
+    with pytest.raises(shapes.ShapeLie, match=r"b is documented as \(D, M\), is \(1, 3, 4\)"):
+        shapes.watched(column)(torch.zeros(2, 3), torch.zeros(1, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("Cut (..., K) into (..., G).", ""),
+        ("Mark what has appeared: (..., V) bool.", "(..., V) bool."),
+        ("Zeros (only zeros, or underflow) become 1.", ""),
+        ("Give (2 N,) places.", "(2 N,) places."),
+        ("Call `f(a, b)` on $g(x, y)$ (see the lecture).", ""),
+    ],
+)
+def test_the_shape_in_a_first_line(line, found):
+    assert shapes.first_shape(line) == found
+
+
 def test_a_true_documentation_passes():
     assert shapes.watched(matmul)(torch.zeros(5, 2, 3), torch.zeros(3, 4)).shape == (5, 2, 4)
 

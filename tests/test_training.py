@@ -10,14 +10,16 @@ import resource
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import seeded
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional as F
 
 from lecture_lib.corpora.markov import MarkovSource
@@ -50,6 +52,7 @@ from lecture_lib.training import (
     train,
     translation_batches,
 )
+from lecture_lib.training.distributed import replicate, without_averaging
 from lecture_lib.transformer import ModelConfig
 
 
@@ -70,6 +73,10 @@ class Tiny(nn.Module):
 
 
 TEXT = torch.randint(7, (200,), generator=seeded(0))
+
+
+def text_windows():
+    return sequential_windows(TEXT[:50], 3, 6)
 
 
 def text_batches(seed: int = 1):
@@ -198,7 +205,7 @@ def test_masking_all_or_nothing():
         (lambda: mask_tokens(torch.zeros(1, 1, dtype=int), 5, 5), "mask_id must lie in 0 ... 4, got 5"),
         (
             lambda: mask_tokens(torch.zeros(1, 1, dtype=int), 0, 5, probability=15),
-            "probability must lie in 0 ... 1",
+            "probability must be a probability, 0 to 1, got 15",
         ),
     ],
 )
@@ -274,10 +281,10 @@ def test_shares_of_a_batch_are_the_batch():
             lambda: random_windows(torch.zeros(2, 9), 2, 3),
             r"one row of more than 3 tokens, got \(2, 9\)",
         ),
-        (lambda: random_windows([1, 2, 3], 0, 1), "must be at least 1, got 0 and 1"),
+        (lambda: random_windows([1, 2, 3], 0, 1), "batch_size must be a positive integer, got 0"),
         (lambda: sequential_windows([1], 1, 1), "more than 1 tokens"),
-        (lambda: sequential_windows([1, 2], 1, 0), "context_length must be at least 1, got 0"),
-        (lambda: shuffled(0, 2), "there must be rows"),
+        (lambda: sequential_windows([1, 2], 1, 0), "context_length must be a positive integer, got 0"),
+        (lambda: shuffled(0, 2), "n_rows must be a positive integer, got 0"),
         (lambda: pad([[1], []]), r"at least one token in each: got lengths \[1, 0\]"),
         (lambda: pad([]), "there must be rows"),
         (
@@ -376,7 +383,7 @@ def test_clipping_of_nothing_and_errors():
     p.grad = torch.zeros(2)
     clip_gradients([p], 1.0)
     assert torch.equal(p.grad, torch.zeros(2))
-    with pytest.raises(ValueError, match="max_norm must be positive, got 0"):
+    with pytest.raises(ValueError, match="max_norm must be positive, or None for no clipping, got 0"):
         clip_gradients([p], 0)
 
 
@@ -719,8 +726,10 @@ def test_resuming_another_run_is_refused(tmp_path):
         config = TrainingConfig(**{**vars(CONFIG), **changes})
         train(model or Tiny(), batches or text_batches(), config, checkpoint=path, resume=True)
 
-    with pytest.raises(ValueError, match=r"other settings: max_steps 15 -> 20, learning_rate 0.05 -> 0.1"):
+    with pytest.raises(ValueError, match=r"other settings: learning_rate 0.05 -> 0.1$"):
         resume(max_steps=20, learning_rate=0.1)
+    with pytest.raises(ValueError, match=r"other settings: max_steps 15 -> 10"):
+        resume(max_steps=10)
     with pytest.raises(ValueError, match="no checkpoint of a training: it has no config"):
         save_checkpoint(tmp_path / "mine.pt", {"step": 3})
         train(Tiny(), text_batches(), CONFIG, checkpoint=tmp_path / "mine.pt", resume=True)
@@ -738,6 +747,269 @@ def test_resuming_another_run_is_refused(tmp_path):
         train(Tiny(), text_batches(), CONFIG, resume=True)
     assert path.read_bytes() == before
     resume(checkpoint_every=3)
+
+
+def test_a_finished_run_goes_on_for_more_steps(tmp_path):
+    """The steps done stay as they are; the others follow the schedule of the longer training."""
+    torch.manual_seed(0)
+    path, model = tmp_path / "c.pt", Tiny(dropout=0.3)
+    first = train(model, text_batches(), CONFIG, checkpoint=path)
+    longer = TrainingConfig(**{**vars(CONFIG), "max_steps": np.int64(22), "evaluate_every": 7})
+    resumed = Tiny(dropout=0.3, seed=1)
+    run = train(resumed, text_batches(), longer, validation=text_windows(), checkpoint=path, resume=True)
+    assert run.losses[:15] == first.losses and len(run.losses) == 22 and list(run.evaluations) == [21, 22]
+
+    torch.manual_seed(0)
+    twin, stream = Tiny(dropout=0.3), text_batches()
+    optimizer = torch.optim.AdamW(adamw_groups(twin, 0.1), betas=(0.9, 0.95))
+    for step in range(22):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, 15 if step < 15 else 22, 0.05, 2)
+        optimizer.zero_grad()
+        for _ in range(2):
+            (target_loss(twin.train(), next(stream)) / 2).backward()
+        clip_gradients(twin.parameters(), 1.0)
+        optimizer.step()
+    torch.testing.assert_close(weights(resumed), weights(twin), rtol=1e-4, atol=1e-5)
+
+    again = train(Tiny(dropout=0.3), text_batches(), longer, checkpoint=path, resume=True)
+    assert again.losses == run.losses  # finished once more: nothing to do
+    with pytest.raises(ValueError, match="max_steps 22 -> 15"):
+        train(Tiny(dropout=0.3), text_batches(), CONFIG, checkpoint=path, resume=True)
+    with pytest.raises(ValueError, match="batches ended after 25 of 40 steps"):
+        even_longer = TrainingConfig(**{**vars(CONFIG), "max_steps": 40})
+        train(Tiny(), itertools.islice(text_batches(), 51), even_longer, checkpoint=path, resume=True)
+
+
+class Halved(nn.Module):
+    """A model with a compiled part inside."""
+
+    def __init__(self, seed: int = 0, compiled: bool = False) -> None:
+        super().__init__()
+        tiny = Tiny(dropout=0.3, seed=seed)
+        self.inside = torch.compile(tiny, backend="eager") if compiled else tiny
+
+    def forward(self, ids, lengths=None):
+        return self.inside(ids)
+
+
+WRAPPINGS = {
+    "plain": lambda seed: Tiny(dropout=0.3, seed=seed),
+    "compiled": lambda seed: torch.compile(Tiny(dropout=0.3, seed=seed), backend="eager"),
+    "DataParallel": lambda seed: nn.DataParallel(Tiny(dropout=0.3, seed=seed)),
+    "both": lambda seed: torch.compile(nn.DataParallel(Tiny(dropout=0.3, seed=seed)), backend="eager"),
+    "inside": lambda seed: Halved(seed),
+    "compiled inside": lambda seed: Halved(seed, compiled=True),
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        *itertools.permutations(("plain", "compiled", "DataParallel"), 2),
+        ("both", "plain"),
+        ("plain", "both"),
+        ("compiled", "compiled"),
+        ("inside", "compiled inside"),
+        ("compiled inside", "inside"),
+    ],
+)
+def test_wrapped_models_go_on_in_plain_ones_and_back(tmp_path, before, after):
+    torch.manual_seed(0)
+    expected = train(WRAPPINGS[before](0), text_batches(), CONFIG)
+    torch.manual_seed(0)
+    path = tmp_path / "c.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train(WRAPPINGS[before](0), interrupting(text_batches(), 13), CONFIG, checkpoint=path)
+    assert not any(
+        "_orig_mod" in name or name.startswith("module.") for name in load_checkpoint(path)["model"]
+    )
+    model = WRAPPINGS[after](1)
+    run = train(model, text_batches(), CONFIG, validation=text_windows(), checkpoint=path, resume=True)
+    assert run.losses == pytest.approx(expected.losses, rel=1e-5)
+    assert math.isfinite(run.evaluations[15])
+
+
+def test_wrapped_by_distributed_data_parallel(tmp_path):
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        expected = train(Tiny(), text_batches(), CONFIG)
+        path = tmp_path / "c.pt"
+        model = nn.parallel.DistributedDataParallel(Tiny())
+        assert train(model, text_batches(), CONFIG, checkpoint=path).losses == pytest.approx(expected.losses)
+        assert list(load_checkpoint(path)["model"]) == list(Tiny().state_dict())
+        assert replicate(model, 2) is model and replicate(compiled := torch.compile(model), 2) is compiled
+        with without_averaging(compiled, True):
+            assert not model.require_backward_grad_sync
+        assert model.require_backward_grad_sync
+    finally:
+        distributed.destroy_process_group()
+
+
+@pytest.fixture
+def settings_of_the_reader():
+    """Whatever a test says about device, dtype and gradients is taken back."""
+    yield
+    torch.set_default_device(None)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda: torch.set_default_device("meta"),  # as good as a GPU for seeing who makes tensors where
+        lambda: torch.set_default_dtype(torch.float64),
+        lambda: torch.set_default_dtype(torch.bfloat16),
+        lambda: torch.set_default_dtype(torch.float16),
+        lambda: torch.set_grad_enabled(False),
+    ],
+    ids=["device", "float64", "bfloat16", "float16", "no gradients"],
+)
+def test_what_the_reader_set_before_does_no_harm(said, settings_of_the_reader, tmp_path):
+    rows = [TEXT[9 * i : 9 * i + 3 + i % 3].tolist() for i in range(8)]
+    word_labels = [[t % 2 for t in row] for row in rows]
+
+    def outcome(name):
+        model = models_made[name]
+        generator = seeded(4)
+        order = shuffled(8, 3, generator)
+        masked = masked_batches(rows, order, 6, 7, generator=generator, probability=0.5)
+        labelled = list(itertools.islice(labelled_batches(rows, word_labels, shuffled(8, 3, seeded(1))), 2))
+        translated = list(translation_batches(rows, rows, in_order(8, 3)))
+        config = TrainingConfig(max_steps=4, learning_rate=0.1)
+        path = tmp_path / f"{name}.pt"
+        run = train(model, masked, config, validation=text_windows(), checkpoint=path)
+        more = TrainingConfig(max_steps=6, learning_rate=0.1)
+        generator.manual_seed(4)
+        again = masked_batches(rows, shuffled(8, 3, generator), 6, 7, generator=generator, probability=0.5)
+        return (
+            run.losses,
+            run.gradient_norms,
+            run.evaluations,
+            train(model, again, more, checkpoint=path, resume=True).losses,
+            evaluate(model, text_windows()).loss,
+            [batch.targets.tolist() for batch in (*labelled, *translated)],
+        )
+
+    models_made = {"before": Tiny(), "after": Tiny()}
+    expected = outcome("before")
+    said()
+    assert outcome("after") == expected
+
+
+def test_inside_inference_mode_a_model_from_outside_is_trained():
+    expected, model = train(Tiny(), text_batches(), CONFIG), Tiny()
+    with torch.inference_mode():
+        assert train(model, text_batches(), CONFIG).losses == expected.losses
+
+
+def test_numbers_and_tables_of_numpy():
+    config = TrainingConfig(
+        max_steps=np.arange(5)[3], learning_rate=np.float32(0.5), warmup_steps=np.int32(1), weight_decay=np.float64(0),
+        accumulation_steps=np.uint8(2), checkpoint_every=np.int64(0),
+    )  # fmt: skip
+    kinds = [type(value) for value in vars(config).values()]
+    assert set(kinds) == {int, float, bool} and config == TrainingConfig(
+        3, 0.5, 1, 0.1, 0.0, accumulation_steps=2
+    )
+    n, two = np.int64(6), np.int16(2)
+    by_python = list(itertools.islice(random_windows(TEXT, 2, 6, seeded(1)), 3))
+    for text in (TEXT.numpy(), TEXT.numpy().astype(np.uint16), TEXT.tolist(), TEXT.int()):
+        for found, expected in zip(random_windows(text, two, n, seeded(1)), by_python, strict=False):
+            assert torch.equal(found.targets, expected.targets) and found.targets.dtype == torch.int64
+        assert sum(batch.n_targets for batch in sequential_windows(text, two, n)) == 199
+    rows = [np.array([1, 2, 3]), np.array([4, 5])]
+    order = [np.array([1, 0])]
+    assert [b.targets.tolist() for b in next_token_batches(rows, order, np.int64(0))] == [[[5, -100], [2, 3]]]
+    for labels in (np.array([3, 4]), torch.tensor([3, 4]), [np.int64(3), np.int64(4)], [3, 4]):
+        assert next(labelled_batches(rows, labels, order)).targets.tolist() == [4, 3]
+    assert next(shuffled(np.int64(3), np.int64(3), seeded(0))) == next(shuffled(3, 3, seeded(0)))
+    assert in_order(np.int64(3), np.int64(2)) == [[0, 1], [2]]
+    assert (
+        train(Tiny(), text_batches(), config).losses
+        == train(Tiny(), text_batches(), TrainingConfig(**vars(config))).losses
+    )
+
+
+def test_a_text_mapped_from_a_file_is_read_without_a_warning(tmp_path):
+    np.arange(60_000, 60_040, dtype=np.uint16).tofile(tmp_path / "t.bin")
+    ids = np.memmap(tmp_path / "t.bin", dtype=np.uint16, mode="r")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batch = next(random_windows(ids, 64, 8, seeded(0)))
+    assert torch.equal(batch.targets, batch.inputs[0] + 1) and int(batch.targets.max()) <= 60_039
+
+
+# --- sums in single precision or better ---
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_losses_are_summed_in_single_precision_or_better(dtype):
+    generator = seeded(1)
+    logits = (4 * torch.randn(3000, 11, generator=generator)).to(dtype).requires_grad_()
+    targets = torch.randint(11, (3000,), generator=generator)
+    exact, n = 0.0, 0
+    for row, target in zip(logits.tolist(), targets.tolist(), strict=True):
+        exact += math.log(sum(math.exp(z - row[target]) for z in row))
+        n += 1
+    batch = Batch((logits,), targets)
+    for loss in (cross_entropy(logits, targets), target_loss(nn.Identity(), batch)):
+        assert loss.dtype == torch.promote_types(dtype, torch.float32)
+        assert loss.item() == pytest.approx(exact / n, rel=2e-6)
+        gradient = torch.autograd.grad(loss, logits)[0]
+        assert gradient.dtype == dtype and gradient.isfinite().all()
+    smooth = cross_entropy(logits, targets, label_smoothing=0.1).item()
+    reference = F.cross_entropy(logits.double(), targets, label_smoothing=0.1).item()
+    assert smooth == pytest.approx(reference, rel=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_long_sums_neither_stall_nor_overflow(dtype):
+    """70,000 targets of 11 nats: their sum is beyond float16, and bfloat16 would stop counting at 4,096."""
+    logits = torch.zeros(70_000, 2, dtype=dtype)
+    logits[:, 1] = 11.0
+    targets = torch.zeros(70_000, dtype=torch.int64)
+    for loss in (cross_entropy(logits, targets), target_loss(nn.Identity(), Batch((logits,), targets))):
+        assert loss.item() == pytest.approx(11.0000167, rel=1e-6)
+    found = evaluate(Constant(dtype), [Batch((logits[:7],), targets[:7])] * 300, n_bytes=700)
+    assert found.loss == pytest.approx(11.0000167, rel=1e-6) and found.n_targets == 2100
+    assert found.bits_per_byte == pytest.approx(2100 * 11.0000167 / math.log(2) / 700, rel=1e-6)
+
+
+class Constant(nn.Module):
+    """A model of a dtype that gives back what it is given."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(1, dtype=dtype))
+
+    def forward(self, logits):
+        return logits + self.w
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_parts_of_a_step_are_added_up_in_double_precision(dtype):
+    """Many small batches: in the model's dtype their weighted losses would get lost, and large ones overflow."""
+    parts = [Batch((torch.tensor([[0.0, 7.0 + i % 5]], dtype=dtype),), torch.tensor([0])) for i in range(500)]
+    config = TrainingConfig(max_steps=1, learning_rate=1e-3, accumulation_steps=500)
+    run = train(Constant(dtype), parts, config)
+    exact = sum(math.log1p(math.exp(7 + i % 5)) for i in range(500)) / 500
+    assert run.losses[0] == pytest.approx(exact, rel=1e-6)
+    half = lambda model, batch: target_loss(model, batch).to(dtype)  # an objective of the reader's own  # noqa: E731
+    assert train(Constant(dtype), parts, config, objective=half).losses[0] == pytest.approx(exact, rel=4e-3)
+
+
+def test_the_norm_of_gradients_in_half_precision():
+    ours = [nn.Parameter(torch.zeros(n, dtype=dtype)) for n, dtype in ((3000, torch.float16), (50, torch.bfloat16), (4, torch.float32))]  # fmt: skip
+    for p in ours:
+        p.grad = torch.randn(p.shape, generator=seeded(p.numel())).to(p.dtype) * 2000
+    exact = math.sqrt(sum(float(g) ** 2 for p in ours for g in p.grad))
+    assert exact > 65504  # the largest number of float16
+    norm = clip_gradients(ours, None)
+    assert norm.dtype == torch.float32 and norm.item() == pytest.approx(exact, rel=1e-5)
+    clip_gradients(ours, 1.0)
+    assert math.sqrt(sum(float(g) ** 2 for p in ours for g in p.grad)) == pytest.approx(1, rel=1e-3)
 
 
 def test_training_errors():

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from lecture_lib.attention import causal_mask, padding_mask
+from lecture_lib.attention import Context, causal_mask, padding_mask
 from lecture_lib.embedding import RotaryScaling
 from lecture_lib.transformer import (
     FeedForward,
@@ -21,6 +21,7 @@ from lecture_lib.transformer import (
     TransformerStack,
     initialise,
     layer_norm,
+    make_context,
     parameter_count,
     rms_norm,
 )
@@ -117,7 +118,7 @@ def test_layer_equals_torchs_encoder_layer(mask, norm_first, activation):
     copy_layer(ours, theirs)
     X = torch.randn(2, 5, 12, dtype=torch.float64, requires_grad=True)
     src_mask = None if mask is None else ~mask.expand(2, 3, 5, 5).flatten(0, 1)
-    out, expected = ours(X, mask), theirs(X, src_mask=src_mask)
+    out, expected = ours(X, Context(mask=mask)), theirs(X, src_mask=src_mask)
     looks_nowhere = 3 if mask is LAYER_MASKS["one token nowhere"] else None
     if looks_nowhere is not None:  # torch's module gives NaN there, ours what W_o makes of zeros
         assert torch.isfinite(out).all()
@@ -142,7 +143,7 @@ def test_layer_with_memory_equals_torchs_decoder_layer(norm_first, padded):
     X = torch.randn(2, 5, 12, dtype=torch.float64, requires_grad=True)
     memory = torch.randn(2, 7, 12, dtype=torch.float64, requires_grad=True)
     memory_mask = padding_mask(torch.tensor([7, 3])) if padded else None
-    out = ours(X, is_causal=True, memory=memory, memory_mask=memory_mask)
+    out = ours(X, Context(is_causal=True), Context(memory=memory, mask=memory_mask))
     hidden = ~memory_mask[:, 0, 0] if padded else None
     expected = theirs(X, memory, tgt_mask=~causal_mask(5), memory_key_padding_mask=hidden)
     assert_close(out, expected, atol=1e-10, rtol=1e-10)
@@ -162,8 +163,8 @@ def test_stack_equals_torchs_encoder(norm_first):
         copy_layer(a, b)
     X, lengths = torch.randn(2, 5, 12), torch.tensor([5, 3])
     expected = theirs(X, src_key_padding_mask=~padding_mask(lengths)[:, 0, 0])
-    assert_close(ours(X, padding_mask(lengths))[1, :3], expected[1, :3], atol=1e-5, rtol=1e-5)
-    assert_close(ours(X, padding_mask(lengths))[0], expected[0], atol=1e-5, rtol=1e-5)
+    assert_close(ours(X, Context(mask=padding_mask(lengths)))[1, :3], expected[1, :3], atol=1e-5, rtol=1e-5)
+    assert_close(ours(X, Context(mask=padding_mask(lengths)))[0], expected[0], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -229,10 +230,11 @@ def test_rotary_stack_sees_distances_alone():
         config(positions="rotary", rope_scaling=RotaryScaling(2.0), qk_norm=True, n_kv_heads=1)
     )
     X = torch.randn(2, 5, 12)
-    out = stack(X, is_causal=True)
+    out = stack(X, Context(is_causal=True))
+    assert_close(stack(X, make_context(stack.config, X, is_causal=True)), out)
     shifted = torch.arange(5) + torch.tensor([[0], [100]])
-    assert_close(stack(X, is_causal=True, positions=shifted), out, atol=1e-4, rtol=0)
-    assert not torch.allclose(stack(X, is_causal=True, positions=2 * torch.arange(5)), out, atol=1e-3)
+    assert_close(stack(X, Context(shifted, is_causal=True)), out, atol=1e-4, rtol=0)
+    assert not torch.allclose(stack(X, Context(2 * torch.arange(5), is_causal=True)), out, atol=1e-3)
 
 
 def test_initial_weights_are_those_of_gpt2():
@@ -306,15 +308,18 @@ def test_wrong_inputs_get_one_sentence():
         (lambda: embed(torch.zeros(2, 0, dtype=torch.long)), r"at least one token"),
         (lambda: embed(ids + 11), "token id 11 is outside the vocabulary of 11"),
         (
-            lambda: embed(ids, torch.tensor([0, 1, 9])),
+            lambda: make_context(TINY, ids, positions=torch.tensor([0, 1, 9])),
             r"position 9 is outside the context of 9 tokens \(0 to 8\)",
         ),
-        (lambda: embed(ids, torch.tensor([-2, 1, 3])), "position -2 is outside"),
-        (lambda: embed(ids, torch.arange(4)), r"one position a token: got \(4,\) for ids \(2, 3\)"),
+        (lambda: make_context(TINY, ids, positions=torch.tensor([-2, 1, 3])), "position -2 is outside"),
+        (
+            lambda: make_context(TINY, ids, positions=torch.arange(4)),
+            r"one position a token: got \(4,\) for ids \(2, 3\)",
+        ),
         (lambda: embed(ids, segments=ids), "knows no segments"),
         (lambda: InputEmbedding(config(n_segments=2))(ids, segments=ids + 2), "segment id 2"),
         (
-            lambda: layer(torch.zeros(2, 3, 12), memory=torch.zeros(2, 4, 12)),
+            lambda: layer(torch.zeros(2, 3, 12), there=Context(memory=torch.zeros(2, 4, 12))),
             "no memory: it has no cross-attention",
         ),
         (

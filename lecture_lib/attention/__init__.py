@@ -1,5 +1,6 @@
-"""Attention: one head (`dot_product`), many (`heads`, Algorithm 12.2), as models run them (`multi_head`)."""
+"""Attention: one head (`dot_product`), many (`heads`, Algorithm 12.2), as models run them (`multi_head`, `context`)."""
 
+from lecture_lib.attention.context import Context, Keep
 from lecture_lib.attention.dot_product import (
     causal_mask,
     check_attention,
@@ -9,10 +10,11 @@ from lecture_lib.attention.dot_product import (
     softmax,
 )
 from lecture_lib.attention.heads import cross_attention, merge_heads, multi_head_attention, split_heads
-from lecture_lib.attention.multi_head import LayerCache, MultiHeadAttention
+from lecture_lib.attention.multi_head import MultiHeadAttention
 
 __all__ = [
-    "LayerCache",
+    "Context",
+    "Keep",
     "MultiHeadAttention",
     "causal_mask",
     "check_attention",

@@ -35,17 +35,7 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
 
 
 def check_attention(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None) -> None:
-    """Refuse what `scaled_dot_product_attention` cannot use.
-
-    Args:
-        Q: (..., N, D_k) queries.
-        K: (..., M, D_k) keys.
-        V: (..., M, D_v) values.
-        mask: (N, M) bool or anything that broadcasts to (..., N, M), or None.
-
-    Raises:
-        ValueError: a width, a number of keys, a leading axis or the mask does not fit.
-    """
+    """Refuse what attention cannot use: arguments as `scaled_dot_product_attention`."""
     shapes = f"got queries {tuple(Q.shape)}, keys {tuple(K.shape)} and values {tuple(V.shape)}"
     if min(Q.ndim, K.ndim, V.ndim) < 2:
         raise ValueError(f"queries, keys and values are tables with one row a token: {shapes}")
@@ -67,11 +57,8 @@ def check_mask(mask: Tensor, scores: tuple[int, ...]) -> None:
     """Refuse a mask that is not boolean or does not broadcast to the scores.
 
     Args:
-        mask: the mask.
-        scores: the shape (..., N, M) of the scores it is for.
-
-    Raises:
-        ValueError: with the dtype, or with both shapes.
+        mask: bool, broadcastable to the scores (..., N, M).
+        scores: the shape of the scores.
     """
     if mask.dtype != torch.bool:
         raise ValueError(f"a mask is boolean, True where a query may look at a key: got {mask.dtype}")

@@ -7,44 +7,22 @@ Source: Vaswani et al. (2017), section 3.2.2; Ainslie et al. (2023) for grouped 
 Axes: B batch, H heads, H_kv key-value heads, N query tokens, M key tokens, D = d_model, D_k = d_head.
 """
 
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lecture_lib.attention.context import Context
 from lecture_lib.attention.dot_product import causal_mask, check_mask, scaled_dot_product_attention
-from lecture_lib.attention.heads import merge_heads, split_heads
 from lecture_lib.embedding import rotate
-
-
-class LayerCache(Protocol):
-    """What attention asks of one layer's key-value cache: store the new keys and values, return all of them.
-
-    The cache knows where the new tokens stand (the model tells it once per forward, before the first layer),
-    and the `mask` made from the same positions says which stored keys each query may see. So a cache may
-    return a preallocated buffer of fixed size, rows of different length, or a prompt in chunks, without
-    waiting for the device.
-    """
-
-    def append(self, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the keys and values of the new tokens and give back all that queries may look at.
-
-        Args:
-            K: (B, H_kv, N, D_k) keys of the new tokens.
-            V: (B, H_kv, N, D_k) their values.
-
-        Returns:
-            (B, H_kv, M, D_k) all keys, and all values in the same shape.
-        """
-        ...
 
 
 class MultiHeadAttention(nn.Module):
     """Attend with several heads side by side and mix what they read: Concat[H_1, ..., H_H] W_o.
 
-    Self-attention, or cross-attention when `memory` is given. With n_kv_heads < n_heads (grouped-query),
-    n_heads / n_kv_heads neighbouring query heads share one key-value head.
+    With n_kv_heads < n_heads (grouped-query), n_heads / n_kv_heads neighbouring query heads share one key-value
+    head.
 
     Args:
         d_model: width D of a token.
@@ -53,8 +31,7 @@ class MultiHeadAttention(nn.Module):
         d_head: width D_k of a head; None: D / H.
         qkv_bias: whether W_q, W_k and W_v have biases.
         out_bias: whether W_o has one.
-        qk_norm_eps: normalise queries and keys by their root mean square, with this epsilon (Qwen3); None: do
-            not.
+        qk_norm_eps: normalise queries and keys by their root mean square, with this epsilon (Qwen3).
 
     Raises:
         ValueError: the heads do not divide the width, or the key-value heads not the heads.
@@ -80,67 +57,30 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"{n_kv_heads} key-value heads must divide {n_heads} heads")
         d_head = d_model // n_heads if d_head is None else d_head
         self.d_model, self.n_heads, self.n_kv_heads, self.d_head = d_model, n_heads, n_kv_heads, d_head
+        self.layer, self.windowed = (
+            0,
+            False,
+        )  # its place in a stack, and whether it looks at the last tokens only
         self.W_q = nn.Linear(d_model, n_heads * d_head, bias=qkv_bias)
         self.W_k = nn.Linear(d_model, n_kv_heads * d_head, bias=qkv_bias)
         self.W_v = nn.Linear(d_model, n_kv_heads * d_head, bias=qkv_bias)
         self.W_o = nn.Linear(n_heads * d_head, d_model, bias=out_bias)
-        self.q_norm = nn.RMSNorm(d_head, eps=qk_norm_eps) if qk_norm_eps is not None else nn.Identity()
-        self.k_norm = nn.RMSNorm(d_head, eps=qk_norm_eps) if qk_norm_eps is not None else nn.Identity()
-
-    def project(
-        self, X: Tensor, memory: Tensor | None = None, rotary: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Make the queries of X and the keys and values of the memory: X W_q, X W_k, X W_v, cut into heads.
-
-        Args:
-            X: (B, N, D) tokens that ask.
-            memory: (B, M, D) tokens that are asked; None: X itself.
-            rotary: (N, D_k / 2) or (B, 1, N, D_k / 2) cosines and sines from `rotary_tables`; None: no
-                rotation.
-
-        Returns:
-            (B, H, N, D_k) queries, (B, H_kv, M, D_k) keys and (B, H_kv, M, D_k) values.
-
-        Raises:
-            ValueError: X or the memory is not (B, tokens, D), or they differ in B.
-        """
-        memory = X if memory is None else memory
-        if (
-            X.ndim != 3
-            or memory.ndim != 3
-            or X.shape[::2] != memory.shape[::2]
-            or X.shape[-1] != self.d_model
-        ):
-            raise ValueError(
-                f"tokens must be (B, N, {self.d_model}), and the memory of the same batch and width: "
-                f"got {tuple(X.shape)} and {tuple(memory.shape)}"
-            )
-        Q = self.q_norm(split_heads(self.W_q(X), self.n_heads))
-        K = self.k_norm(split_heads(self.W_k(memory), self.n_kv_heads))
-        V = split_heads(self.W_v(memory), self.n_kv_heads)
-        if rotary is not None:
-            Q, K = rotate(Q, *rotary), rotate(K, *rotary)
-        return Q, K, V
+        self.q_norm = None if qk_norm_eps is None else nn.RMSNorm(d_head, eps=qk_norm_eps)
+        self.k_norm = None if qk_norm_eps is None else nn.RMSNorm(d_head, eps=qk_norm_eps)
+        self.in_one: Callable[..., tuple[Tensor, ...]] | None = (
+            None  # the three maps as one product, by a layout
+        )
 
     def forward(
-        self,
-        X: Tensor,
-        memory: Tensor | None = None,
-        mask: Tensor | None = None,
-        is_causal: bool = False,
-        rotary: tuple[Tensor, Tensor] | None = None,
-        cache: LayerCache | None = None,
+        self, X: Tensor, memory: Tensor | Context | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Let the tokens of X read from the memory, or from one another.
 
         Args:
             X: (B, N, D) tokens that ask.
-            memory: (B, M, D) tokens that are asked; None: X itself.
+            memory: (B, M, D) tokens that are asked; None: X itself. Layers give a `Context`, which says this
+                and all else.
             mask: bool, broadcastable to (B, H, N, M), True where a query may look at a key; None: everywhere.
-            is_causal: True: token i looks at tokens 0 ... i only; faster than the same mask written out.
-            rotary: (N, D_k / 2) or (B, 1, N, D_k / 2) cosines and sines from `rotary_tables`; None: no
-                rotation.
-            cache: earlier keys and values of this layer, which the new ones join.
 
         Returns:
             (B, N, D) what each token has read; one that may look nowhere has read zeros.
@@ -148,44 +88,81 @@ class MultiHeadAttention(nn.Module):
         Raises:
             ValueError: a width, or the mask, does not fit.
         """
-        Q, K, V = self.project(X, memory, rotary)
-        if cache is not None:
-            K, V = cache.append(K, V)
-        if mask is not None:
-            check_mask(mask, (*Q.shape[:-1], K.shape[-2]))
-            mask = torch.atleast_2d(mask)
+        here = memory if isinstance(memory, Context) else self.context(X, memory, mask)
+        Q, K, V = self.project(X, here)
+        if here.keep is not None:
+            K, V = here.keep(self.layer, K, V)
+        heads = self.attend(Q, K, V, here)
+        return self.W_o(heads.transpose(1, 2).flatten(2))  # (B, N, D)
+
+    def project(self, X: Tensor, here: Context) -> tuple[Tensor, Tensor, Tensor]:
+        """Make queries, keys and values: X W_q, X W_k, X W_v, cut into heads, the first two turned."""
+        if here.known is not None:
+            return self.heads(self.W_q(X), self.q_norm), *here.known[self.layer]
+        asked = X if here.memory is None else here.memory
+        if self.in_one is not None and asked is X:
+            Q, K, V = self.in_one(X, self.W_q, self.W_k, self.W_v)
+        else:
+            Q, K, V = self.W_q(X), self.W_k(asked), self.W_v(asked)
+        Q, K, V = self.heads(Q, self.q_norm), self.heads(K, self.k_norm), self.heads(V)
+        if here.rotary is not None:
+            Q, K = rotate(Q, *here.rotary), rotate(K, *here.rotary)
+        return Q, K, V
+
+    def heads(self, X: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """Cut features into heads, (B, H, N, D_k): `split_heads` for a width that is known to fit."""
+        X = X.unflatten(-1, (-1, self.d_head)).transpose(1, 2)
+        return X if norm is None else norm(X)
+
+    def attend(self, Q: Tensor, K: Tensor, V: Tensor, here: Context) -> Tensor:
+        """Mix the values by torch's kernel, (B, H, N, D_k).
+
+        For one token a row, the query heads that share keys are rows of queries of one head; and halves are
+        attended in single precision on a CPU, whose kernel for halves takes four times as long.
+        """
+        near = self.windowed and here.near is not None
+        mask, is_causal = (here.near, False) if near else (here.mask, here.is_causal)
+        dtype, n_tokens, grouped = Q.dtype, int(Q.shape[2]), self.n_kv_heads < self.n_heads
+        one_each = n_tokens == 1 and not is_causal
+        if one_each and grouped:
+            Q = Q.unflatten(1, (self.n_kv_heads, -1)).squeeze(3)  # (B, H_kv, H / H_kv, D_k)
+        if one_each and Q.is_cpu and dtype in (torch.bfloat16, torch.float16):
+            Q, K, V = Q.float(), K.float(), V.float()
         if is_causal and mask is not None:  # the kernel takes one or the other
-            mask, is_causal = mask & causal_mask(Q.shape[-2], device=Q.device), False
-        grouped = self.n_kv_heads < self.n_heads
+            mask, is_causal = mask & causal_mask(n_tokens, Q.device), False
         heads = F.scaled_dot_product_attention(
-            Q, K, V, attn_mask=mask, is_causal=is_causal, enable_gqa=grouped
-        )
-        return self.W_o(merge_heads(heads))  # (B, N, D)
+            Q, K, V, attn_mask=mask, is_causal=is_causal, enable_gqa=grouped and not one_each
+        ).to(dtype)
+        return heads.flatten(1, 2).unsqueeze(2) if one_each and grouped else heads
 
     def weights(
-        self,
-        X: Tensor,
-        memory: Tensor | None = None,
-        mask: Tensor | None = None,
-        rotary: tuple[Tensor, Tensor] | None = None,
+        self, X: Tensor, memory: Tensor | Context | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """Show who looks at whom, numbers that the fused kernel of `forward` never stores.
-
-        Args:
-            X: (B, N, D) tokens that ask.
-            memory: (B, M, D) tokens that are asked; None: X itself.
-            mask: bool, broadcastable to (B, H, N, M), True where a query may look at a key; None: everywhere.
-            rotary: (N, D_k / 2) or (B, 1, N, D_k / 2) cosines and sines from `rotary_tables`; None: no
-                rotation.
+        """Show who looks at whom, numbers that the fused kernel never stores; arguments as for `forward`.
 
         Returns:
             (B, H, N, M) attention weights; each row sums to one, or to zero where a query may look nowhere.
-
-        Raises:
-            ValueError: a width, or the mask, does not fit.
         """
-        Q, K, _ = self.project(X, memory, rotary)
+        here = memory if isinstance(memory, Context) else self.context(X, memory, mask)
+        Q, K, _ = self.project(X, here)
         K = K.repeat_interleave(self.n_heads // self.n_kv_heads, dim=1)
+        mask = here.near if self.windowed and here.near is not None else here.mask
+        if here.is_causal:
+            causal = causal_mask(X.shape[1], X.device)
+            mask = causal if mask is None else mask & causal
         # As values, unit vectors bring out the weights.
         unit_vectors = torch.eye(K.shape[-2], dtype=K.dtype, device=K.device)
         return scaled_dot_product_attention(Q, K, unit_vectors, mask)
+
+    def context(self, X: Tensor, memory: Tensor | None, mask: Tensor | None) -> Context:
+        """Make the context of a call from outside a model, and refuse what does not fit."""
+        asked = X if memory is None else memory
+        if X.ndim != 3 or asked.ndim != 3 or X.shape[::2] != asked.shape[::2] or X.shape[-1] != self.d_model:
+            raise ValueError(
+                f"tokens must be (B, N, {self.d_model}), and the memory of the same batch and width: "
+                f"got {tuple(X.shape)} and {tuple(asked.shape)}"
+            )
+        if mask is not None:
+            check_mask(mask, (len(X), self.n_heads, X.shape[1], asked.shape[1]))
+            mask = torch.atleast_2d(mask)
+        return Context(mask=mask, memory=memory)

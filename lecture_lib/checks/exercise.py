@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lecture_lib.checks.mistake import Mistake, mistake
+from lecture_lib.checks.mistake import Mistake, is_source_of, mistake
 from lecture_lib.checks.plain import Raised, Refused, plain, raised, told
 from lecture_lib.checks.script import Questions, Trace
 from lecture_lib.checks.verdict import CourseError, Known, Verdict, diagnose, differs, reason, refused
@@ -191,6 +191,8 @@ class Exercise:
             if answer is None or answer is ...:
                 return Raised("NotImplementedError", "", unwritten=True)
             return lambda: copy.deepcopy(answer)
+        if self.kind == "bug" and is_source_of(answer, self.given):
+            return Raised("NotImplementedError", "", unwritten=True)  # the bug is still there, untouched
         if not callable(answer):
             words = f"this is a {type(answer).__name__}: hand over `{self.function}` itself, not its result"
             return told(words)

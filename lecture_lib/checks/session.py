@@ -67,11 +67,15 @@ def exercise(name: str) -> Exercise:
     Raises:
         KeyError: there is no such exercise; the message gives the names that come near.
     """
-    stem = name.partition(".")[0] if isinstance(name, str) else None
-    found = chapter(stem) if stem in chapters() else {}
-    if name in found:
-        return found[name]
-    known = list(found) or [each for stem in chapters() for each in chapter(stem)]
+    own = name.partition(".")[0] if isinstance(name, str) else None
+    for stem in sorted(
+        chapters(), key=lambda stem: stem != own
+    ):  # a chapter may ask for another module's function
+        if isinstance(name, str) and name in chapter(stem):
+            return chapter(stem)[name]
+    known = [
+        each for stem in chapters() for each in chapter(stem) if own in (stem, None) or own not in chapters()
+    ]
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4) or known[:5]
     raise KeyError(f"no exercise {name!r}; did you mean {', '.join(near)}?")
 

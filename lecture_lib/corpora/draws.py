@@ -2,7 +2,10 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import TypeVar
+
+from lecture_lib.fields import whole
 
 T = TypeVar("T")
 
@@ -22,11 +25,11 @@ def draw_weighted(rng: random.Random, weights: Mapping[T, float]) -> T:
     return item  # rounding: the last one
 
 
-def check_size(n: int, what: str) -> None:
-    """Refuse a negative number of things to draw.
+def size(n: int, what: str) -> int:
+    """Give how many things to draw as Python's integer, and refuse a negative number."""
+    return whole(f"the number of {what}", n)
 
-    Raises:
-        ValueError: n is below zero.
-    """
-    if n < 0:
-        raise ValueError(f"the number of {what} must not be negative, got {n}")
+
+def randomness(seed: int) -> random.Random:
+    """Give random numbers that depend on the seed alone; NumPy's integers are seeds too."""
+    return random.Random(int(seed) if isinstance(seed, Integral) else seed)

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from lecture_lib.fields import choice, whole
+
 SKIPPED_FOLDERS = {
     "test",
     "tests",
@@ -45,25 +47,17 @@ NOT_PROSE = re.compile(
 
 
 def english_paragraphs(min_bytes: int | None = None, split: str | None = None) -> list[str]:
-    """Collect real English prose, cleaned and without repetition, in the order of the files.
+    """Collect real English prose, cleaned and without repetition, in the order of the files: lines of eight words or more.
 
     Args:
-        min_bytes: bytes (UTF-8, a newline per paragraph counted) to reach; None gives all of the standard
-            library. Installed packages are added in alphabetical order, only as far as they are needed.
-        split: "train" (95 of 100 paragraphs), "validation" (the others) or None for both. Which side a
-            paragraph is on depends on its own text alone, so the two never share one, whatever `min_bytes`
-            is.
-
-    Returns:
-        (n_paragraphs,) paragraphs, each a line of at least eight words.
-
-    Raises:
-        ValueError: an unknown split, `min_bytes` below 1, or an installation with less text than asked for.
+        min_bytes: bytes (UTF-8, a newline per paragraph counted) to reach; None gives all of the standard library.
+            Installed packages are added in alphabetical order, only as far as they are needed; if all are not enough,
+            it is refused.
+        split: "train" (95 of 100 paragraphs), "validation" (the others) or None for both. Which side a paragraph is
+            on depends on its own text alone, so the two never share one, whatever `min_bytes` is.
     """
-    if split not in (None, "train", "validation"):
-        raise ValueError(f"split must be 'train', 'validation' or None, got {split!r}")
-    if min_bytes is not None and min_bytes < 1:
-        raise ValueError(f"min_bytes must be at least 1, got {min_bytes}")
+    choice("split", split, ("train", "validation", None))
+    min_bytes = None if min_bytes is None else whole("min_bytes", min_bytes, 1)
     found: dict[str, None] = {}
     n_bytes = 0
     for folder in _folders():
@@ -82,7 +76,7 @@ def english_paragraphs(min_bytes: int | None = None, split: str | None = None) -
 
 
 def english_text(min_bytes: int | None = None, split: str | None = None) -> str:
-    """Join `english_paragraphs` (same arguments, same errors) into one text, a paragraph per line."""
+    """Join `english_paragraphs` into one text, a paragraph per line."""
     return "".join(paragraph + "\n" for paragraph in english_paragraphs(min_bytes, split))
 
 

@@ -139,17 +139,7 @@ def starts_with_vowel(word: str) -> bool:
 def noun_words(
     noun: Noun, plural: bool, determiner: tuple[str, str], adjectives: Sequence[Adjective]
 ) -> list[str]:
-    """Say a noun with determiner and adjectives: ["l'", "arbre", "vert"].
-
-    Args:
-        noun: what is spoken of.
-        plural: more than one of it.
-        determiner: a key of `DETERMINERS`.
-        adjectives: any number; each finds its place by itself.
-
-    Returns:
-        French tokens.
-    """
+    """Say a noun with determiner and adjectives: ["l'", "arbre", "vert"]; each adjective finds its place by itself."""
     name = noun.french_plural if plural else noun.french
     words = [name]
     for adjective in reversed([a for a in adjectives if a.precedes]):
@@ -176,12 +166,7 @@ def replace_article(words: Sequence[str]) -> list[str]:
 def of(words: Sequence[str], indefinite_plural: bool) -> list[str]:
     """Put de before a noun phrase: du chien, de l'arbre, d'un roi; "de + des" leaves de alone: de chats.
 
-    Args:
-        words: the noun phrase, as from `noun_words`.
-        indefinite_plural: it begins with the plural of un (des, de or d').
-
-    Returns:
-        French tokens.
+    `indefinite_plural`: the phrase begins with the plural of un (des, de or d').
     """
     if indefinite_plural:
         return replace_article(words)

@@ -7,12 +7,11 @@ Axes: N tokens, S symbols (the vocabulary), K hidden states. Entropies in nats p
 Source: Rabiner (1989), the forward and backward recursions; Cover & Thomas (2006), Theorem 4.5.1.
 """
 
-import random
 from collections.abc import Sequence
 
 import numpy as np
 
-from lecture_lib.corpora.draws import check_size
+from lecture_lib.corpora.draws import randomness, size
 from lecture_lib.corpora.probabilities import (
     draw_index,
     entropy,
@@ -21,18 +20,15 @@ from lecture_lib.corpora.probabilities import (
     stationary_distribution,
     token_ids,
 )
+from lecture_lib.fields import whole
 
 
 class HiddenMarkovSource:
-    """Tokens emitted by a hidden state that walks as a Markov chain.
+    """Tokens emitted by a hidden state that walks as a Markov chain; what is no such chain is refused.
 
     Args:
-        transitions: (K, K) p(next state | state).
+        transitions: (K, K) p(next state | state); every state is reached again.
         emissions: (K, S) p(token | state).
-
-    Raises:
-        ValueError: not tables of probabilities, sizes that do not fit, or states that are never reached
-            again.
     """
 
     def __init__(self, transitions: np.ndarray, emissions: np.ndarray) -> None:
@@ -55,20 +51,11 @@ class HiddenMarkovSource:
         return cls(random_distributions(n_states, n_states, seed + 1, sharpness), emissions)
 
     def sample(self, n_tokens: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw a text and the hidden states behind it, the first state from the stationary distribution.
+        """Draw a text and the states behind it, (n_tokens,) int64 each, the first state from the stationary distribution.
 
-        Args:
-            n_tokens: its length.
-            seed: the same seed gives the same text; a longer text begins with the shorter one.
-
-        Returns:
-            (n_tokens,) int64 token ids and (n_tokens,) int64 states.
-
-        Raises:
-            ValueError: a negative length.
+        The same seed gives the same text; a longer text begins with the shorter one.
         """
-        check_size(n_tokens, "tokens")
-        rng = random.Random(seed)
+        n_tokens, rng = size(n_tokens, "tokens"), randomness(seed)
         walk, emit = np.cumsum(self.transitions, axis=1).tolist(), np.cumsum(self.emissions, axis=1).tolist()
         ids, states = np.empty((2, n_tokens), dtype=np.int64)
         state = draw_index(np.cumsum(self.stationary).tolist(), rng)
@@ -81,13 +68,10 @@ class HiddenMarkovSource:
         """p(x_n | x_<n) for every position by the forward recursion: what an ideal decoder would say.
 
         Args:
-            ids: (N,) token ids.
+            ids: (N,) token ids that this source can emit; others are refused.
 
         Returns:
             (N, S) probabilities; row n is the prediction *of* token n, from those before it.
-
-        Raises:
-            ValueError: an id outside the vocabulary, or a text that this source cannot emit.
         """
         return self._forward(token_ids(ids, self.vocab_size)) @ self.emissions
 
@@ -95,15 +79,11 @@ class HiddenMarkovSource:
         """p(x_n | the unmasked tokens other than n) by forward and backward: what an ideal encoder would say.
 
         Args:
-            ids: (N,) token ids; what stands at masked positions is not looked at.
-            masked: (N,) bool, True where the token is hidden.
+            ids: (N,) token ids, as for `next_distributions`; what stands at masked positions is not looked at.
+            masked: (N,) bool, True where the token is hidden; another length is refused.
 
         Returns:
             (N, S) probabilities, for unmasked positions too (as if the token there were hidden).
-
-        Raises:
-            ValueError: an id outside the vocabulary, a mask of another length, or a text that this source
-                cannot emit.
         """
         masked = np.asarray(masked, dtype=bool)
         if masked.shape != np.shape(ids):
@@ -121,20 +101,13 @@ class HiddenMarkovSource:
     def entropy_bounds(self, n: int) -> tuple[float, float]:
         """H(X_n | X_<n, first state) <= entropy rate <= H(X_n | X_<n), in nats per token, both exact.
 
-        All S^(n-1) texts are summed over, so few symbols allow a longer look. As n grows the bounds meet.
-
-        Args:
-            n: number of tokens the bounds look at, the predicted one included.
-
-        Returns:
-            lower and upper bound, nats per token.
-
-        Raises:
-            ValueError: n below 1, or more than a million texts.
+        All S^(n-1) texts are summed over, so few symbols allow a longer look; more than a million are refused. n counts the
+        tokens that the bounds look at, the predicted one included; as it grows, the bounds meet.
         """
-        if n < 1 or self.vocab_size ** (n - 1) > 1_000_000:
+        n = whole("n", n, 1)
+        if self.vocab_size ** (n - 1) > 1_000_000:
             raise ValueError(
-                f"n must be at least 1, with S^(n-1) up to a million texts; got S={self.vocab_size}, n={n}"
+                f"there may be up to a million texts, S^(n-1): got S={self.vocab_size}, n={n}; take a smaller n"
             )
         starts = np.diag(self.stationary)  # (texts, K): P(text, state); here one row for each first state
         return (
@@ -153,7 +126,7 @@ class HiddenMarkovSource:
         return float(mass[mass > 0] @ entropy(beliefs @ self.emissions))
 
     def _forward(self, ids: np.ndarray, masked: np.ndarray | None = None) -> np.ndarray:
-        """Give the (N, K) probabilities of each state, from the tokens before it."""
+        """Give the (N, K) probabilities of each state, from the tokens before it; what cannot be emitted is refused."""
         beliefs = np.empty((len(ids), len(self.transitions)))
         belief = self.stationary
         for n, token in enumerate(ids):

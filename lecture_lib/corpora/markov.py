@@ -4,12 +4,11 @@ Axes: N tokens, S symbols (the vocabulary), C = S^order contexts. Entropies in n
 Source: Cover & Thomas (2006), Theorem 4.2.4.
 """
 
-import random
 from collections.abc import Sequence
 
 import numpy as np
 
-from lecture_lib.corpora.draws import check_size
+from lecture_lib.corpora.draws import randomness, size
 from lecture_lib.corpora.probabilities import (
     draw_index,
     entropy,
@@ -21,15 +20,12 @@ from lecture_lib.corpora.probabilities import (
 
 
 class MarkovSource:
-    """Tokens of which each is drawn from p(next | last `order` tokens).
+    """Tokens of which each is drawn from p(next | last `order` tokens); what is no such source is refused.
 
     Args:
-        transitions: (C, S) probabilities of the next token; C = S^order. The row of a context is its tokens
-            read as a number in base S, the latest token last; order 1: the row is the token before.
-
-    Raises:
-        ValueError: not a table of probabilities with S^order rows, or a source in which some context is never
-            reached again, so that long texts have no common statistics.
+        transitions: (C, S) probabilities of the next token; C = S^order. The row of a context is its tokens read as a
+            number in base S, the latest token last; order 1: the row is the token before. Every context is reached
+            again, so that long texts have common statistics.
     """
 
     def __init__(self, transitions: np.ndarray) -> None:
@@ -44,7 +40,7 @@ class MarkovSource:
 
     @classmethod
     def random(cls, vocab_size: int, seed: int, order: int = 1, sharpness: float = 3.0) -> "MarkovSource":
-        """Make a source with transitions from `random_distributions` (same arguments)."""
+        """Make a source with transitions from `random_distributions`."""
         return cls(random_distributions(vocab_size**order, vocab_size, seed, sharpness))
 
     @property
@@ -53,20 +49,11 @@ class MarkovSource:
         return float(self.stationary @ entropy(self.transitions))
 
     def sample(self, n_tokens: int, seed: int) -> np.ndarray:
-        """Draw a text, its first context from the stationary distribution.
+        """Draw a text, (n_tokens,) int64, its first context from the stationary distribution.
 
-        Args:
-            n_tokens: its length.
-            seed: the same seed gives the same text; a longer text begins with the shorter one.
-
-        Returns:
-            (n_tokens,) int64 token ids.
-
-        Raises:
-            ValueError: a negative length.
+        The same seed gives the same text; a longer text begins with the shorter one.
         """
-        check_size(n_tokens, "tokens")
-        rng = random.Random(seed)
+        n_tokens, rng = size(n_tokens, "tokens"), randomness(seed)
         context = draw_index(np.cumsum(self.stationary).tolist(), rng)
         heights = np.cumsum(self.transitions, axis=1).tolist()
         ids = np.empty(n_tokens, dtype=np.int64)
@@ -79,13 +66,10 @@ class MarkovSource:
         """p(x_n | x_<n) for every position: what an ideal decoder would say.
 
         Args:
-            ids: (N,) token ids.
+            ids: (N,) token ids that this source can emit; others are refused.
 
         Returns:
             (N, S) probabilities; row n is the prediction *of* token n, from those before it.
-
-        Raises:
-            ValueError: an id outside the vocabulary, or a text that this source cannot emit.
         """
         ids = token_ids(ids, self.vocab_size)
         contexts = self.stationary.copy()  # P(context | tokens so far); known after `order` tokens

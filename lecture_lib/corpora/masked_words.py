@@ -8,11 +8,10 @@ the lecture, "Encoder models: pre-training"; Devlin et al. (2019), section 3.1.
 """
 
 import math
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lecture_lib.corpora.draws import check_size, draw_weighted
+from lecture_lib.corpora.draws import draw_weighted, randomness, size
 
 MASK = "<mask>"
 TOPICS = ("thing", "animal", "person", "food")
@@ -116,20 +115,8 @@ def vocabulary() -> list[str]:
 
 
 def sentences(n_sentences: int, seed: int) -> list[Sentence]:
-    """Draw sentences, each independent of the others.
-
-    Args:
-        n_sentences: how many.
-        seed: the same seed gives the same sentences; a longer list begins with the shorter one.
-
-    Returns:
-        (n_sentences,) sentences of 5 to 7 words.
-
-    Raises:
-        ValueError: a negative number of sentences.
-    """
-    check_size(n_sentences, "sentences")
-    rng = random.Random(seed)
+    """Draw sentences of 5 to 7 words; a longer list begins with the shorter one of the same seed."""
+    n_sentences, rng = size(n_sentences, "sentences"), randomness(seed)
     weights = {i: frame.probability for i, frame in enumerate(FRAMES)}
     drawn = []
     for _ in range(n_sentences):
@@ -140,30 +127,15 @@ def sentences(n_sentences: int, seed: int) -> list[Sentence]:
 
 
 def probability(words: Sequence[str]) -> float:
-    """Sum over frames of P(frame) times the product of P(word | slot); a masked word counts as any word.
-
-    Args:
-        words: (N,) the sentence; `MASK` where a word is hidden.
-
-    Returns:
-        Probability of drawing such a sentence; 0 for one the grammar cannot make.
-    """
+    """Sum over frames of P(frame) times the product of P(word | slot); a masked word counts as any word."""
     return sum(_frame_probabilities(words))
 
 
 def mask_distribution(words: Sequence[str], position: int) -> dict[str, float]:
     r"""P(word at `position` | all the other words), exactly: what an ideal masked language model would say.
 
-    Args:
-        words: (N,) the sentence; other words may be hidden by `MASK` too. The word at `position` is not
-            looked at.
-        position: which word is asked for, from 0.
-
-    Returns:
-        word -> probability, likeliest first, summing to 1; words that cannot stand there are left out.
-
-    Raises:
-        ValueError: no such position, or no sentence of the grammar agrees with the other words.
+    Other words may be hidden by `MASK` too; the word at `position`, from 0, is not looked at. The likeliest words stand
+    first, those that cannot stand there are left out; a sentence that the grammar cannot make is refused.
     """
     if not 0 <= position < len(words):
         raise ValueError(f"position {position} is not in a sentence of {len(words)} words")
@@ -179,17 +151,7 @@ def mask_distribution(words: Sequence[str], position: int) -> dict[str, float]:
 
 
 def topic_distribution(words: Sequence[str]) -> dict[str, float]:
-    """P(topic | words), exactly: the best that a text classifier could say.
-
-    Args:
-        words: (N,) the sentence; `MASK` where a word is hidden.
-
-    Returns:
-        topic -> probability for the four `TOPICS`.
-
-    Raises:
-        ValueError: no sentence of the grammar agrees with the words.
-    """
+    """P(topic | words) for the four `TOPICS`, exactly, `MASK` where a word is hidden; what is no sentence is refused."""
     total = probability(words)
     if total == 0:
         raise ValueError(f"the grammar has no sentence like {' '.join(words)!r}")

@@ -9,44 +9,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lecture_lib.corpora.draws import randomness
+from lecture_lib.fields import whole
+
 
 def random_distributions(n_rows: int, n_columns: int, seed: int, sharpness: float = 3.0) -> np.ndarray:
-    """Draw rows of probabilities proportional to (-ln u)^sharpness, u uniform.
+    """Draw rows of probabilities proportional to (-ln u)^sharpness, u uniform: (n_rows, n_columns) float64.
 
-    Args:
-        n_rows: number of distributions.
-        n_columns: outcomes of each.
-        seed: the same seed gives the same numbers.
-        sharpness: 0 gives uniform rows, 1 rows uniform over all distributions, more gives rows with few large
-            entries.
-
-    Returns:
-        (n_rows, n_columns) float64, every row sums to 1.
-
-    Raises:
-        ValueError: no outcomes.
+    Sharpness 0 gives uniform rows, 1 rows uniform over all distributions, more gives rows with few large entries.
     """
-    if n_columns < 1:
-        raise ValueError(f"a distribution needs at least one outcome, got {n_columns}")
-    rng = random.Random(seed)
+    n_columns, rng = whole("the number of outcomes", n_columns, 1), randomness(seed)
     draws = np.array([[1.0 - rng.random() for _ in range(n_columns)] for _ in range(n_rows)])
     weights = (-np.log(draws) + 1e-12) ** sharpness
     return weights / weights.sum(axis=1, keepdims=True)
 
 
 def probability_table(table: np.ndarray, name: str) -> np.ndarray:
-    """Give the table as float64 if every row is a distribution.
-
-    Args:
-        table: (R, S) probabilities.
-        name: what to call it in the message.
-
-    Returns:
-        (R, S) float64, a copy.
-
-    Raises:
-        ValueError: not two axes, an entry that is no probability, or a row that does not sum to 1.
-    """
+    """Give a table with a row per condition as float64 (R, S), a copy, and refuse one whose rows are no distributions."""
     table = np.array(table, dtype=np.float64)
     if table.ndim != 2 or 0 in table.shape:
         raise ValueError(f"{name} must be a table with a row per condition, got shape {table.shape}")
@@ -71,16 +50,13 @@ def entropy(distributions: np.ndarray) -> np.ndarray:
 
 
 def stationary_distribution(walk: np.ndarray) -> np.ndarray:
-    """Solve pi P = pi, sum pi = 1.
+    """Solve pi P = pi, sum pi = 1; a walk whose answer depends on where it begins is refused.
 
     Args:
         walk: (K, K) p(next state | state).
 
     Returns:
         (K,) share of time that a long walk spends in each state.
-
-    Raises:
-        ValueError: the answer depends on where the walk begins.
     """
     drift = walk.T - np.eye(len(walk))
     if np.linalg.matrix_rank(drift, tol=1e-10) < len(walk) - 1:
@@ -98,11 +74,7 @@ def draw_index(heights: Sequence[float], rng: random.Random) -> int:
 
 
 def token_ids(ids: Sequence[int], vocab_size: int) -> np.ndarray:
-    """Give the ids as (N,) int64 if they are of this vocabulary.
-
-    Raises:
-        ValueError: an id below 0 or not below `vocab_size`.
-    """
+    """Give the ids as (N,) int64, and refuse one outside the vocabulary."""
     ids = np.array(ids, dtype=np.int64).reshape(-1)
     if ids.size and (ids.min() < 0 or ids.max() >= vocab_size):
         raise ValueError(f"ids must lie in 0 ... {vocab_size - 1}, got {ids.min()} ... {ids.max()}")

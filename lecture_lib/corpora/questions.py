@@ -12,7 +12,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from lecture_lib.corpora.draws import check_size, draw
+from lecture_lib.corpora.draws import draw, randomness, size
 
 CAPITALS = dict(
     re.findall(
@@ -52,18 +52,9 @@ def questions() -> dict[str, str]:
 def documents(n_documents: int, seed: int) -> list[str]:
     """Draw texts to learn language from: half are four questions in a row, half four true facts.
 
-    Args:
-        n_documents: how many.
-        seed: the same seed gives the same texts; a longer list begins with the shorter one.
-
-    Returns:
-        (n_documents,) texts of tokens joined by spaces.
-
-    Raises:
-        ValueError: a negative number of documents.
+    Tokens are joined by spaces. Here and below the same seed gives the same list, and a longer one begins with it.
     """
-    check_size(n_documents, "documents")
-    rng, table = random.Random(seed), questions()
+    n_documents, rng, table = size(n_documents, "documents"), randomness(seed), questions()
     drawn = []
     for _ in range(n_documents):
         asked = rng.random() < 0.5
@@ -75,20 +66,8 @@ def documents(n_documents: int, seed: int) -> list[str]:
 
 
 def demonstrations(n_demonstrations: int, seed: int) -> list[tuple[str, str]]:
-    """Draw questions with a true reply, half of them polite, a quarter plain, a quarter rude.
-
-    Args:
-        n_demonstrations: how many.
-        seed: the same seed gives the same pairs; a longer list begins with the shorter one.
-
-    Returns:
-        (n_demonstrations,) of (question, reply).
-
-    Raises:
-        ValueError: a negative number of demonstrations.
-    """
-    check_size(n_demonstrations, "demonstrations")
-    rng, table = random.Random(seed), questions()
+    """Draw pairs (question, true reply), half of the replies polite, a quarter plain, a quarter rude."""
+    n_demonstrations, rng, table = size(n_demonstrations, "demonstrations"), randomness(seed), questions()
     drawn = []
     for _ in range(n_demonstrations):
         question = draw(rng, list(table))
@@ -97,20 +76,8 @@ def demonstrations(n_demonstrations: int, seed: int) -> list[tuple[str, str]]:
 
 
 def comparisons(n_comparisons: int, seed: int) -> list[Comparison]:
-    """Draw a question and two different replies, true ones and wrong ones, and let the rater choose.
-
-    Args:
-        n_comparisons: how many.
-        seed: the same seed gives the same comparisons; a longer list begins with the shorter one.
-
-    Returns:
-        (n_comparisons,) comparisons; the rater errs as Bradley & Terry say.
-
-    Raises:
-        ValueError: a negative number of comparisons.
-    """
-    check_size(n_comparisons, "comparisons")
-    rng, table = random.Random(seed), questions()
+    """Draw a question and two different replies, true and wrong ones, and let the rater choose, who errs as in Bradley & Terry."""
+    n_comparisons, rng, table = size(n_comparisons, "comparisons"), randomness(seed), questions()
     drawn = []
     while len(drawn) < n_comparisons:
         question = draw(rng, list(table))
@@ -124,15 +91,7 @@ def comparisons(n_comparisons: int, seed: int) -> list[Comparison]:
 def score(question: str, reply: str) -> float:
     """Give the rater's score: +1 true, -1 wrong, +1 polite, -1 rude, -3 for words that make no reply at all.
 
-    Args:
-        question: one of `questions()`.
-        reply: any text.
-
-    Returns:
-        Score in nats of Bradley & Terry's odds.
-
-    Raises:
-        ValueError: an unknown question.
+    In nats of Bradley & Terry's odds. A question that is not one of `questions()` is refused.
     """
     table = questions()
     if question not in table:

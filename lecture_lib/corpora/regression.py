@@ -9,29 +9,27 @@ Source: Garg et al. (2022), sections 2 and 3; the Bayes answer: Bishop & Bishop 
 
 import numpy as np
 
-from lecture_lib.corpora.draws import check_size
+from lecture_lib.corpora.draws import size
+from lecture_lib.fields import real
 
 
 def regression_tasks(
     n_tasks: int, n_pairs: int, d: int, seed: int, noise: float = 0.1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""Draw tasks: w, x from N(0, 1) in each component, y = w . x + noise * sqrt(D) * N(0, 1).
+    r"""Draw B tasks of N pairs: w, x from N(0, 1) in each of D components, y = w . x + noise * sqrt(D) * N(0, 1).
 
     Args:
         n_tasks: B.
         n_pairs: N.
         d: D.
         seed: the same seed gives the same numbers.
-        noise: standard deviation of the noise, in units of that of w . x, which is sqrt(D).
+        noise: standard deviation of the noise, in units of that of w . x, which is sqrt(D); not negative.
 
     Returns:
         X (B, N, D), y (B, N) and w (B, D), float64.
-
-    Raises:
-        ValueError: a negative size or noise.
     """
-    for size, what in ((n_tasks, "tasks"), (n_pairs, "pairs"), (d, "dimensions"), (noise, "units of noise")):
-        check_size(size, what)
+    n_tasks, n_pairs, d = size(n_tasks, "tasks"), size(n_pairs, "pairs"), size(d, "dimensions")
+    noise = real("noise", noise, lambda x: x >= 0, "a number, 0 or more")
     rng = np.random.RandomState(seed)  # the one generator of numpy whose stream is promised never to change
     w, X = rng.standard_normal((n_tasks, d)), rng.standard_normal((n_tasks, n_pairs, d))
     noises = noise * np.sqrt(d) * rng.standard_normal((n_tasks, n_pairs))
@@ -43,13 +41,10 @@ def prompt_tokens(X: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     Args:
         X: (B, N, D).
-        y: (B, N).
+        y: (B, N); other shapes are refused.
 
     Returns:
         (B, 2N, D + 2) float64: x, then y or 0, then 1 where y is shown.
-
-    Raises:
-        ValueError: shapes that do not fit.
     """
     n_tasks, n_pairs, d = _check_pairs(X, y)
     tokens = np.zeros((n_tasks, n_pairs, 2, d + 2))
@@ -60,25 +55,19 @@ def prompt_tokens(X: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _check_pairs(X: np.ndarray, y: np.ndarray) -> tuple[int, int, int]:
-    """Give B, N, D of tasks whose questions and answers belong together."""
+    """Give B, N, D of tasks, and refuse questions and answers that do not belong together."""
     if X.ndim != 3 or X.shape[:2] != y.shape:
         raise ValueError(f"X must be (B, N, D) and y (B, N): got {X.shape} and {y.shape}")
     return X.shape
 
 
 def ridge_predictions(X: np.ndarray, y: np.ndarray, noise: float = 0.1) -> np.ndarray:
-    r"""E[y_n | x_n, earlier pairs] = x_n . (X^T X + lambda I)^-1 X^T y with lambda = noise^2 D.
+    r"""E[y_n | x_n, earlier pairs] = x_n . (X^T X + lambda I)^-1 X^T y with lambda = noise^2 D, as `prompt_tokens`.
 
-    Args:
-        X: (B, N, D).
-        y: (B, N).
-        noise: as given to `regression_tasks`; 0 gives the least-squares answer of smallest norm.
+    The noise is that of `regression_tasks`; 0 gives the least-squares answer of smallest norm.
 
     Returns:
         (B, N) predictions; that of the first pair is 0.
-
-    Raises:
-        ValueError: shapes that do not fit.
     """
     n_tasks, n_pairs, d = _check_pairs(X, y)
     predictions = np.zeros((n_tasks, n_pairs))

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lecture_lib.corpora.draws import check_size, draw
+from lecture_lib.corpora.draws import draw, randomness, size
 from lecture_lib.corpora.french import (
     ADJECTIVES,
     DETERMINERS,
@@ -105,21 +105,14 @@ class Clause:
 
 
 def sentence_pairs(n_pairs: int, seed: int, held_out: bool = False) -> list[tuple[list[str], list[str]]]:
-    """Draw sentences and translate them.
+    """Draw sentences and translate them: pairs (English tokens, French tokens), some of which may occur again.
 
     Args:
-        n_pairs: how many; sentences may occur again.
+        n_pairs: how many.
         seed: the same seed gives the same pairs; a longer list begins with the shorter one.
         held_out: False: no pair of `HELD_OUT` occurs in them; True: at least one does, in each.
-
-    Returns:
-        (n_pairs,) of (English tokens, French tokens).
-
-    Raises:
-        ValueError: a negative number of pairs.
     """
-    check_size(n_pairs, "pairs")
-    rng = random.Random(seed)
+    n_pairs, rng = size(n_pairs, "pairs"), randomness(seed)
     found = []
     while len(found) < n_pairs:
         clause = _clause(rng)
@@ -152,17 +145,7 @@ def text(tokens: Sequence[str]) -> str:
 
 
 def translate(english: str | Sequence[str]) -> list[str]:
-    """Translate a sentence of the grammar: the one correct answer.
-
-    Args:
-        english: the sentence as text or as tokens.
-
-    Returns:
-        French tokens.
-
-    Raises:
-        ValueError: not a sentence of the grammar.
-    """
+    """Translate a sentence of the grammar, text or tokens: the one correct answer; another sentence is refused, as in `parse`."""
     return parse(english.split() if isinstance(english, str) else english).french()
 
 
@@ -191,17 +174,7 @@ def _noun_phrase(rng: random.Random, kinds: tuple[str, ...], may_have_owner: boo
 
 
 def parse(tokens: Sequence[str]) -> Clause:
-    """Read an English sentence of the grammar.
-
-    Args:
-        tokens: (N,) English tokens.
-
-    Returns:
-        The clause whose `english()` they are.
-
-    Raises:
-        ValueError: not a sentence of the grammar; the message says from which word on.
-    """
+    """Read the tokens of an English sentence of the grammar, and refuse others, saying from which word on."""
     subject, rest = _read_noun_phrase(list(tokens))
     negated = rest[1:2] == ["not"]
     if negated and rest[0] != ("do" if subject.plural else "does"):

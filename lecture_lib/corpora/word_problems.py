@@ -9,7 +9,8 @@ import random
 import re
 from dataclasses import dataclass
 
-from lecture_lib.corpora.draws import check_size, draw
+from lecture_lib.corpora.draws import draw, randomness, size
+from lecture_lib.fields import whole
 
 LARGEST = 40
 NAMES = ("roger", "anna", "omar", "mei", "lucas", "priya")
@@ -35,26 +36,13 @@ class Problem:
 
 
 def problems(n_problems: int, seed: int, n_steps: int = 3) -> list[Problem]:
-    """Draw word problems.
+    """Draw word problems; a longer list begins with the shorter one of the same seed.
 
-    Each step is one of: buy b cans of c (b, c in 2 ... 4), give k or find k (k in 1 ... 7), double; all
+    Each of the `n_steps` steps is one of: buy b cans of c (b, c in 2 ... 4), give k or find k (k in 1 ... 7), double; all
     operations that keep the number in 0 ... 40 are equally likely, and so are their numbers.
-
-    Args:
-        n_problems: how many; a problem may occur again.
-        seed: the same seed gives the same problems; a longer list begins with the shorter one.
-        n_steps: operations in each, at least 1.
-
-    Returns:
-        (n_problems,) problems.
-
-    Raises:
-        ValueError: a negative number of problems, or no steps.
     """
-    check_size(n_problems, "problems")
-    if n_steps < 1:
-        raise ValueError(f"a problem needs at least one step, got {n_steps}")
-    rng = random.Random(seed)
+    n_problems, n_steps = size(n_problems, "problems"), whole("n_steps", n_steps, 1)
+    rng = randomness(seed)
     return [_problem(rng, n_steps) for _ in range(n_problems)]
 
 
@@ -66,17 +54,7 @@ def vocabulary() -> list[str]:
 
 
 def solve(question: str) -> int:
-    """Read a question and work out its answer, with no look at the steps.
-
-    Args:
-        question: as in `Problem.question`.
-
-    Returns:
-        The number asked for.
-
-    Raises:
-        ValueError: a sentence that is not of this grammar.
-    """
+    """Read a question and work out its answer, with no look at the steps; what is no question of this grammar is refused."""
     total = 0
     for sentence in re.findall(r"[^.?]+[.?]", question):
         numbers = [int(n) for n in re.findall(r"\d+", sentence)]
@@ -99,14 +77,7 @@ def solve(question: str) -> int:
 
 
 def steps_are_right(steps: str) -> bool:
-    """Tell whether every "a + b = c" in a chain of thought is true; a text without any is not right.
-
-    Args:
-        steps: text with equations of two numbers; other text in it is not looked at.
-
-    Returns:
-        True if there is an equation and all are true.
-    """
+    """Tell whether a chain of thought has equations of two numbers, "a + b = c", and every one of them is true."""
     equations = re.findall(r"(\d+) ([-+*]) (\d+) = (\d+)", steps)
     value = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
     return bool(equations) and all(value[sign](int(a), int(b)) == int(c) for a, sign, b, c in equations)

@@ -1,15 +1,13 @@
 r"""Positions: vectors that know where they stand, by clocks added (sinusoidal) or turning them (rotary).
 
-Source: Vaswani et al. (2017), section 3.5; Su et al. (2021), rotary positions; Grattafiori et al. (2024),
-their scaling.
+Source: Vaswani et al. (2017), section 3.5; Su et al. (2021), rotary positions.
 Axes: B batch, H heads, N tokens, D = d_model, D_k = d_head; `...` any number of leading axes.
 """
 
-import math
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
+
+from lecture_lib.embedding.rotary_scaling import RotaryScaling
 
 
 def sinusoidal_positions(positions: int | Tensor, d_model: int, halves: bool = False) -> Tensor:
@@ -46,35 +44,12 @@ def sinusoidal_positions(positions: int | Tensor, d_model: int, halves: bool = F
     return torch.cat(waves, dim=-1) if halves else torch.stack(waves, dim=-1).flatten(-2)
 
 
-@dataclass(frozen=True)
-class RotaryScaling:
-    """How rotary frequencies are slowed down so that a model reads texts longer than those it was trained on.
-
-    `factor` alone slows every frequency (linear). With the other three it is Llama 3's rule: waves much
-    shorter than the original context stay, waves longer than it are slowed by `factor`, those between are
-    blended. The names are those of a Hugging Face config.json.
-    """
-
-    factor: float  # how many times longer the context becomes
-    low_freq_factor: float | None = None  # waves longer than original / low_freq_factor are slowed in full
-    high_freq_factor: float | None = None  # waves shorter than original / high_freq_factor stay as they are
-    original_max_position_embeddings: int | None = None  # context of the first training, in tokens
-
-    def __post_init__(self) -> None:
-        llama3 = (self.low_freq_factor, self.high_freq_factor, self.original_max_position_embeddings)
-        if self.factor <= 0:
-            raise ValueError(f"the rotary scaling factor must be positive, got {self.factor}")
-        if 0 < llama3.count(None) < 3:
-            raise ValueError(f"Llama 3's rotary scaling needs all three of its numbers, got {llama3}")
-        if None not in llama3 and not 0 < llama3[0] < llama3[1]:
-            raise ValueError(f"low_freq_factor must be positive and below high_freq_factor, got {llama3[:2]}")
-
-
 def rotary_frequencies(
     d_head: int,
     theta: float = 10000.0,
     scaling: RotaryScaling | None = None,
     device: torch.device | None = None,
+    length: int | None = None,
 ) -> Tensor:
     r"""Give each pair of features its own clock: $\omega_i = \theta^{-2i/D_k}$ for $i = 0 \dots D_k/2 - 1$.
 
@@ -83,6 +58,7 @@ def rotary_frequencies(
         theta: the base; the slowest clock takes about 2 pi theta tokens for a turn.
         scaling: how to slow the clocks down for a longer context; None: not at all.
         device: where the frequencies live.
+        length: number of tokens of the text; only "dynamic" scaling depends on it.
 
     Returns:
         (d_head / 2,) float32 angles per token, in radians.
@@ -90,7 +66,7 @@ def rotary_frequencies(
     Raises:
         ValueError: d_head is odd or theta is not positive.
 
-    Source: Su et al. (2021), eq. 15; Grattafiori et al. (2024), section 3.2, for Llama 3's scaling.
+    Source: Su et al. (2021), eq. 15.
     """
     if d_head % 2:
         raise ValueError(f"rotary positions turn features in pairs: d_head must be even, got {d_head}")
@@ -99,18 +75,10 @@ def rotary_frequencies(
     pairs = torch.arange(0, d_head, 2, device=device).float()
     # In float32, rounded as in Hugging Face models: at position 100,000 it matters.
     frequencies = 1 / theta ** (pairs / d_head)
-    if scaling is None:
-        return frequencies
-    slowed = frequencies / scaling.factor
-    if scaling.original_max_position_embeddings is None:
-        return slowed
-    # Turns within the original context.
-    turns = scaling.original_max_position_embeddings * frequencies / (2 * math.pi)
-    keep = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
-    return torch.lerp(slowed, frequencies, keep.clamp(0, 1))
+    return frequencies if scaling is None else scaling.slow(frequencies, theta, length)
 
 
-def rotary_tables(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
+def rotary_tables(positions: Tensor, frequencies: Tensor, amplitude: float = 1.0) -> tuple[Tensor, Tensor]:
     r"""Read the clocks at the given positions: $\cos(n\,\omega_i)$ and $\sin(n\,\omega_i)$.
 
     A model computes these once and all its layers turn by them.
@@ -118,19 +86,21 @@ def rotary_tables(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tenso
     Args:
         positions: (..., N) positions of the tokens, any integers, in any order.
         frequencies: (D_k / 2,) angles per token, from `rotary_frequencies`.
+        amplitude: factor on both, `scaling.amplitude` of a model with a `RotaryScaling`.
 
     Returns:
         (..., N, D_k / 2) float32 cosines, and the sines in the same shape.
     """
     angles = positions[..., None].float() * frequencies  # (..., N, D_k / 2)
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return (cos, sin) if amplitude == 1 else (amplitude * cos, amplitude * sin)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     r"""Turn each pair of features by its angle: $(a, b) \to (a\cos - b\sin,\; b\cos + a\sin)$.
 
-    The pairs are (i, i + D_k / 2), the half-split order of Llama and of Hugging Face; the paper pairs (2i, 2i
-    + 1).
+    The pairs are (i, i + D_k / 2), the half-split order of Hugging Face's models, which reorder the weights to match;
+    the paper and Meta's own Llama code pair (2i, 2i + 1).
 
     Args:
         x: (..., N, D_k) queries or keys.
@@ -149,7 +119,8 @@ def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor
     r"""Turn feature pair i of the token at position n by the angle $n\,\theta^{-2i/D_k}$: $z_i \to z_i\,e^{in\omega_i}$.
 
     This is the definition; models turn by `rotate` with tables made once. Dot products of turned queries and
-    keys depend on the difference of their positions alone. The pairs are (i, i + D_k / 2), as in Llama.
+    keys depend on the difference of their positions alone. The pairs are (i, i + D_k / 2), as in Hugging
+    Face's models.
 
     Args:
         x: (..., N, D_k) queries or keys, D_k even.

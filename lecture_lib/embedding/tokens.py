@@ -72,12 +72,9 @@ def check_ids(ids: Tensor, vocab_size: int, kind: str = "token") -> None:
     The values are read on a CPU only: on a GPU reading them would make the program wait for the device.
 
     Args:
-        ids: (...) token ids.
+        ids: (...) token ids, or those of another `kind`.
         vocab_size: number of rows of the table.
         kind: what the ids stand for, named in the message.
-
-    Raises:
-        ValueError: no integers, or one of them is out of range.
     """
     if ids.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
         raise ValueError(f"{kind} ids must be integers (torch.int64), got {ids.dtype}")
@@ -93,16 +90,6 @@ class TokenEmbedding(nn.Embedding):
     """The learned table of token vectors, Omega_e^T: `weight` is (vocab_size, d_model)."""
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Look the vectors of the tokens up.
-
-        Args:
-            ids: (...) integer token ids.
-
-        Returns:
-            (..., d_model) one vector a token.
-
-        Raises:
-            ValueError: an id is no integer or outside the vocabulary.
-        """
+        """Look the vectors of the tokens up: (...) integer ids to (..., d_model)."""
         check_ids(ids, self.num_embeddings)
         return F.embedding(ids.long(), self.weight)

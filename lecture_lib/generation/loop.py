@@ -1,57 +1,65 @@
 """The autoregressive loop: predict the next token, append it, start again (lecture, "Sampling: generating text").
 
-Slow and obvious: every step reads the whole text anew. It is the oracle for everything faster.
+A model reads the whole text anew at every step (`Reread`), or what is new in it (`kv_cache.Cached`).
 
 Source: Bishop & Bishop (2024), section 12.3.2.
 Axes: B texts, N tokens of the longest prompt, M of the longest text, |V| tokens of the vocabulary.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import operator
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lecture_lib.generation.rows import Prompts, in_the_form_of, pad, to_rows
+from lecture_lib.generation.reread import Model, Reader, Reread
 from lecture_lib.generation.text import Decodes, Stop
-from lecture_lib.sampling import SamplingParameters, sample
+from lecture_lib.padding import pad
+from lecture_lib.sampling import SamplingParameters, constrain, sample
 
-Model = Callable[..., Tensor]  # model(ids, lengths=None) -> (B, N, |V|) logits
+Prompts = Tensor | Sequence[int] | Sequence[Sequence[int]] | Sequence[Tensor]  # or arrays of NumPy
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
 def generate(
-    model: Model,
+    model: Model | Reader,
     ids: Prompts,
     max_new_tokens: int,
     sampling: SamplingParameters = SamplingParameters(),
     generator: Generators = None,
-    stop: Collection[int | str] | int | str = (),
+    stop: Collection[int | str] | int | str | None = (),
     lengths: Tensor | None = None,
     tokenizer: Decodes | None = None,
     context_length: int | None = None,
-    pad_id: int = 0,
+    pad_id: int | None = None,
+    attention_mask: Tensor | None = None,
 ) -> Tensor | list[Tensor]:
     """Continue texts, one token after another.
 
     The model is used as it is: call `model.eval()` first if it has dropout.
 
     Args:
-        model: gives (B, N, |V|) logits for (B, N) ids; called as `model(ids)`, or `model(ids, lengths)` when the texts
-            differ in length and are padded on the right.
-        ids: (N,) or (B, N) ids, one prompt or a table of them, or a list of prompts of any lengths (lists or tensors of ids).
+        model: as for `Reread`, or anything with its method `read`.
+        ids: (N,) or (B, N) ids, one prompt or a table of them, or a list of prompts of any lengths (lists,
+            tensors or arrays of ids).
         max_new_tokens: largest number of new tokens of a text.
         sampling: how a token is chosen; temperature 0: greedy.
-        generator: source of the random numbers: one for all texts, in turn, or a list of one for each text, which then
-            comes out as it would alone. None: torch's own.
+        generator: source of the random numbers: one for all texts, in turn, or a list of one for each text,
+            which then comes out as it would alone. None: torch's own.
         stop: token ids and strings that end a text; they are part of it. A string may end inside a token.
         lengths: (B,) number of real tokens in each right-padded row of ids; None: all N.
         tokenizer: gives the text in which stop strings are looked for.
-        context_length: let the model see the last so many tokens only; None: all, and a text for which the model's
-            context (`model.config.context_length`) has no room is an error.
-        pad_id: what stands behind the end of a text in a (B, M) table; the model must know it as a token.
+        context_length: let the model see the last so many tokens only; None: all, and a text for which the
+            model's context (`model.config.context_length`) has no room is an error.
+        pad_id: what fills the rows of a (B, M) table behind the end of a text.
+        attention_mask: (B, N) 1 for real tokens, 0 for padding, as tokenizers of `transformers` give it with
+            padding on the left or on the right; in place of `lengths`.
 
     Returns:
-        (M,) or (B, M) ids, prompt and new tokens, or a list of tensors if the prompts came as a list.
+        (M,) or (B, M) ids, prompt and new tokens, in the form of the prompts; a list of B tensors, each as long
+        as its text, for a list of prompts, and for a table whose texts may differ in length (by `stop`, `lengths`
+        or `attention_mask`), unless `pad_id` says what fills the rows.
 
     Raises:
         ValueError: prompts or numbers that do not fit, no room in the context, or logits of another shape.
@@ -61,42 +69,30 @@ def generate(
         >>> generate(successor, torch.tensor([3, 4]), 4, SamplingParameters(temperature=0), stop=[7])
         tensor([3, 4, 5, 6, 7])
     """
-    rows, device = to_rows(ids, lengths), device_of(ids, model)
-    is_end = Stop(stop, tokenizer)
-    check_room(model, rows, max_new_tokens, context_length)
-    choices = (
-        next_tokens(model, rows, sampling, generator, context_length, pad_id, device).tolist()
-        for _ in range(max_new_tokens)
-    )
-    for _ in steps(choices, rows, is_end):
-        pass
-    return in_the_form_of(ids, rows, pad_id, device)
+    rows, end = to_rows(ids, lengths, attention_mask), Stop(stop, tokenizer)
+    reader = model if hasattr(model, "read") else Reread(model)
+    ends = [len(row) for row in rows]
+    for i, _ in follow(reader, rows, max_new_tokens, sampling, generator, end, context_length):
+        ends[i] += 1
+    texts = [row[:n] for row, n in zip(rows, ends, strict=True)]
+    differ = end.ids or end.strings or lengths is not None or attention_mask is not None
+    return as_given(ids, texts, pad_id, pad_id is None and bool(differ), getattr(reader, "device", None))
 
 
 def stream(
-    model: Model,
-    ids: Tensor | Sequence[int],
+    model: Model | Reader,
+    ids: Prompts,
     max_new_tokens: int,
     sampling: SamplingParameters = SamplingParameters(),
     generator: Generators = None,
-    stop: Collection[int | str] | int | str = (),
+    stop: Collection[int | str] | int | str | None = (),
     tokenizer: Decodes | None = None,
     context_length: int | None = None,
 ) -> Iterator[int]:
-    """Give the new tokens of one text as they come, the same as `generate`; `decode_stream` makes text of them.
-
-    Args:
-        model: gives (1, N, |V|) logits for (1, N) ids.
-        ids: (N,) or (1, N) ids of the prompt, or a list of token ids.
-        max_new_tokens: largest number of new tokens.
-        sampling: how a token is chosen.
-        generator: source of the random numbers; None: torch's own.
-        stop: token ids and strings that end the text; the last token is given as well.
-        tokenizer: gives the text in which stop strings are looked for.
-        context_length: let the model see the last so many tokens only; None: all.
+    """Give the new tokens of one text as they come; arguments as for `generate`, `decode_stream` makes text of them.
 
     Returns:
-        Iterator over token ids.
+        Iterator over token ids, the one that ends the text included.
 
     Raises:
         ValueError: as `generate`, or more than one prompt.
@@ -106,113 +102,132 @@ def stream(
         >>> list(stream(successor, [3, 4], 3, SamplingParameters(temperature=0)))
         [5, 6, 7]
     """
-    rows, device = to_rows(ids), device_of(ids, model)
+    rows, end = to_rows(ids), Stop(stop, tokenizer)
     if len(rows) != 1:
         raise ValueError(f"stream follows one text, got {len(rows)}; generate takes several")
-    is_end = Stop(stop, tokenizer)
-    check_room(model, rows, max_new_tokens, context_length)
-    choices = (
-        next_tokens(model, rows, sampling, generator, context_length, 0, device).tolist()
-        for _ in range(max_new_tokens)
-    )
-    return (tokens[0] for tokens in steps(choices, rows, is_end))
+    reader = model if hasattr(model, "read") else Reread(model)
+    check_room(reader, rows, max_new_tokens, context_length)
+    following = follow(reader, rows, max_new_tokens, sampling, generator, end, context_length)
+    return (token for _, token in following)
 
 
-def steps(choices: Iterable[list[int]], rows: list[list[int]], is_end: Stop) -> Iterator[list[int]]:
-    """Lengthen the rows in place, a token at a time, until all have ended.
+def follow(
+    reader: Reader,
+    rows: list[list[int]],
+    max_new_tokens: int,
+    sampling: SamplingParameters,
+    generator: Generators,
+    end: Stop,
+    context_length: int | None,
+) -> Iterator[tuple[int, int]]:
+    """Lengthen the rows in place until all texts have ended: read, choose, append.
 
-    A text that has ended takes part in the draws, but keeps nothing of them: what the others get does not depend on it.
-
-    Args:
-        choices: the B tokens of each step, asked for when the rows hold those before.
-        rows: B lists of token ids, the prompts.
-        is_end: tells from its new tokens whether a text has ended.
+    A text that has ended is read on, so that what the others get does not depend on it.
 
     Returns:
-        Iterator over the B tokens of each step.
+        Iterator over row and token of what each text gets, step by step.
     """
-    prompt_lengths = [len(row) for row in rows]
-    running = list(range(len(rows)))
-    for tokens in choices:
-        for i in running:
-            rows[i].append(tokens[i])
-        running = [i for i in running if not is_end(rows[i][prompt_lengths[i] :])]
-        yield tokens
+    check_room(reader, rows, max_new_tokens, context_length)
+    starts, running = [len(row) for row in rows], list(range(len(rows)))
+    for n in range(max_new_tokens):
+        logits = reader.read([row[-context_length:] for row in rows] if context_length else rows)
+        if sampling.constrained:
+            is_last = n == max_new_tokens - 1
+            logits = constrain(logits, sampling, rows, [n] * len(rows), is_last, end.ids)
+        texts = pad(rows, 0, logits.device) if sampling.repetition_penalty != 1 else (None, None)
+        tokens = sample(logits, sampling, texts[0], generator, texts[1]).tolist()
+        for row, token in zip(rows, tokens, strict=True):
+            row.append(token)
+        yield from ((i, tokens[i]) for i in running)
+        if end.ids or end.strings:
+            running = [i for i in running if not end(rows[i][starts[i] :], rows[i][: starts[i]])]
         if not running:
             break
 
 
-@torch.no_grad()
-def next_tokens(
-    model: Model,
-    rows: list[list[int]],
-    sampling: SamplingParameters,
-    generator: Generators = None,
-    context_length: int | None = None,
-    pad_id: int = 0,
-    device: torch.device | None = None,
-) -> Tensor:
-    """Choose the token that follows each row.
-
-    Args:
-        model: gives (B, N, |V|) logits.
-        rows: B lists of token ids.
-        sampling: how a token is chosen.
-        generator: source of the random numbers.
-        context_length: number of tokens that the model sees; None: all. A repetition penalty always sees all.
-        pad_id: what stands behind the end of a row.
-        device: where the model is.
-
-    Returns:
-        (B,) token ids.
-
-    Raises:
-        ValueError: logits of another shape.
-    """
-    ids, lengths = pad([row[-(context_length or len(row)) :] for row in rows], pad_id, device)
-    logits = model(ids) if (lengths == ids.shape[1]).all() else model(ids, lengths)  # (B, N, |V|)
-    if not isinstance(logits, Tensor) or logits.ndim != 3 or logits.shape[:2] != ids.shape:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"the model must give (B, N, |V|) logits for ids {tuple(ids.shape)}: got {got}")
-    last = logits[torch.arange(len(rows), device=logits.device), lengths - 1]  # (B, |V|)
-    if context_length and sampling.repetition_penalty != 1:
-        ids, lengths = pad(rows, pad_id, device)
-    return sample(last, sampling, ids, generator, lengths)
-
-
-def check_room(
-    model: Model, rows: list[list[int]], max_new_tokens: int, context_length: int | None = None
-) -> None:
-    """Refuse texts that do not fit into the context of the model, before anything is computed.
-
-    Args:
-        model: whose `config.context_length`, if it has one, is the largest number of tokens it can read.
-        rows: B lists of token ids, the prompts.
-        max_new_tokens: number of new tokens; the last of them need not be read.
-        context_length: number of tokens that the model shall see; None: all.
-
-    Raises:
-        ValueError: no room, or a number out of range.
-    """
-    if max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens must be 0 or more, got {max_new_tokens}")
-    if context_length is not None and context_length < 1:
-        raise ValueError(f"context_length must be at least 1 token, got {context_length}")
-    context = getattr(getattr(model, "config", None), "context_length", None)
-    longest = max(len(row) for row in rows)
-    read = longest + max(max_new_tokens - 1, 0)
-    read = read if context_length is None else min(read, context_length)
-    if context is not None and read > context:
+def check_room(reader: Reader, rows: list[list[int]], n_new: int, window: int | None) -> None:
+    """Refuse texts that do not fit into the context of the model, before anything is computed."""
+    if n_new < 0 or (window is not None and window < 1):
         raise ValueError(
-            f"a prompt of {longest} tokens and {max_new_tokens} new ones do not fit into the context of {context} tokens: "
+            f"max_new_tokens must be 0 or more and context_length 1 or more, got {n_new} and {window}"
+        )
+    context = getattr(getattr(reader, "config", None), "context_length", None)
+    longest = max(map(len, rows))
+    read = longest + max(n_new - 1, 0)  # the last new token need not be read
+    if context is not None and min(read, window or read) > context:
+        raise ValueError(
+            f"a prompt of {longest} tokens and {n_new} new ones do not fit into the context of {context} tokens: "
             f"shorten them, or let the model see the last tokens only with context_length={context}"
         )
 
 
-def device_of(ids: Prompts, model: Model) -> torch.device:
-    """Find where to work: where the prompts are, or, if they are lists, where the model is."""
-    first = ids if isinstance(ids, Tensor) else ids[0] if len(ids) else None
-    if isinstance(first, Tensor):
-        return first.device
-    parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    return torch.device("cpu") if parameter is None else parameter.device
+def to_rows(
+    ids: Prompts, lengths: Tensor | None = None, attention_mask: Tensor | None = None
+) -> list[list[int]]:
+    """Write prompts as lists of token ids.
+
+    Args:
+        ids: (N,) or (B, N) integer ids, or a list of prompts of any lengths, each a list, an array or a tensor.
+        lengths: (B,) number of real tokens in each right-padded row of (B, N) ids; None: all N.
+        attention_mask: (B, N) 1 for real tokens, 0 for padding, in place of `lengths`.
+
+    Returns:
+        B lists without padding.
+
+    Raises:
+        ValueError: ids that are not integers, a prompt without tokens, or lengths or a mask that do not fit.
+    """
+    rows = nested(ids)
+    rows = [rows] if is_one_prompt(rows) else rows
+    if attention_mask is not None:
+        real = torch.as_tensor(attention_mask).reshape(len(rows), -1).tolist()
+        if [len(row) for row in real] != [len(row) for row in rows]:
+            raise ValueError(f"the attention mask needs an entry for each of the ids {tuple(ids.shape)}")
+        rows = [
+            [t for t, keep in zip(row, here, strict=True) if keep]
+            for row, here in zip(rows, real, strict=True)
+        ]
+    elif lengths is not None:
+        n = [operator.index(length) for length in nested(lengths)]
+        if not isinstance(ids, Tensor) or ids.ndim != 2 or len(n) != len(rows):
+            raise ValueError(f"lengths {tuple(lengths.shape)} need ids (B, N) with one row a length")
+        if not all(0 <= length <= ids.shape[1] for length in n):
+            wrong = max(n) if min(n) >= 0 else min(n)
+            raise ValueError(f"every length must lie in 0 ... {ids.shape[1]}, got {wrong}")
+        rows = [row[:length] for row, length in zip(rows, n, strict=True)]
+    if not rows or not all(rows):
+        raise ValueError("there must be at least one prompt, and at least one token in each")
+    try:
+        return [[operator.index(token) for token in row] for row in rows]
+    except TypeError:
+        raise ValueError("a prompt is made of token ids (integers); encode a text first") from None
+
+
+def nested(ids: Any) -> Any:
+    """Write tensors and arrays, alone or in a list, as lists of Python's own numbers."""
+    if hasattr(ids, "tolist"):
+        numbers = str(ids.dtype).removeprefix("torch.")
+        if ids.ndim > 2 or not numbers.startswith(("int", "uint")):
+            raise ValueError(f"prompts must be (N,) or (B, N) integers, got {tuple(ids.shape)} {ids.dtype}")
+        return ids.tolist()
+    if isinstance(ids, str):
+        return ids
+    return [nested(each) if hasattr(each, "__len__") else each for each in ids]
+
+
+def is_one_prompt(rows: list) -> bool:
+    """Tell a list of token ids from a list of prompts."""
+    return isinstance(rows, str) or not any(isinstance(each, list | str) for each in rows)
+
+
+def as_given(
+    ids: Prompts, rows: list[list[int]], pad_id: int | None, ragged: bool, device: torch.device | None
+) -> Tensor | list[Tensor]:
+    """Give texts back in the form in which the prompts came; where `ragged`, a list in place of a table."""
+    first = ids if isinstance(ids, Tensor) else next((each for each in ids if isinstance(each, Tensor)), None)
+    device, dtype = (device, torch.long) if first is None else (first.device, first.dtype)
+    if isinstance(ids, Tensor) and ids.ndim == 2 and not ragged:
+        return pad(rows, pad_id or 0, device)[0].to(dtype)
+    texts = [torch.tensor(row, dtype=dtype, device=device) for row in rows]
+    one = ids.ndim == 1 if hasattr(ids, "ndim") else is_one_prompt(nested(ids))
+    return texts[0] if one else texts

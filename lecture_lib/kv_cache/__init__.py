@@ -1,12 +1,11 @@
-"""Cached inference: keys and values that stay (`cache`), a model that uses them (`runner`), the `loop`.
+"""Cached inference: keys and values that stay (`cache`), a model that uses them (`reader`), faster steps.
 
-`step` is one decoding step without the calls between its products (its pieces are in `flat`, what it needs
-of a model in `parts`), `layout` the order of the weights that suits it.
+`graph` records a step, `layout` puts weights into the order that suits a machine. `generate` and `stream` are
+those of `lecture_lib.generation`, with each token computed once.
 """
 
 from lecture_lib.kv_cache.cache import KVCache
 from lecture_lib.kv_cache.layout import lay_out_for_decoding
-from lecture_lib.kv_cache.loop import generate, stream
-from lecture_lib.kv_cache.runner import Runner
+from lecture_lib.kv_cache.reader import Cached, generate, stream
 
-__all__ = ["KVCache", "Runner", "generate", "lay_out_for_decoding", "stream"]
+__all__ = ["Cached", "KVCache", "generate", "lay_out_for_decoding", "stream"]

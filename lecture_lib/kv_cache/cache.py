@@ -4,71 +4,23 @@ Without it token n is computed again for every token that follows. With it a ste
 and reads the keys and values of the others: memory for time, $2 L H_{kv} D_k$ numbers a token.
 
 Source: Pope et al. (2022), section 2.1; Shazeer (2019), section 2.4, for what reading it costs.
-Axes: B rows, N new tokens, M stored tokens, H_kv key-value heads, D_k = d_head.
+Axes: L layers, B rows, N new tokens, M stored tokens, H_kv key-value heads, D_k = d_head.
 """
 
 import torch
 from torch import Tensor
 
-from lecture_lib.transformer import ModelConfig
+from lecture_lib.attention import Context
+from lecture_lib.transformer import ModelConfig, depends_on_length, rotary
 
-
-class LayerKeysValues:
-    """Keys and values of one layer, in memory of fixed size; the cache says where new ones go.
-
-    Args:
-        cache: knows the places of the new tokens.
-        shape: (B, H_kv, slots, D_k) of the memory; zeros, so that nothing that was there before can be NaN.
-    """
-
-    def __init__(self, cache: "KVCache", shape: tuple[int, int, int, int]) -> None:
-        self.cache = cache
-        self.K = torch.zeros(shape, dtype=cache.dtype, device=cache.device)
-        self.V = torch.zeros_like(self.K)
-
-    def append(self, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values, show all; refuse those of another model.
-
-        Args:
-            K: (B, H_kv, N, D_k) new keys.
-            V: (B, H_kv, N, D_k) new values.
-
-        Returns:
-            (B, H_kv, M, D_k) keys and values so far, views of the memory.
-
-        Raises:
-            ValueError: they come from another model, or from another number of rows.
-        """
-        fits = (*self.K[:, :, 0].shape, self.K.dtype, self.K.device)
-        got = (*K[:, :, 0].shape, K.dtype, K.device)
-        if got != fits:
-            words = "{} rows of {} key-value heads of {} numbers, {} on {}"
-            raise ValueError(f"the cache is for {words.format(*fits)}: got {words.format(*got)}")
-        return self.store(K, V)
-
-    def store(self, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-        """Do what `append` does, for those who know that it fits.
-
-        Args:
-            K: (B, H_kv, N, D_k) new keys.
-            V: (B, H_kv, N, D_k) new values.
-
-        Returns:
-            (B, H_kv, M, D_k) keys and values so far, views of the memory.
-        """
-        place, n_stored = self.cache.place, self.cache.n_stored
-        if isinstance(place, slice):
-            self.K[:, :, place], self.V[:, :, place] = K, V
-        else:
-            self.K[place], self.V[place] = K.transpose(1, 2), V.transpose(1, 2)  # (B, N, H_kv, D_k)
-        return self.K[:, :, :n_stored], self.V[:, :, :n_stored]
+Clocks = tuple[Tensor, Tensor]
 
 
 class KVCache:
     """Room for the keys and values of B rows, each of which grows at its own pace.
 
-    Row b continues at its own length, wherever the others are. Padding is sent to a spare slot that nobody
-    looks at. The lengths are plain numbers: nothing is asked of a GPU.
+    A token's slot is its position. Row b goes on at its own length, wherever the others are; padding is sent to
+    a spare slot that nobody looks at. The lengths are plain numbers: nothing is asked of a GPU.
 
     Args:
         config: of the model; says layers, key-value heads and their width.
@@ -97,97 +49,53 @@ class KVCache:
     ) -> None:
         if batch < 1 or max_length < 1:
             raise ValueError(f"a cache has at least one row and one token: got {batch} and {max_length}")
-        self.batch, self.max_length = batch, max_length
-        self.dtype = torch.get_default_dtype() if dtype is None else dtype
-        self.device = torch.empty(0, device=device).device
-        self.place: slice | tuple[Tensor | slice, ...] = slice(0)  # slots of the new tokens
-        self.n_stored = 0  # M, keys that the queries are shown
-        self.lengths = [0] * batch  # tokens of each row so far
-        self.clock = torch.zeros(
-            batch, dtype=torch.long, device=self.device
-        )  # the same, for steps of fixed shape
-        shape = (batch, config.n_kv_heads, max_length + 1, config.d_head)
-        self.layers = [LayerKeysValues(self, shape) for _ in range(config.n_layers)]
+        self.config, self.batch, self.max_length = config, batch, max_length
+        # Zeros, so that nothing that was in the memory before can be NaN.
+        shape = (config.n_layers, 2, self.batch, self.max_length + 1, config.n_kv_heads, config.d_head)
+        self.pool = torch.zeros(shape, dtype=dtype, device=device)
+        self.lengths = [0] * self.batch  # tokens of each row so far
+        self.clocks: Clocks | None = None  # (max_length, D_k / 2) cosines and sines
+        if config.positions == "rotary" and not depends_on_length(config):
+            self.clocks = rotary(config, torch.arange(self.max_length, device=self.pool.device))
 
     @property
     def nbytes(self) -> int:
         """Bytes of all keys and values."""
-        return sum(layer.K.nbytes + layer.V.nbytes for layer in self.layers)
+        return self.pool.nbytes
 
-    def begin(self, n_tokens: int, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Make room for new tokens, before the first layer.
+    def begin(self, n_tokens: int, lengths: Tensor | list[int] | None = None) -> Context:
+        """Make room for new tokens and say where they stand: the context of the next forward.
 
         Args:
             n_tokens: number N of new tokens in a row.
-            lengths: (B,) number of real ones in each row; None: all N.
-
-        Returns:
-            (N,) positions and an (N, M) bool mask if all rows have the same length, else (B, N) and (B, 1,
-            N, M); True where a new token may look at a stored one, and None instead of a mask where all may
-            look at all.
+            lengths: (B,) number of real ones in each right-padded row; None: all N.
 
         Raises:
             ValueError: lengths of another batch or out of range, or a row that is longer than its room.
         """
         starts, self.lengths = self.lengths, self.lengths_after(n_tokens, lengths)
-        self.n_stored = max(self.lengths)
-        if len(set(starts)) == 1 and min(self.lengths) == starts[0] + n_tokens:
-            return self.begin_alike(starts[0], n_tokens)
-        new = torch.arange(n_tokens, device=self.device)
-        positions = torch.tensor(starts, device=self.device)[:, None] + new  # (B, N)
-        real = positions < torch.tensor(self.lengths, device=self.device)[:, None]
-        rows = torch.arange(self.batch, device=self.device)[:, None]
-        self.place = (rows, slice(None), positions.where(real, self.max_length))
-        positions = positions.clamp(max=self.n_stored - 1)  # those of padding must exist, and mean nothing
-        return positions, torch.arange(self.n_stored, device=self.device) <= positions[:, None, :, None]
+        end, device = starts[0] + n_tokens, self.pool.device
+        if len(set(starts)) == 1 and end <= self.max_length:  # padding is written over by the next tokens
+            return look(
+                self.config, self.shown(end), torch.arange(starts[0], end, device=device), self.clocks
+            )
+        positions = torch.tensor(starts, device=device)[:, None] + torch.arange(
+            n_tokens, device=device
+        )  # (B, N)
+        real = positions < torch.tensor(self.lengths, device=device)[:, None]
+        stored = max(self.lengths)
+        slots = positions.where(real, self.max_length)
+        return look(
+            self.config, self.shown(stored), positions.clamp(max=stored - 1), self.clocks, (self.pool, slots)
+        )
 
-    def begin_alike(self, start: int, n_tokens: int) -> tuple[Tensor, Tensor | None]:
-        """Make room where all rows have the same length: slices instead of indices.
+    def shown(self, n_stored: int) -> Tensor:
+        """The slots that queries are shown, (L, 2, B, M, H_kv, D_k)."""
+        return self.pool[:, :, :, :n_stored]
 
-        Args:
-            start: number of tokens stored in each row.
-            n_tokens: number N of new ones, none of them padding.
-
-        Returns:
-            (N,) positions, and an (N, M) bool mask, None for a single token: it may look at all.
-        """
-        end = start + n_tokens
-        self.place = slice(start, end)
-        positions = torch.arange(start, end, device=self.device)
-        if n_tokens == 1:
-            return positions, None
-        return positions, torch.arange(end, device=self.device) <= positions[:, None]
-
-    def begin_fixed(self) -> tuple[Tensor, Tensor]:
-        """Make room for one token a row: the same shapes at every step, no number from the host.
-
-        All slots are shown, whatever is in them; the mask hides those behind a row's end. `clock` says where
-        the rows stand.
-
-        Returns:
-            (B, 1) positions and a (B, 1, 1, M) mask, M the room of a row.
-        """
-        self.n_stored = self.max_length
-        positions = self.clock[:, None].clamp(max=self.max_length - 1)
-        rows = torch.arange(self.batch, device=self.device)[:, None]
-        self.place = (rows, slice(None), positions)
-        self.clock += 1
-        return positions, torch.arange(self.max_length, device=self.device) <= positions[:, None, :, None]
-
-    def lengths_after(self, n_tokens: int, lengths: Tensor | None = None) -> list[int]:
-        """Count the tokens of each row with the new ones, and refuse what does not fit.
-
-        Args:
-            n_tokens: number N of new tokens in a row.
-            lengths: (B,) number of real ones in each row; None: all N.
-
-        Returns:
-            B numbers.
-
-        Raises:
-            ValueError: lengths of another batch or out of range, or a row that is longer than its room.
-        """
-        added = [n_tokens] * self.batch if lengths is None else lengths.tolist()
+    def lengths_after(self, n_tokens: int, lengths: Tensor | list[int] | None = None) -> list[int]:
+        """Count the tokens of each row with the new ones, and refuse what does not fit."""
+        added = [n_tokens] * self.batch if lengths is None else [int(n) for n in lengths]
         if len(added) != self.batch:
             raise ValueError(f"the cache has {self.batch} rows, got {len(added)} lengths")
         if not all(0 <= new <= n_tokens for new in added):
@@ -199,30 +107,84 @@ class KVCache:
             )
         return after
 
-    def check(self, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
-        """Refuse to serve a model for which the cache was not made.
+    def grown(self, max_length: int) -> "KVCache":
+        """Give a cache with more room and the same content."""
+        larger = KVCache(self.config, self.batch, max_length, self.pool.dtype, self.pool.device)
+        larger.pool[:, :, :, : self.max_length] = self.pool[:, :, :, : self.max_length]
+        larger.lengths = self.lengths
+        return larger
 
-        Args:
-            config: of the model.
-            dtype: of its weights.
-            device: where they are.
+    def truncate(self, lengths: list[int] | int) -> None:
+        """Forget what stands behind these lengths, one for each row or one for all; 0: forget all."""
+        lengths = [lengths] * self.batch if isinstance(lengths, int) else list(lengths)
+        if len(lengths) != self.batch or not all(
+            0 <= new <= old for new, old in zip(lengths, self.lengths, strict=True)
+        ):
+            raise ValueError(f"rows of {self.lengths} tokens cannot be cut to {lengths}")
+        self.lengths = lengths
 
-        Raises:
-            ValueError: it has other layers, heads, widths, dtype or device.
-        """
-        words = "{} layers of {} key-value heads of {} numbers, {} on {}"
-        K = self.layers[0].K
-        made_for = (len(self.layers), K.shape[1], K.shape[3], self.dtype, self.device)
-        asked = (config.n_layers, config.n_kv_heads, config.d_head, dtype, device)
-        if made_for != asked:
-            raise ValueError(
-                f"the cache was made for another model: for {words.format(*made_for)}; "
-                f"this one has {words.format(*asked)}"
-            )
 
-    def reset(self) -> None:
-        """Forget all rows; the memory stays for the next ones, and is zeros again."""
-        if any(self.lengths) or self.n_stored:
-            self.lengths, self.n_stored = [0] * self.batch, 0
-            for layer in self.layers:
-                layer.K.zero_(), layer.V.zero_()
+def look(
+    config: ModelConfig,
+    stored: Tensor,
+    positions: Tensor,
+    clocks: Clocks | None = None,
+    target: tuple[Tensor, Tensor] | None = None,
+) -> Context:
+    """Say what new tokens may look at among stored ones, and how theirs join them.
+
+    Args:
+        config: of the model.
+        stored: (L, 2, B, M, H_kv, D_k) keys and values, a view of the pool.
+        positions: (N,) or (B, N) of the new tokens; (N,): they take the last N of the M slots; (B, N): each
+            takes the slot of its position.
+        clocks: cosines and sines at every position; None: the model is not rotary, or they are read here.
+        target: the pool and (B, N) slots in it, where some of the tokens are padding.
+    """
+    n_tokens, n_stored = int(positions.shape[-1]), stored.shape[3]  # in a recording the second varies
+    every = stored.transpose(3, 4).flatten(0, 1).unbind()  # 2 L times (B, H_kv, M, D_k)
+    alike = positions.ndim == 1
+    if alike:
+        new = stored[:, :, :, -n_tokens:].transpose(3, 4).flatten(0, 1).unbind()
+
+        def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+            refuse_unfit(K, new[0])
+            new[2 * layer].copy_(K), new[2 * layer + 1].copy_(V)
+            return every[2 * layer], every[2 * layer + 1]
+
+    else:
+        pool, slots = target or (stored, positions)
+        place = (torch.arange(len(positions), device=positions.device)[:, None], slots)
+
+        def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+            refuse_unfit(K.transpose(1, 2), pool[layer, 0, :, : K.shape[2]])
+            pool[layer, 0][place], pool[layer, 1][place] = K.transpose(1, 2), V.transpose(1, 2)
+            return every[2 * layer], every[2 * layer + 1]
+
+    first = alike and n_tokens == int(n_stored)  # nothing was stored before
+    mask = None
+    if not (alike and n_tokens == 1) and not first:
+        mask = behind(positions, n_stored)
+    near, window = None, config.sliding_window
+    if window is not None and not (first and n_tokens <= window):
+        near = behind(positions, n_stored) & ~behind(positions - window, n_stored)
+    if clocks is None:
+        turned = rotary(config, positions, n_stored)
+    else:
+        at = positions if alike else positions[:, None]
+        turned = (clocks[0][at], clocks[1][at])
+    return Context(positions, mask, first and n_tokens > 1, near, turned, keep)
+
+
+def behind(positions: Tensor, n_stored: int) -> Tensor:
+    """Tell which slots lie at or before each position: bool, (N, M) or (B, 1, N, M)."""
+    upto = positions[:, None] if positions.ndim == 1 else positions[:, None, :, None]
+    return torch.arange(n_stored, device=positions.device) <= upto
+
+
+def refuse_unfit(K: Tensor, room: Tensor) -> None:
+    """Refuse keys of another model or batch, and those that gradients would have to go through."""
+    if K.shape != room.shape:
+        raise ValueError(f"the cache expects keys {tuple(room.shape)}, got {tuple(K.shape)}")
+    if K.requires_grad:
+        raise ValueError("a cache keeps no gradients: read with it under torch.no_grad()")

@@ -1,6 +1,6 @@
 """LoRA: one adapted layer (`layer`), a model full of them (`model`), peft's files (`save`, `load`)."""
 
-from lecture_lib.lora.layer import LoRALinear
+from lecture_lib.lora.layer import LoRAEmbedding, LoRALinear
 from lecture_lib.lora.load import load_lora
 from lecture_lib.lora.model import (
     add_lora,
@@ -13,6 +13,7 @@ from lecture_lib.lora.model import (
 from lecture_lib.lora.save import save_lora
 
 __all__ = [
+    "LoRAEmbedding",
     "LoRALinear",
     "add_lora",
     "count_parameters",

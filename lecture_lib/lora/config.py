@@ -17,7 +17,7 @@ PREFIX = "base_model.model."  # before the name of every tensor in the file
 DESCRIPTIVE = {
     *("auto_mapping", "base_model_name_or_path", "revision", "task_type", "inference_mode", "peft_version"),
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "fan_in_fan_out"),
-    *("megatron_core", "qalora_group_size", "eva_config", "runtime_config", "ensure_weight_tying"),
+    *("megatron_core", "qalora_group_size", "eva_config", "runtime_config"),
 }
 # Initializations that leave the base weights alone; the others (PiSSA, OLoRA, LoftQ, ...) change them.
 HARMLESS_INITIALIZATIONS = (True, False, None, "gaussian", "eva", "orthogonal")
@@ -35,6 +35,7 @@ class AdapterConfig:
     rank_pattern: dict[str, int] = field(default_factory=dict)  # other ranks, by the end of a layer's name
     alpha_pattern: dict[str, float] = field(default_factory=dict)  # other strengths, likewise
     modules_to_save: list[str] = field(default_factory=list)  # modules trained in full
+    ensure_weight_tying: bool = False  # those that shared a weight go on sharing it
 
     def rank_of(self, name: str) -> int:
         """Rank of the layer with this name."""

@@ -5,6 +5,7 @@ Source: peft, "PEFT checkpoint format".
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,102 +14,163 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lecture_lib.lora.config import CONFIG_FILE, PREFIX, WEIGHTS_FILE, AdapterConfig, read_config
-from lecture_lib.lora.layer import LoRALinear, check_matrices, check_strength, is_linear
-from lecture_lib.lora.model import check_free_of_lora, install, near_names
+from lecture_lib.lora.fused import Update, parted
+from lecture_lib.lora.layer import LoRALayer, adapted
+from lecture_lib.lora.model import check_free_of_lora, install, train_in_full
+from lecture_lib.lora.names import Names, near_names
+from lecture_lib.lora.shapes import can_be_adapted, check_matrices, check_strength, linear_shape
+from lecture_lib.wrapped import unwrapped
 
-MATRIX = re.compile(r"(?P<layer>.+)\.(?P<matrix>lora_[AB])\.weight")
+MATRIX = re.compile(r"(?P<layer>.+)\.lora_(embedding_)?(?P<matrix>[AB])(\.weight)?")
 
 
-def load_lora(model: nn.Module, folder: str | os.PathLike[str]) -> nn.Module:
+def load_lora(
+    model: nn.Module, folder: str | os.PathLike[str], autocast_adapter_dtype: bool = True
+) -> nn.Module:
     """Adapt a model with an adapter that `save_lora` or peft wrote; the rest of the model is frozen.
 
     Args:
-        model: the model that the adapter was trained on; changed in place only if everything fits.
+        model: the model that the adapter was trained on, ours or that of transformers; changed in place only if
+            everything fits.
         folder: with adapter_config.json and adapter_model.safetensors.
+        autocast_adapter_dtype: updates in float32 on a model in half precision; False: in its dtype.
 
     Returns:
-        The same model; the updates are trainable and have dtype and device of the layers they adapt.
+        The same model; the updates are trainable, on the devices of the layers they adapt.
 
     Raises:
         FileNotFoundError: one of the files is missing.
         ValueError: a damaged file, an option that is not supported, an adapter for another model, a model
             that has LoRA already.
     """
-    folder = Path(folder)
-    check_free_of_lora(model)
+    folder, inner = Path(folder), unwrapped(model)
+    check_free_of_lora(inner)
     config = read_config(_existing(folder, CONFIG_FILE))
     tensors = _read_tensors(_existing(folder, WEIGHTS_FILE))
-    matches = {key: MATRIX.fullmatch(key) for key in tensors}
-    names = list(dict.fromkeys(match["layer"] for match in matches.values() if match))
-    if not names:
+    matrices, others = _sorted(tensors)
+    if not matrices:
         raise ValueError(f"{folder / WEIGHTS_FILE} holds no LoRA matrices")
-    for name in names:
-        _check_fits(model, name, tensors, config, folder)
-    others = {key: tensor for key, tensor in tensors.items() if not matches[key]}
-    targets = {key: _stored_in_full(model, key, tensor, folder) for key, tensor in others.items()}
-    install(model, {name: _adapted(model, name, tensors, config) for name in names})
+    places = Places(inner, folder)
+    updates = {}
+    for name in matrices:
+        updates |= places.updates(name, matrices[name], config)
+    values = {}
+    for key, tensor in others.items():
+        values |= places.values(key, tensor)
+    modules = places.names.modules
+    layers = [
+        _layer(modules[path], update, config, autocast_adapter_dtype) for path, update in updates.items()
+    ]
+    install(inner, layers)
+    in_full = [modules[path] for path in places.in_full(config.modules_to_save, list(others))]
+    train_in_full(inner, in_full, config.ensure_weight_tying)
     with torch.no_grad():
-        for key, target in targets.items():
-            target.copy_(others[key])
-            if isinstance(target, nn.Parameter):
-                target.requires_grad_(any(f".{module}." in f".{key}" for module in config.modules_to_save))
+        for (path, kind), value in values.items():
+            getattr(modules[path], kind).copy_(value)
     return model
 
 
-def _check_fits(
-    model: nn.Module, name: str, tensors: dict[str, Tensor], config: AdapterConfig, folder: Path
-) -> None:
-    """ValueError unless the model has this layer and the file has two matrices that fit it."""
-    modules = dict(model.named_modules())
-    if name not in modules or not is_linear(modules[name]):
-        linear = [other for other, module in modules.items() if other and is_linear(module)]
-        raise ValueError(
-            f"the adapter in {folder} is for another model: {type(model).__name__} has no linear layer {name}"
-            f"{near_names(name, linear)}"
-        )
-    missing = [key for key in _keys(name) if key not in tensors]
-    if missing:
-        raise ValueError(f"{folder / WEIGHTS_FILE} is incomplete: {missing[0]} is missing")
-    lora_A, lora_B = (tensors[key] for key in _keys(name))
-    try:
-        check_matrices(lora_A, lora_B, modules[name])
-        check_strength(config.alpha_of(name), config.lora_dropout)
-    except ValueError as error:
-        raise ValueError(f"the adapter in {folder} does not fit {name}: {error}") from None
-    if len(lora_A) != config.rank_of(name):
-        raise ValueError(
-            f"{CONFIG_FILE} and {WEIGHTS_FILE} in {folder} do not belong together: "
-            f"rank {config.rank_of(name)} against lora_A {tuple(lora_A.shape)} of {name}"
-        )
-
-
-def _adapted(model: nn.Module, name: str, tensors: dict[str, Tensor], config: AdapterConfig) -> LoRALinear:
-    """The layer of that name with the two matrices of the file."""
+def _layer(base_layer: nn.Module, update: Update, config: AdapterConfig, autocast: bool) -> LoRALayer:
+    """The layer with the two matrices of the file."""
     # Made with rank 1, then given the file's own: peft lets a rank exceed both widths.
-    layer = LoRALinear(
-        model.get_submodule(name), 1, config.alpha_of(name), config.lora_dropout, config.use_rslora
-    )
-    layer.set_matrices(*(tensors[key].to(layer.lora_A, copy=True) for key in _keys(name)))
+    options = (1, update.lora_alpha, config.lora_dropout, config.use_rslora, None, autocast)
+    layer = adapted(base_layer, *options)
+    layer.set_matrices(*(matrix.to(layer.lora_A, copy=True) for matrix in (update.A, update.B)))
     return layer
 
 
-def _keys(name: str) -> tuple[str, str]:
-    """Names of a layer's two matrices in the file."""
-    return f"{name}.lora_A.weight", f"{name}.lora_B.weight"
+def _sorted(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
+    """The matrices of each layer, and what else the file holds."""
+    matrices: dict[str, dict[str, Tensor]] = {}
+    others = {}
+    for key, tensor in tensors.items():
+        match = MATRIX.fullmatch(key)
+        if match:
+            matrices.setdefault(match["layer"], {})[match["matrix"]] = tensor
+        else:
+            others[key.replace(".base_layer.", ".")] = tensor  # an adapted table and what it was trained with
+    return matrices, others
 
 
-def _stored_in_full(model: nn.Module, key: str, tensor: Tensor, folder: Path) -> Tensor:
-    """The parameter or buffer of the model that a tensor in the file replaces; ValueError if none fits."""
-    own = dict(model.named_parameters(remove_duplicate=False)) | dict(
-        model.named_buffers(remove_duplicate=False)
-    )
-    if key not in own or own[key].shape != tensor.shape:
-        found = f"has {key} {tuple(own[key].shape)}" if key in own else f"has no {key}"
-        raise ValueError(
-            f"the adapter in {folder} is for another model: it holds {key} {tuple(tensor.shape)}, "
-            f"{type(model).__name__} {found}"
-        )
-    return own[key]
+class Places:
+    """Where the tensors of a file belong in a model, whatever names they have."""
+
+    def __init__(self, model: nn.Module, folder: Path) -> None:
+        self.model, self.folder, self.names = model, folder, Names(model)
+        self.modules = self.names.modules
+        self.paths = {path: [path] for path in self.modules} | self.names.ours  # name in the file: ours
+
+    def updates(self, name: str, matrices: Mapping[str, Tensor], config: AdapterConfig) -> dict[str, Update]:
+        """Our path: update, for each of our layers that a layer of the file stands for; ValueError if none fits."""
+        missing = [f"{name}.lora_{matrix}.weight" for matrix in "AB" if matrix not in matrices]
+        if missing:
+            raise ValueError(f"{self.folder / WEIGHTS_FILE} is incomplete: {missing[0]} is missing")
+        paths = self.paths.get(name, [])
+        if not paths or not all(can_be_adapted(self.modules[path]) for path in paths):
+            raise ValueError(self.unknown(name, matrices))
+        whole = Update(matrices["A"], matrices["B"], config.alpha_of(name))
+        widths = [linear_shape(self.modules[path])[1] for path in paths]
+        try:
+            check_strength(whole.lora_alpha, config.lora_dropout)
+            parts = (
+                [whole] if len(paths) == 1 or whole.B.shape[:1] != (sum(widths),) else parted(whole, widths)
+            )
+            for path, part in zip(paths, parts, strict=len(paths) == len(parts)):
+                check_matrices(part.A, part.B, self.modules[path])
+        except ValueError as error:
+            raise ValueError(
+                f"the adapter in {self.folder} is for another model, it does not fit {name}: {error}"
+            ) from None
+        if len(whole.A) != config.rank_of(name):
+            raise ValueError(
+                f"{CONFIG_FILE} and {WEIGHTS_FILE} in {self.folder} do not belong together: "
+                f"rank {config.rank_of(name)} against lora_A {tuple(whole.A.shape)} of {name}"
+            )
+        return dict(zip(paths, parts, strict=True))
+
+    def values(self, key: str, tensor: Tensor) -> dict[tuple[str, str], Tensor]:
+        """Our (path, kind): value, for each parameter or buffer that a tensor of the file replaces."""
+        name, _, kind = key.rpartition(".")
+        paths = self.paths.get(name, [])
+        own = [getattr(self.modules[path], kind, None) for path in paths]
+        shown = tuple(tensor.shape)
+        if not paths or not all(isinstance(t, Tensor) for t in own):
+            raise ValueError(
+                f"the adapter in {self.folder} is for another model: it holds {key} {shown}, "
+                f"{type(self.model).__name__} has no {key}"
+            )
+        value = tensor.t() if self.names.is_transposed(key) else tensor
+        whole = (sum(len(t) for t in own), *own[0].shape[1:])
+        if value.shape != whole:
+            raise ValueError(
+                f"the adapter in {self.folder} is for another model: it holds {key} {shown}, "
+                f"{type(self.model).__name__} has {key} {whole}"
+            )
+        rows = value.split([len(t) for t in own]) if value.ndim else [value]
+        return {(path, kind): part for path, part in zip(paths, rows, strict=True)}
+
+    def in_full(self, modules_to_save: list[str], keys: list[str]) -> list[str]:
+        """Our paths of the modules of the file that are to be trained in full."""
+        names = {key.rpartition(".")[0] for key in keys}
+        chosen = [name for name in names if any(f".{module}." in f".{name}." for module in modules_to_save)]
+        return [path for name in chosen for path in self.paths[name]]
+
+    def unknown(self, name: str, matrices: Mapping[str, Tensor]) -> str:
+        """Say that the model has no layer of that name: it is another one, or has other names for the same."""
+        lacks = f"{type(self.model).__name__} has no linear layer {name}"
+        known = [n for n, paths in self.paths.items() if all(can_be_adapted(self.modules[p]) for p in paths)]
+        for other in known:
+            alike = f".{other}".endswith(f".{name}") or f".{name}".endswith(f".{other}")
+            widths = [linear_shape(self.modules[path]) for path in self.paths[other]]
+            fits = matrices["A"].shape[1:] == (widths[0][0],) and len(matrices["B"]) == sum(
+                n for _, n in widths
+            )
+            if alike and fits:
+                return (
+                    f"the adapter in {self.folder} has other names: {lacks} and calls what fits it {other}; "
+                    "load it on the whole model, or the part of one, that it was trained on"
+                )
+        return f"the adapter in {self.folder} is for another model: {lacks}{near_names(name, known)}"
 
 
 def _existing(folder: Path, name: str) -> Path:

@@ -5,18 +5,20 @@ readers who cannot see it. `machine`, `heads` and `residual_stream` are drawn di
 are figures that a reader steers: Vega-Lite computes them in the page, in JupyterLab and in Colab, without a kernel.
 """
 
-from lecture_lib.plots.charts import chart, radio
+from lecture_lib.plots.charts import Chart, chart, radio
 from lecture_lib.plots.diagrams import heads, machine, residual_stream
 from lecture_lib.plots.heat import heat_map
 from lecture_lib.plots.live import curves, rotary_clocks
 from lecture_lib.plots.look import INK, PALETTE, use_style
 from lecture_lib.plots.maps import attention_map
-from lecture_lib.plots.picture import show
+from lecture_lib.plots.picture import Picture, show
 from lecture_lib.plots.tokens import token_boxes
 
 __all__ = [
     "INK",
     "PALETTE",
+    "Chart",
+    "Picture",
     "attention_map",
     "chart",
     "curves",

@@ -1,6 +1,6 @@
 """Charts that a reader steers: Vega-Lite, computed where they are seen.
 
-JupyterLab draws them itself, on Colab Altair does, and in the book the site's own copy of Vega; no kernel is needed.
+JupyterLab draws them itself, Colab does with Vega from the network, and in the book the site's own copy of Vega; no kernel is needed.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 SITE = "LECTURE_LIB_SITE"  # set while the book is built
 TEXT = {"labelColor": "currentColor", "titleColor": "currentColor", "labelFontSize": 12, "titleFontSize": 12}
 LOOK = {
-    "background": None,
+    "background": "transparent",
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": TEXT
@@ -65,7 +65,7 @@ class Chart:
         if os.environ.get(SITE):
             return {"text/html": self.html(), "text/plain": self.alt}
         if "google.colab" in sys.modules:
-            return {"text/html": self._by_altair(), "text/plain": self.alt}
+            return {"text/html": self._with_network(), "text/plain": self.alt}
         return {MIME: self.spec, "text/plain": self.alt}
 
     def html(self) -> str:
@@ -78,11 +78,12 @@ class Chart:
             f"<figcaption>{html.escape(self.caption, quote=False)}</figcaption></figure>"
         )
 
-    def _by_altair(self) -> str:
-        import altair
+    def _with_network(self) -> str:
+        from altair.utils.html import spec_to_html
 
         key = "chart-" + hashlib.sha256(json.dumps(self.spec).encode()).hexdigest()[:8]
-        page = altair.Chart.from_dict(self.spec).to_html(fullhtml=False, output_div=key)
+        versions = {"vega_version": "5", "vegalite_version": "5", "vegaembed_version": "6"}
+        page = spec_to_html(self.spec, "vega-lite", output_div=key, fullhtml=False, **versions)
         return f"<figure>{page}<figcaption>{html.escape(self.caption, quote=False)}</figcaption></figure>"
 
 

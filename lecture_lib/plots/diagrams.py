@@ -76,45 +76,56 @@ def machine(lit: str | Sequence[str] = (), caption: str = "", name: str | None =
     lit = [lit] if isinstance(lit, str) else list(lit)
     if unknown := [part for part in lit if part not in PARTS]:
         raise ValueError(f"the machine has the parts {', '.join(PARTS)}; got {unknown[0]!r}")
-    on = {part: part in lit for part in PARTS}
-    rows = [
-        ("the", "17", (0.9, 0.2, 0.5, 0.1)),
-        ("cat", "42", (0.1, 0.8, 0.3, 0.6)),
-        ("sat", "5", (0.4, 0.5, 0.0, 0.9)),
-    ]
-    parts = [box(1, 14, 38, 84, lit=on["text"]), box(53, 14, 30, 84, lit=on["ids"])]
-    parts += [box(97, 14, 48, 84, lit=on["vectors"]), box(159, 6, 92, 100, lit=on["layers"])]
-    for y, (word, number, shades) in zip((36, 60, 84), rows, strict=True):
-        parts += [text(20, y, word), text(68, y, number), cells(101, y - 9, shades)]
-    parts += [
-        box(163, 18, 84, 32, "attention", on["attention"]),
-        box(163, 62, 84, 32, "feed-forward", on["feed-forward"]),
-    ]
-    parts += [box(265, 14, 34, 84, lit=on["logits"])]
-    parts += [
-        f'<rect x="269" y="{22 + 12 * i}" width="{w}" height="8" fill="{PALETTE[1]}"/>'
-        for i, w in enumerate((6, 26, 10, 3, 14, 5))
-    ]
-    parts += [box(309, 40, 30, 32, "on", on["token"])]
-    parts += [
-        arrow((x, 56), (x + gap, 56)) for x, gap in ((40, 12), (84, 12), (146, 12), (252, 12), (299, 9))
-    ]
-    for x, part in zip(
-        (20, 68, 121, 205, 281, 322), ("text", "ids", "vectors", "layers", "logits", "token"), strict=True
-    ):
-        parts.append(text(x, 122, f"{part} × L" if part == "layers" else part, on[part]))
-    parts += [
-        arrow((324, 128), (324, 142), (20, 142), (20, 128)),
-        text(172, 157, "the token is appended, and the machine runs again"),
-    ]
     shown = f"; lit: {', '.join(lit)}" if lit else ""
-    alt = f"Text is cut into ids, ids become vectors, layers of attention and feed-forward change them, logits choose the next token{shown}."
+    alt = (
+        "Text is cut into ids, ids become vectors, layers of attention and feed-forward change them, "
+        f"logits choose the next token{shown}."
+    )
     default = (
-        f"The whole machine. This chapter is about the lit part: {', '.join(lit)}."
+        f"The whole machine; lit: {', '.join(lit)}."
         if lit
         else "The whole machine, from text to the next token."
     )
-    return Picture(drawing(parts, 164, alt), caption or default, alt, name)
+    return Picture(
+        drawing(_machine({part: part in lit for part in PARTS}), 164, alt), caption or default, alt, name
+    )
+
+
+def _machine(on: dict[str, bool]) -> list[str]:
+    """The parts of the machine from left to right, and the way back."""
+    rows = (
+        ("the", "17", (0.9, 0.2, 0.5, 0.1)),
+        ("cat", "42", (0.1, 0.8, 0.3, 0.6)),
+        ("sat", "5", (0.4, 0.5, 0.0, 0.9)),
+    )
+    parts = [
+        box(1, 14, 38, 84, lit=on["text"]),
+        box(53, 14, 30, 84, lit=on["ids"]),
+        box(97, 14, 48, 84, lit=on["vectors"]),
+        box(159, 6, 92, 100, lit=on["layers"]),
+        box(163, 18, 84, 32, "attention", on["attention"]),
+        box(163, 62, 84, 32, "feed-forward", on["feed-forward"]),
+        box(265, 14, 34, 84, lit=on["logits"]),
+        box(309, 40, 30, 32, "on", on["token"]),
+    ]
+    for y, (word, number, shades) in zip((36, 60, 84), rows, strict=True):
+        parts += [text(20, y, word), text(68, y, number), cells(101, y - 9, shades)]
+    for i, wide in enumerate((6, 26, 10, 3, 14, 5)):
+        parts.append(f'<rect x="269" y="{22 + 12 * i}" width="{wide}" height="8" fill="{PALETTE[1]}"/>')
+    parts += [
+        arrow((x, 56), (x + gap, 56)) for x, gap in ((40, 12), (84, 12), (146, 12), (252, 12), (299, 9))
+    ]
+    for x, part in (
+        (20, "text"),
+        (68, "ids"),
+        (121, "vectors"),
+        (205, "layers"),
+        (281, "logits"),
+        (322, "token"),
+    ):
+        parts.append(text(x, 122, "layers × L" if part == "layers" else part, on[part]))
+    back = arrow((324, 128), (324, 142), (20, 142), (20, 128))
+    return [*parts, back, text(172, 157, "the token is appended, and the machine runs again")]
 
 
 def heads(caption: str = "", name: str | None = None) -> Picture:
@@ -157,7 +168,7 @@ def heads(caption: str = "", name: str | None = None) -> Picture:
     parts += [
         '<path d="M286 57L286 153" fill="none"/>',
         arrow((286, 105), (310, 105)),
-        text(288, 99, "W_o", anchor="start"),
+        text(299, 121, "W_o"),
     ]
     parts += [box(312, 74, 26, 62, "Y"), text(322, 152, "N × D")]
     alt = "The tokens X become queries, keys and values; each is cut into three heads; every head mixes its values by the softmax of its scores; the results are joined and multiplied by W_o."
@@ -176,29 +187,19 @@ def residual_stream(norm_first: bool = True, caption: str = "", name: str | None
     Returns:
         The diagram, to be displayed.
     """
-    y, parts, norm_width = 118, [], 42
+    y, parts = 118, []
     parts += [text(2, y + 4, "X", True, "start"), text(338, y + 4, "Y", True, "end")]
-    parts += [arrow((14, y), (326, y))]
+    stops = [(14, 326)] if norm_first else [(14, 134), (172, 288)]  # the norms of post-LN stand on the line
+    parts += [f'<path d="M{start} {y}H{end}" fill="none"/>' for start, end in stops]
     for x, label in ((22, "attention"), (176, "feed-forward")):
         plus = x + 100
         if norm_first:
-            parts += [
-                arrow((x, y), (x, 84)),
-                box(x - 14, 56, norm_width, 26, "norm"),
-                arrow((x, 56), (x, 34)),
-            ]
+            parts += [arrow((x, y), (x, 84)), box(x - 14, 56, 42, 26, "norm"), arrow((x, 56), (x, 34))]
         else:
-            parts += [arrow((x, y), (x, 34))]
+            parts += [arrow((x, y), (x, 34)), box(plus + 12, y - 13, 38, 26, "norm")]
         parts += [box(x - 14, 6, 88, 28, label, True), arrow((x + 74, 20), (plus, 20), (plus, y - 8))]
-        parts += [
-            f'<circle cx="{plus}" cy="{y}" r="8" fill="{PALETTE[3]}"/>',
-            text(plus, y + 4.5, "+", True, size=14),
-        ]
-        if not norm_first:
-            parts += [
-                f'<rect x="{plus + 12}" y="{y - 13}" width="38" height="26" rx="4" fill="{PALETTE[5]}"/>',
-                text(plus + 31, y + 4, "norm"),
-            ]
+        parts.append(f'<circle cx="{plus}" cy="{y}" r="8" fill="{PALETTE[3]}" fill-opacity=".45"/>')
+        parts.append(text(plus, y + 4.5, "+", True, size=14))
     order = "pre-LN" if norm_first else "post-LN"
     alt = f"A line from X to Y, the residual stream. Attention, then the feed-forward network, read from it and add their result to it; the norms stand {'before each part' if norm_first else 'on the line, behind each sum'}."
     default = (

@@ -28,8 +28,6 @@ STYLE = {
     "font.size": 11,
     "legend.fontsize": "medium",
     "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "course",
 } | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
 
 
@@ -54,14 +52,19 @@ def svg(figure: "Figure", alt: str = "") -> str:
     Returns:
         The `<svg>` element; the same figure gives the same text.
     """
+    from matplotlib import rc_context
+
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    with rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "course"}
+    ):  # text stays text; ids are the same every time
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = re.sub(r"<(metadata|title)>.*?</\1>", "", file.getvalue(), flags=re.DOTALL)
     opening, _, body = text[text.index("<svg") :].partition(">")
     box = re.search(r'viewBox="0 0 (\S+) (\S+)"', opening)
     wide, high = (round(float(size) * 4 / 3) for size in box.groups())  # points to pixels
     body = body.replace(INK, "currentColor").replace("#000000", "currentColor")
-    body = re.sub(r"(font: [^';\"]*?px) '[^;\"]*", r"\1 system-ui, sans-serif", body)
+    body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", body)
     words = f'role="img" aria-label="{html.escape(alt, quote=True)}"'
     size = f'width="{wide}" height="{high}" style="max-width:100%;height:auto"'
     return _own_ids(f'<svg {words} {size} {box[0]} fill="currentColor">{body.rstrip()}')

@@ -1,6 +1,7 @@
 """Real checkpoints: Hugging Face folders, read (`load_pretrained`) and written (`save_pretrained`)."""
 
 from lecture_lib.pretrained.checkpoint import load_pretrained, save_pretrained
+from lecture_lib.pretrained.generation import GenerationSettings
 from lecture_lib.pretrained.tokenizer import PretrainedTokenizer, TextTokenizer
 
-__all__ = ["PretrainedTokenizer", "TextTokenizer", "load_pretrained", "save_pretrained"]
+__all__ = ["GenerationSettings", "PretrainedTokenizer", "TextTokenizer", "load_pretrained", "save_pretrained"]

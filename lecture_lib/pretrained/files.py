@@ -1,4 +1,4 @@
-"""Files of a checkpoint: read with one clear sentence for whatever is wrong, written whole or not at all.
+"""Files of a checkpoint: found, read with one clear sentence for whatever is wrong, and replaced all at once.
 
 Weights are read from safetensors alone: numbers behind a table of contents, with nothing in them that could
 run.
@@ -6,8 +6,10 @@ run.
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -16,8 +18,102 @@ from torch import Tensor
 
 from lecture_lib.files import atomic_write, read_json, write_text
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+CONFIG, SINGLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+WANTED = ("*.json", "model*.safetensors", "vocab.txt", "merges.txt", "*.spm", "*.model", "*.jinja")
+DECIDING = (  # files of a model and its tokenizer, in any of the forms that programs look for
+    *(
+        CONFIG,
+        "generation_config.json",
+        SINGLE,
+        INDEX,
+        "model-*-of-*.safetensors",
+        "consolidated*.safetensors",
+    ),
+    *("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json"),
+    *(
+        "tf_model.h5",
+        "flax_model.msgpack",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "adapter_model.bin",
+    ),
+    *(
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "tekken.json",
+    ),
+    *(
+        "vocab.json",
+        "target_vocab.json",
+        "vocab.txt",
+        "merges.txt",
+        "*.spm",
+        "tokenizer.model",
+        "spiece.model",
+    ),
+    *(
+        "sentencepiece.bpe.model",
+        "chat_template.jinja",
+        "chat_template.json",
+        "additional_chat_templates/*.jinja",
+    ),
+)
+POINTER = b"version https://git-lfs.github.com/spec/"
+REASONS = {  # errors of huggingface_hub, the narrower first
+    "GatedRepoError": "its owner must grant you access first",
+    "RepositoryNotFoundError": "the Hub has no such model, or it is private",
+    "HFValidationError": "this is no name of a model either",
+    "LocalEntryNotFoundError": "the Hub cannot be reached and the model was not downloaded before",
+    "OfflineModeIsEnabled": "the Hub cannot be reached and the model was not downloaded before",
+}
+
+
+def find_folder(name_or_folder: str | os.PathLike[str]) -> Path:
+    """Find the folder of a checkpoint, downloading it if it is a name on the Hugging Face Hub.
+
+    Raises:
+        FileNotFoundError: there is no such folder, and the name cannot be reached.
+    """
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        return folder
+    name = os.fspath(name_or_folder)
+    if folder.exists() or folder.is_absolute() or name.startswith(".") or name.count("/") > 1:
+        raise FileNotFoundError(f"there is no folder {folder}")
+    try:
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(name, allow_patterns=list(WANTED)))
+    except ImportError:
+        reason = "to download a model of that name, pip install huggingface-hub"
+    except Exception as error:  # the library has many classes for no network, no model, no permission
+        names = [kind.__name__ for kind in type(error).__mro__]
+        reason = next((REASONS[name] for name in names if name in REASONS), f"{names[0]} on the Hub")
+    raise FileNotFoundError(f"there is no folder {name}; {reason}")
+
+
+def refuse_pointers(folder: Path, tokenizer: bool = True) -> None:
+    """Refuse a folder that was cloned without Git LFS, which leaves small text files in place of large ones.
+
+    Args:
+        folder: the checkpoint.
+        tokenizer: whether the files of its tokenizer would be read, too.
+
+    Raises:
+        ValueError: a file that would be read is such a pointer.
+    """
+    weights = (CONFIG, "generation_config.json", INDEX, "model*.safetensors", "pytorch_model*.bin")
+    wanted = {*weights, *WANTED} if tokenizer else weights
+    for path in sorted(path for pattern in wanted for path in folder.glob(pattern) if path.is_file()):
+        with open(path, "rb") as file:
+            if file.read(len(POINTER)) == POINTER:
+                raise ValueError(
+                    f"{path} is a Git LFS pointer, not the file itself: install git-lfs and run "
+                    f"`git lfs pull` in {folder}, or download the file"
+                )
 
 
 def read_settings(path: Path, optional: bool = False) -> dict[str, Any]:
@@ -43,12 +139,6 @@ def read_settings(path: Path, optional: bool = False) -> dict[str, Any]:
 
 def weight_files(folder: Path) -> list[Path]:
     """Find the safetensors files of a checkpoint, one or several (shards).
-
-    Args:
-        folder: the checkpoint.
-
-    Returns:
-        The files.
 
     Raises:
         FileNotFoundError: there are none, or a shard is missing.
@@ -77,13 +167,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def open_weights(path: Path) -> dict[str, Callable[[], Tensor]]:
-    """Open a safetensors file without reading its numbers yet.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Name of each tensor: a function that reads it.
+    """Open a safetensors file without reading its numbers yet: name of each tensor, a function that reads it.
 
     Raises:
         ValueError: the file is cut off or no safetensors file.
@@ -96,22 +180,40 @@ def open_weights(path: Path) -> dict[str, Callable[[], Tensor]]:
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file, whole or not at all.
-
-    Args:
-        path: the file; what stood there is replaced.
-        tensors: name of each tensor: its numbers.
-    """
+    """Write a safetensors file, whole or not at all."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path, failures=(SafetensorError,)) as part:
         save_file(whole, part, metadata={"format": "pt"})
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all.
+    """Write a JSON file, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """Replace a checkpoint by another: the old one stands until the new one is complete.
+
+    Then config.json goes first and comes last, so that a crash leaves either one of the two or a folder
+    without config.json, which nothing loads. Files that are no checkpoint's stay.
 
     Args:
-        path: the file; what stood there is replaced.
-        content: its new content.
+        folder: of the checkpoint; it is made if it does not exist.
+
+    Yields:
+        A folder to write the new files into.
     """
-    write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".saving-") as new:
+        yield Path(new)
+        old = {
+            path
+            for pattern in DECIDING
+            for path in folder.glob(pattern)
+            if path.is_file() or path.is_symlink()
+        }
+        for path in sorted(old, key=lambda path: path.name != CONFIG):
+            path.unlink()
+        for path in sorted(Path(new).iterdir(), key=lambda path: path.name == CONFIG):
+            os.replace(path, folder / path.name)

@@ -5,53 +5,14 @@ through the `tokenizers` library, or through `sentencepiece` for Marian, behind 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from lecture_lib.pretrained.chat_template import render
+from lecture_lib.tokenization.protocol import Special, TextTokenizer
+
+__all__ = ["ROLES", "PretrainedTokenizer", "TextTokenizer"]
 
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-
-
-class TextTokenizer(Protocol):
-    """What a tokenizer must do to be part of a checkpoint."""
-
-    vocab_size: int
-    special_tokens: Mapping[str, int]
-
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        """Give the token ids of a text.
-
-        Args:
-            text: any text.
-            add_special_tokens: put the ids around the text that the model expects there.
-
-        Returns:
-            (N,) token ids.
-        """
-        ...
-
-    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Give the text of token ids.
-
-        Args:
-            ids: (N,) token ids.
-            skip_special_tokens: leave special tokens out.
-
-        Returns:
-            The text.
-        """
-        ...
-
-    def token_to_id(self, token: str) -> int:
-        """Give the id of a token.
-
-        Args:
-            token: a token as the vocabulary spells it.
-
-        Returns:
-            Its id.
-        """
-        ...
 
 
 class PretrainedTokenizer:
@@ -82,51 +43,20 @@ class PretrainedTokenizer:
             raise AttributeError(name)
         return getattr(self.inner, name)
 
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        """Give the token ids of a text.
-
-        Args:
-            text: any text.
-            add_special_tokens: put the ids around the text that the checkpoint asks for.
-
-        Returns:
-            (N,) token ids.
-        """
-        return self.inner.encode(text, add_special_tokens)
+    def encode(self, text: str, add_special_tokens: bool = True, special: Special = "all") -> list[int]:
+        """As `TextTokenizer.encode`."""
+        return self.inner.encode(text, add_special_tokens, special)
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Give the text of token ids.
-
-        Args:
-            ids: (N,) token ids.
-            skip_special_tokens: leave special tokens out.
-
-        Returns:
-            The text.
-        """
+        """As `TextTokenizer.decode`."""
         return self.inner.decode(ids, skip_special_tokens)
 
     def role(self, name: str) -> str | None:
-        """Give the token that has a role.
-
-        Args:
-            name: bos, eos, unk, sep, pad, cls or mask.
-
-        Returns:
-            The token, or None if no token has that role.
-        """
+        """Give the token that has a role (bos, eos, unk, sep, pad, cls or mask), or None."""
         return self.settings.get(f"{name}_token")
 
     def ids_of(self, name: str) -> tuple[int, ...]:
-        """Give the ids that have a role.
-
-        Args:
-            name: bos, eos, unk, sep, pad, cls or mask, or decoder_start.
-
-        Returns:
-            The ids, none, one or several, as the model's config says; if it does not, as the tokenizer's
-            does.
-        """
+        """Give the ids that have a role (of `role`, or decoder_start), as the model's config or else the tokenizer's says."""
         found = self.token_ids.get(f"{name}_token_id")
         if found is not None:
             return (found,) if isinstance(found, int) else tuple(found)
@@ -164,9 +94,6 @@ class PretrainedTokenizer:
             messages: each with a role (system, user, assistant) and a content.
             add_generation_prompt: end where the assistant begins to speak.
             variables: further names that the template reads, such as enable_thinking.
-
-        Returns:
-            The text.
 
         Raises:
             ValueError: there is no template, or it refuses the conversation.

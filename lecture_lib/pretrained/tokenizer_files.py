@@ -7,7 +7,12 @@ from typing import Any
 from lecture_lib.files import read_text, write_text
 from lecture_lib.pretrained.files import read_settings, write_json
 from lecture_lib.pretrained.library_tokenizer import LibraryTokenizer
-from lecture_lib.pretrained.marian_tokenizer import MARIAN_FILES, MarianTokenizer
+from lecture_lib.pretrained.sentencepiece_tokenizer import (
+    MARIAN_FILES,
+    SENTENCEPIECE_FILES,
+    MarianTokenizer,
+    SentencePieceTokenizer,
+)
 from lecture_lib.pretrained.tokenizer import ROLES, PretrainedTokenizer, TextTokenizer
 from lecture_lib.tokenization import BytePairTokenizer, WordPieceTokenizer
 
@@ -25,14 +30,11 @@ USUAL = {
 
 
 def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> PretrainedTokenizer:
-    """Read the tokenizer of a checkpoint.
+    """Read the tokenizer of a checkpoint, with its chat template and the ids that have a role.
 
     Args:
         folder: the checkpoint.
         config: content of its config.json.
-
-    Returns:
-        The tokenizer, with its chat template and the ids that have a role.
 
     Raises:
         FileNotFoundError: the folder holds no tokenizer that can be read here.
@@ -52,21 +54,14 @@ def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> PretrainedTokeniz
     generation = read_settings(folder / "generation_config.json", optional=True)
     ids = {name: i for name in TOKEN_IDS if (i := generation.get(name, config.get(name))) is not None}
     check(folder, settings, template, ids)
-    return PretrainedTokenizer(load_inner(folder, settings, config), settings, template, ids)
+    inner = load_inner(folder, settings, config)
+    if isinstance(inner, SentencePieceTokenizer):
+        settings = inner.roles | settings
+    return PretrainedTokenizer(inner, settings, template, ids)
 
 
 def check(folder: Path, settings: Mapping[str, Any], template: object, ids: Mapping[str, object]) -> None:
-    """Refuse what a checkpoint cannot mean.
-
-    Args:
-        folder: the checkpoint, to be named.
-        settings: content of its tokenizer_config.json.
-        template: its chat template.
-        ids: ids that have a role.
-
-    Raises:
-        ValueError: a token or the template is no text, or an id no whole number.
-    """
+    """Refuse what a checkpoint cannot mean: a token or a template that is no text, an id that is no whole number."""
     texts = {f"{role}_token": settings.get(f"{role}_token") for role in ROLES} | {"chat_template": template}
     for name, text in texts.items():
         if not isinstance(text, str | None):
@@ -77,20 +72,7 @@ def check(folder: Path, settings: Mapping[str, Any], template: object, ids: Mapp
 
 
 def load_inner(folder: Path, settings: Mapping[str, Any], config: Mapping[str, Any]) -> TextTokenizer:
-    """Read what turns text into ids.
-
-    Args:
-        folder: the checkpoint.
-        settings: content of its tokenizer_config.json.
-        config: content of its config.json.
-
-    Returns:
-        A tokenizer of the course if it is of a kind that is taught, else one of a library.
-
-    Raises:
-        FileNotFoundError: there is no file that can be read here.
-        ValueError: the file is damaged.
-    """
+    """Read what turns text into ids: a tokenizer of the course if the kind is taught, else one of a library."""
     whole = folder / "tokenizer.json"
     if whole.is_file():
         for kind in (BytePairTokenizer, WordPieceTokenizer):
@@ -105,6 +87,9 @@ def load_inner(folder: Path, settings: Mapping[str, Any], config: Mapping[str, A
         return BytePairTokenizer.from_gpt2_files(folder / "vocab.json", folder / "merges.txt")
     if all((folder / name).is_file() for name in MARIAN_FILES):
         return MarianTokenizer.load(folder, settings)
+    for name in SENTENCEPIECE_FILES:
+        if (folder / name).is_file():
+            return SentencePieceTokenizer.load(folder / name, settings, config.get("model_type", ""))
     raise FileNotFoundError(
         f"{folder} holds no tokenizer that can be read here (tokenizer.json is missing); "
         "load the model alone with load_pretrained(..., tokenizer=False)"
@@ -122,7 +107,7 @@ def save_tokenizer(
         context_length: longest text of the model, in tokens.
 
     Returns:
-        The ids that have a role, for the config.json of the model.
+        The ids that have a role, for the config.json.
     """
     if not isinstance(tokenizer, PretrainedTokenizer):
         usual = {
@@ -132,7 +117,7 @@ def save_tokenizer(
         settings = {f"{role}_token": token for role, token in usual.items() if token is not None}
         tokenizer = PretrainedTokenizer(tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast", **settings})
     settings = {"model_max_length": context_length, **tokenizer.settings}
-    if isinstance(tokenizer.inner, MarianTokenizer):
+    if isinstance(tokenizer.inner, MarianTokenizer | SentencePieceTokenizer):
         tokenizer.inner.save(folder)
     else:
         tokenizer.inner.save(folder / "tokenizer.json")

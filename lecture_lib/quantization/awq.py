@@ -38,8 +38,17 @@ def awq_scale(W: Tensor, H: Tensor, rounded: Callable[[Tensor], Tensor], n_grid:
     size = H.diagonal().sqrt()
     size = size.clamp(min=1e-4 * size.max()) if size.max() > 0 else torch.ones_like(size)
     trials = [_centred(size ** (i / n_grid)).to(W.dtype) for i in range(n_grid + 1)]
-    errors = [output_error(W, rounded(W * s).to(H.dtype) / s, H) for s in trials]
+    errors = [
+        output_error(W, rounded(scaled(W, s)).to(torch.promote_types(W.dtype, H.dtype)) / s, H)
+        for s in trials
+    ]
     return trials[int(torch.stack(errors).argmin())]
+
+
+def scaled(W: Tensor, s: Tensor) -> Tensor:
+    r"""$W\,\mathrm{diag}\,s$ in the dtype of W (N, K), at most its largest number."""
+    largest = torch.finfo(W.dtype).max
+    return (W.to(torch.promote_types(W.dtype, torch.float32)) * s).clamp(-largest, largest).to(W.dtype)
 
 
 def _centred(s: Tensor) -> Tensor:

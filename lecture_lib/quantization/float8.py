@@ -36,5 +36,6 @@ def float8_quantize(
     if not hasattr(torch, "float8_e4m3fn"):
         raise ValueError("this version of torch has no float8_e4m3fn: use 8-bit integers")
     scale = symmetric_scale(x, LARGEST, group_size, per_tensor)
-    steps = x.unflatten(-1, (scale.shape[-1], -1)).float() / scale.unsqueeze(-1).float()
+    wide = torch.promote_types(x.dtype, torch.float32)
+    steps = x.unflatten(-1, (scale.shape[-1], -1)).to(wide) / scale.unsqueeze(-1).to(wide)
     return steps.clamp(-LARGEST, LARGEST).to(torch.float8_e4m3fn).reshape(x.shape), scale

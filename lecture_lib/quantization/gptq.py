@@ -26,8 +26,9 @@ def output_error(W: Tensor, W_hat: Tensor, H: Tensor) -> Tensor:
     Returns:
         () sum over tokens and output features, in the squared unit of the output.
     """
-    D = W.to(H.dtype) - W_hat.to(H.dtype)
-    return (D @ H * D).sum()
+    wide = torch.promote_types(W.dtype, H.dtype)
+    D = W.to(wide) - W_hat.to(wide)
+    return (D @ H.to(wide) * D).sum()
 
 
 def check_moment(W: Tensor, H: Tensor) -> None:
@@ -79,6 +80,7 @@ def gptq_quantize(
 
     Source: Frantar et al. (2023), Algorithm 1.
     """
+    H = H.to(torch.promote_types(W.dtype, H.dtype))
     order = torch.argsort(H.diagonal(), descending=True, stable=True) if act_order else torch.arange(len(H))
     U = _inverse_factor(W, H, order, damping)
     grids = _column_grids(scale, zero_point, W.shape[1])

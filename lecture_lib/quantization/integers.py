@@ -11,6 +11,8 @@ Axes: N rows (output features), K columns (input features), G columns that share
 Source: Jacob et al. (2018), eq. 1; Dettmers et al. (2022), section 2; Bennett (1948) for Δ²/12.
 """
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -46,22 +48,8 @@ def absmax_scale(x: Tensor, bits: int = 8, group_size: int | None = None, per_te
 def symmetric_scale(
     x: Tensor, largest_code: float, group_size: int | None = None, per_tensor: bool = False
 ) -> Tensor:
-    r"""Step that maps the largest magnitude onto the largest code: $Δ = \max|x| / q_{max}$.
-
-    Args:
-        x: (..., K) reals.
-        largest_code: q_max, the largest number that a code can hold.
-        group_size: neighbours in a row that share a step; None: the whole row.
-        per_tensor: one step for all of x.
-
-    Returns:
-        (..., K / G) step of each group, in the unit and dtype of x; 1 where a group holds only zeros.
-        All leading axes are 1 with per_tensor.
-
-    Raises:
-        ValueError: a group size that does not divide the row, NaN or infinity in x.
-    """
-    return _as_step(_grouped(x, group_size, per_tensor).abs().amax(-1) / largest_code, x.dtype)
+    r"""Step that maps the largest magnitude onto the largest code, $Δ = \max|x| / q_{max}$: as `absmax_scale`."""
+    return _as_step(_grouped(x, group_size, per_tensor).abs().amax(-1), largest_code, x.dtype)
 
 
 def affine_parameters(
@@ -93,7 +81,9 @@ def affine_parameters(
     check_bits(bits)
     groups = _grouped(x, group_size, per_tensor)
     lowest, highest = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
-    scale = _as_step((highest - lowest) / (2**bits - 1), x.dtype)
+    scale = _as_step(
+        highest / 2 - lowest / 2, (2**bits - 1) / 2, x.dtype
+    )  # halves: the sum might be infinite
     zero_point = (-lowest / scale).round().clamp(0, 2**bits - 1)
     return scale, zero_point.to(torch.uint8)
 
@@ -146,7 +136,8 @@ def dequantize(q: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Te
     steps = _cut(q, scale).to(scale.dtype)
     if zero_point is not None:
         steps = steps - zero_point.unsqueeze(-1).to(scale.dtype)
-    return (steps * scale.unsqueeze(-1)).reshape(q.shape)
+    largest = torch.finfo(scale.dtype).max  # at the ends of a dtype the last half step may lie beyond it
+    return (steps * scale.unsqueeze(-1)).clamp_(-largest, largest).reshape(q.shape)
 
 
 def noise_power(scale: Tensor) -> Tensor:
@@ -177,17 +168,11 @@ def signal_to_noise(x: Tensor, x_hat: Tensor) -> Tensor:
     return 10 * torch.log10(x.square().sum() / (x - x_hat).square().sum())
 
 
-def check_bits(bits: int) -> None:
-    """Refuse a number of bits that no code here has.
-
-    Args:
-        bits: bits per code.
-
-    Raises:
-        ValueError: not an integer from 2 to 8.
-    """
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= MAX_BITS:
+def check_bits(bits: int) -> int:
+    """Give a number of bits as Python's own, and refuse one that no code here has."""
+    if isinstance(bits, bool) or not isinstance(bits, Integral) or not 2 <= bits <= MAX_BITS:
         raise ValueError(f"codes have 2 to {MAX_BITS} bits: got bits={bits!r}")
+    return int(bits)
 
 
 def _grouped(x: Tensor, group_size: int | None, per_tensor: bool) -> Tensor:
@@ -214,10 +199,16 @@ def _cut(x: Tensor, scale: Tensor) -> Tensor:
     return x.unflatten(-1, (scale.shape[-1], -1))
 
 
-def _as_step(scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """Round the step as it will be stored; a step of 0 (only zeros, or underflow) becomes 1."""
-    scale = scale.to(dtype)
-    return torch.where(scale > 0, scale, torch.ones_like(scale))
+def _as_step(largest: Tensor, largest_code: float, dtype: torch.dtype) -> Tensor:
+    """The step as it will be stored: above 0 for all that is above 0, and 1 for zeros.
+
+    Below its normal numbers a dtype has a grid of its own, with a fixed step, to which we round up: what lies there
+    is then a multiple of the step.
+    """
+    step, kind = largest / largest_code, torch.finfo(dtype)
+    finest = kind.tiny * kind.eps
+    step = torch.where(step < kind.tiny, (step / finest).ceil().clamp(min=1) * finest, step)
+    return torch.where(largest > 0, step, 1).to(dtype)
 
 
 def _working_dtype(x: Tensor) -> torch.dtype:

@@ -3,8 +3,6 @@ r"""A linear layer whose weights are stored as codes: $y = x \hat W^T + b$.
 Axes: N rows of W (output features), K columns (input features), G columns that share one scale.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,11 +18,8 @@ class QuantizedLinear(nn.Module):
 
     bfloat16 activations go through torch's packed kernels where the device has them, anything else (and
     anything that needs a gradient) through the rebuilt weights. `compute_dtype=torch.bfloat16` casts the
-    activations for the product, so that a float32 model gets the fast kernels too.
-
-    `packed` holds the codes in rows. The INT4 kernel wants tiles instead; then, and only while nobody saves,
-    moves or differentiates the layer, `packed` holds the tiles and `tile_grid` their scales. Saving always
-    writes rows.
+    activations for the product, so that a float32 model gets the fast kernels too. With `activations=8` the
+    inputs are rounded to 8 bits as well, in any dtype, where the processor multiplies integers.
     """
 
     def __init__(
@@ -56,47 +51,24 @@ class QuantizedLinear(nn.Module):
         super().__init__()
         self.in_features, self.out_features = in_features, len(packed)
         self.scheme, self.compute_dtype = scheme, compute_dtype
+        self.group_size = scheme.group_size or in_features
         self._check(packed, scale, zero_point)
-        self._kernel = self._fitting_kernel(packed)  # 8 or 4: the packed product this layer can take, 0: none
         self.register_buffer("packed", packed)
         self.register_buffer("scale", scale)
         self.register_buffer("zero_point", zero_point)
         self.register_buffer("channel_scale", channel_scale)
-        self.register_buffer("tile_grid", None, persistent=False)
         self.register_parameter("bias", bias)
 
     @classmethod
-    def from_codes(
-        cls,
-        q: Tensor,
-        scale: Tensor,
-        zero_point: Tensor | None,
-        scheme: Scheme,
-        bias: nn.Parameter | None = None,
-        channel_scale: Tensor | None = None,
-        compute_dtype: torch.dtype | None = None,
-    ) -> "QuantizedLinear":
-        """Pack codes into a layer.
-
-        Args:
-            q: (N, K) codes from `quantize`, `gptq_quantize` or `float8_quantize`.
-            scale: (N, K / G) step of each group.
-            zero_point: (N, K / G) code of zero, or None.
-            scheme: how the codes are to be read.
-            bias: (N,) or None.
-            channel_scale: (K,) the s of AWQ, or None.
-            compute_dtype: dtype of the product; None: that of the input.
-
-        Returns:
-            The layer.
-        """
+    def from_codes(cls, q: Tensor, scale: Tensor, zero_point: Tensor | None, scheme: Scheme, **others):  # noqa: ANN003, ANN206
+        """Pack (N, K) codes from `quantize`, `gptq_quantize` or `float8_quantize` into a layer."""
         if scheme.float8:
             packed = q.view(torch.uint8)  # as bytes, so that model.bfloat16() leaves them alone
         elif scheme.bits == 8:
             packed = q
         else:
             packed = pack((q + scheme.offset).to(torch.uint8), scheme.bits)
-        return cls(packed, scale, zero_point, q.shape[1], scheme, bias, channel_scale, compute_dtype)
+        return cls(packed, scale, zero_point, q.shape[1], scheme, **others)
 
     @property
     def weight(self) -> Tensor:
@@ -118,71 +90,52 @@ class QuantizedLinear(nn.Module):
         """
         if x.shape[-1] != self.in_features:
             raise ValueError(f"the layer takes {self.in_features} input features: got {tuple(x.shape)}")
-        y, s = x.reshape(-1, self.in_features), self.channel_scale  # (B, K)
-        if s is not None:
-            y = y / s.to(y.dtype)
-        if self.compute_dtype not in (None, y.dtype):
-            y = y.to(self.compute_dtype)
-        y = self._product(y)  # (B, N)
-        if y.dtype != x.dtype:
-            y = y.to(x.dtype)
-        bias = self.bias
-        y = y if bias is None else y + bias
-        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.out_features)
+        z = x if self.channel_scale is None else x / self.channel_scale.to(x.dtype)
+        z = z if self.compute_dtype is None else z.to(self.compute_dtype)
+        if self.bias is not None and self.bias.requires_grad and torch.is_grad_enabled():
+            return self._product(z, None).to(x.dtype) + self.bias
+        return self._product(z, self.bias).to(x.dtype)
 
-    def packed_product(self) -> Callable[[Tensor], Tensor]:
-        """Give the layer as a plain function, for a decoding loop that need not look again at every call.
+    def _product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """(..., K) to (..., N), by a kernel if one fits."""
+        kernel = self.kernel(x)
+        if kernel == "INT8":
+            return torch.ops.lecture_lib.int8_linear(x, self.packed, self.scale, bias)
+        if kernel is not None:
+            return side_by_side(kernel, x, [self], [] if bias is None else [bias])
+        y = F.linear(x, self._rebuilt().to(x.dtype))
+        return y if bias is None else y + bias.to(x.dtype)
 
-        Returns:
-            A function of (B, K) activations in the dtype of the scales, with the result of `forward` but no
-            gradient; `forward` itself where no packed kernel fits.
-        """
-        fits = self.channel_scale is None and self.compute_dtype in (None, torch.bfloat16)
-        if not self._kernel or not fits or self.scale.dtype != torch.bfloat16:
-            return self.forward
-        bias, n_rows = self.bias, self.out_features
-        if self._kernel == 8:
-            q, scale = self.packed, self.scale
-            return lambda x: _plus(kernels.int8_matmul(x, q, scale), bias)
-        if not kernels.has_int4_kernel(self.packed.device.type, self.in_features % 128 == 0):
-            return self.forward
-        self._to_tiles()
-        tiles, grid = self.packed, self.tile_grid
-        return lambda x: _plus(kernels.int4_matmul(x, tiles, grid, n_rows), bias)
+    def kernel(self, x: Tensor) -> str | None:
+        """The kernel that serves these inputs: "INT8 twice", "INT8", "INT4" or none; they have no gradient."""
+        if x.requires_grad and torch.is_grad_enabled():
+            return None
+        if self.scheme.activations and x.device.type == "cpu" and kernels.has_int8_dynamic_kernel():
+            return "INT8 twice"
+        if x.dtype != torch.bfloat16:
+            return None
+        if self.packed.dtype == torch.int8 and self.group_size == self.in_features:
+            return "INT8"
+        return "INT4" if self.scheme.bits == 4 and self._has_int4_kernel(x.device.type) else None
+
+    def _has_int4_kernel(self, device_type: str) -> bool:
+        fits = kernels.kernel_group(self.group_size) is not None
+        return fits and kernels.has_int4_kernel(device_type, self.in_features % 128 == 0)
 
     def _check(self, packed: Tensor, scale: Tensor, zero_point: Tensor | None) -> None:
         scheme = self.scheme
         signed = scheme.bits == 8 and scheme.symmetric and not scheme.float8
         codes = (self.out_features, packed_width(self.in_features, scheme.bits))
-        n_groups = self.in_features // (scheme.group_size or self.in_features)
-        grid = (1, 1) if scheme.per_tensor else (self.out_features, n_groups)
+        grid = (1, 1) if scheme.per_tensor else (self.out_features, self.in_features // self.group_size)
         if packed.shape != codes or packed.dtype != (torch.int8 if signed else torch.uint8):
             raise ValueError(f"{scheme} needs codes {codes}: got {packed.dtype} {tuple(packed.shape)}")
         zero = None if zero_point is None else tuple(zero_point.shape)
         if scale.shape != grid or zero != (None if scheme.symmetric else grid):
             raise ValueError(f"{scheme} needs scales {grid}: got {tuple(scale.shape)}, zero points {zero}")
 
-    def _fitting_kernel(self, packed: Tensor) -> int:
-        group_size = self.scheme.group_size or self.in_features
-        if packed.dtype == torch.int8:
-            return 8 if group_size == self.in_features else 0
-        return 4 if self.scheme.bits == 4 and kernels.kernel_group(group_size) else 0
-
-    def _product(self, x: Tensor) -> Tensor:
-        """(B, K) to (B, N), by a packed kernel if one fits; the kernels have no gradient."""
-        differentiable = x.requires_grad and torch.is_grad_enabled()
-        if self._kernel and x.dtype == torch.bfloat16 and len(x) and not differentiable:
-            if self._kernel == 8:
-                return kernels.int8_matmul(x, self.packed, self.scale)
-            if kernels.has_int4_kernel(x.device.type, self.in_features % 128 == 0):
-                self._to_tiles()
-                return kernels.int4_matmul(x, self.packed, self.tile_grid, self.out_features)
-        self._to_rows()
-        return F.linear(x, self._rebuilt().to(x.dtype))
-
     def _rebuilt(self) -> Tensor:
         """(N, K) what the stored codes stand for, before the division by s."""
-        scheme, q = self.scheme, self._rows()
+        scheme, q = self.scheme, self.packed
         if scheme.float8:
             q = q.view(torch.float8_e4m3fn)
         elif scheme.bits < 8:
@@ -191,44 +144,30 @@ class QuantizedLinear(nn.Module):
             q = q.to(torch.int8) - scheme.offset
         return dequantize(q, self.scale, self.zero_point)
 
-    def _rows(self) -> Tensor:
-        if self.tile_grid is None:
-            return self.packed
-        return pack(kernels.untile_int4(self.packed, (self.out_features, self.in_features)), 4)
-
-    def _to_rows(self) -> None:
-        if self.tile_grid is not None:
-            self.packed, self.tile_grid = self._rows(), None
-
-    def _to_tiles(self) -> None:
-        if self.tile_grid is None:
-            zero = self.zero_point
-            if zero is None:
-                zero = torch.full_like(self.scale, self.scheme.offset)
-            group_size = self.scheme.group_size or self.in_features
-            self.tile_grid = kernels.steps_and_zeros(self.scale, zero, self.out_features, group_size)
-            self.packed = kernels.tile_int4(unpack(self.packed, 4, self.in_features))
-
-    def _apply(self, fn, recurse: bool = True) -> "QuantizedLinear":  # noqa: ANN001
-        self._to_rows()  # tiles belong to one device
-        return super()._apply(fn, recurse)
-
-    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination[f"{prefix}packed"] = self._rows()
-
-    def _load_from_state_dict(self, *args: object) -> None:
-        self._to_rows()
-        super()._load_from_state_dict(*args)
-
-    def __getstate__(self) -> dict:
-        buffers = self._buffers | {"packed": self._rows(), "tile_grid": None}
-        return self.__dict__ | {"_buffers": buffers}  # a copy may wake up on another processor
-
     def extra_repr(self) -> str:
         """What `print(model)` shows of the layer."""
         return f"{self.in_features}, {self.out_features}, {self.scheme}, bias={self.bias is not None}"
 
 
-def _plus(y: Tensor, bias: Tensor | None) -> Tensor:
-    return y if bias is None else y + bias
+def side_by_side(kernel: str, x: Tensor, layers: list[QuantizedLinear], biases: list[Tensor]) -> Tensor:
+    """Apply layers of one scheme to one input (..., K), in one product by a kernel: (..., N_1 + N_2 + …)."""
+    codes, scales = [layer.packed for layer in layers], [layer.scale for layer in layers]
+    if kernel == "INT8 twice":
+        return torch.ops.lecture_lib.int8_dynamic_linear(x, codes, scales, biases)
+    zeros = [layer.zero_point for layer in layers if layer.zero_point is not None]
+    return torch.ops.lecture_lib.int4_linear(x, codes, scales, zeros, biases, layers[0].group_size)
+
+
+def in_one_product(x: Tensor, layers: list[QuantizedLinear]) -> Tensor | None:
+    """Apply quantized layers to one input (..., K): (..., N_1 + N_2 + …), or None where one product does not do."""
+    first, biases = layers[0], [layer.bias for layer in layers if layer.bias is not None]
+    learns = torch.is_grad_enabled() and any(b.requires_grad for b in (x, *biases))
+    alike = all(
+        m.scheme == first.scheme and m.compute_dtype == first.compute_dtype and m.channel_scale is None
+        for m in layers
+    )
+    z = x if first.compute_dtype is None else x.to(first.compute_dtype)
+    kernel = first.kernel(z)
+    if learns or not alike or kernel in (None, "INT8") or len(biases) not in (0, len(layers)):
+        return None
+    return side_by_side(kernel, z, layers, biases).to(x.dtype)

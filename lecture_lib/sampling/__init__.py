@@ -1,6 +1,7 @@
-"""Sampling: shape the logits (`filters`), draw a token from them (`sampler`), or search for the best text (`beam`)."""
+"""Sampling: shape the logits (`filters`), rule tokens out (`constraints`), draw one (`sampler`), or search (`beam`)."""
 
 from lecture_lib.sampling.beam import Hypothesis, beam_search
+from lecture_lib.sampling.constraints import constrain
 from lecture_lib.sampling.filters import apply_temperature, min_p, repetition_penalty, top_k, top_p
 from lecture_lib.sampling.sampler import SamplingParameters, draw, greedy, process_logits, sample
 
@@ -9,6 +10,7 @@ __all__ = [
     "SamplingParameters",
     "apply_temperature",
     "beam_search",
+    "constrain",
     "draw",
     "greedy",
     "min_p",

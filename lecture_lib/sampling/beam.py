@@ -12,6 +12,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from lecture_lib.fields import choice, whole
+from lecture_lib.sampling.constraints import apply_constraints
+from lecture_lib.sampling.filters import repetition_penalty
+from lecture_lib.sampling.sampler import SamplingParameters
+
 
 class Hypothesis(NamedTuple):
     """A finished text with its score."""
@@ -29,6 +34,7 @@ def beam_search(
     stop: Collection[int] = (),
     length_penalty: float = 1.0,
     early_stopping: bool | Literal["never"] = False,
+    sampling: SamplingParameters | None = None,
 ) -> list[Hypothesis]:
     r"""Find texts of high probability: the score is $\sum_i \ln p_i / n^\alpha$ over the n new tokens.
 
@@ -39,17 +45,18 @@ def beam_search(
         step: takes (W, n) ids, gives (W, V) logits of the token after each row.
         ids: (n,) the prompt.
         beam_width: W, number of beginnings that are kept, and of texts that are returned at most.
-        max_new_tokens: largest number of new tokens n.
         stop: token ids that finish a text; they count as tokens of it.
         length_penalty: alpha; 0 compares log-probabilities, which favours short texts; 1 their mean per token.
         early_stopping: True: stop as soon as W texts are finished. False: stop when the best beam, scored at its present
             length, is no better than the worst of W finished texts. "never": stop only when no beam can become better.
+        sampling: its constraints and its repetition penalty act on the log-probabilities, as in `transformers`; the
+            knobs of a draw do nothing here.
 
     Returns:
         The best W finished texts, best first; fewer if there are not so many.
 
     Raises:
-        ValueError: the prompt is not one text, a number is out of range, or the logits are unfit.
+        ValueError: not one text, a number out of range, logits that are NaN or misshaped, or no text can be finished.
 
     Example:
         >>> likely = torch.tensor([[.5, .4, .1], [.3, .3, .4], [.9, .05, .05]]).log()  # row: last token, column: next
@@ -57,13 +64,20 @@ def beam_search(
         >>> [(text.ids.tolist(), round(text.score, 3)) for text in best]
         [([0, 0, 0], -0.693), ([0, 0, 1], -0.805), ([0, 1, 2], -0.916)]
     """
-    check_search(ids, beam_width, max_new_tokens, early_stopping)
+    if ids.ndim != 1 or len(ids) == 0 or ids.is_floating_point():
+        raise ValueError(f"beam search continues one text, (n,) integers: got {tuple(ids.shape)} {ids.dtype}")
+    beam_width = whole("beam_width", beam_width, 1)
+    max_new_tokens = whole("max_new_tokens", max_new_tokens, 1)
+    choice("early_stopping", early_stopping, (True, False, "never"))
     stop_ids = torch.tensor(sorted(set(stop)), dtype=torch.long, device=ids.device)
     n_candidates = max(2, 1 + len(stop_ids)) * beam_width  # enough that W of them are unfinished
     beams, log_probs = ids[None].long(), torch.zeros(1, device=ids.device)  # (1, n), (1,)
     finished: list[Hypothesis] = []
     for length in range(1, max_new_tokens + 1):
-        scores = log_probs[:, None] + next_log_probs(step, beams)  # (W, V)
+        following = constrained(
+            next_log_probs(step, beams), beams, sampling, length - 1, max_new_tokens, stop
+        )
+        scores = log_probs[:, None] + following  # (W, V)
         log_probs, index = scores.flatten().topk(min(n_candidates, scores.numel()))  # (2 W,)
         log_probs, index = log_probs[log_probs > -torch.inf], index[log_probs > -torch.inf]
         parent, token = index // scores.shape[1], index % scores.shape[1]
@@ -83,22 +97,13 @@ def beam_search(
             best_possible = float(log_probs[0]) / final**length_penalty
             if early_stopping is True or best_possible <= finished[-1].score:
                 break
+    if not finished:
+        raise ValueError("the constraints leave no text that could be finished: relax them")
     return finished
 
 
 def next_log_probs(step: Callable[[Tensor], Tensor], beams: Tensor) -> Tensor:
-    """Ask the model for the log-probabilities of the token after each beam.
-
-    Args:
-        step: takes (W, n) ids, gives (W, V) logits.
-        beams: (W, n) ids.
-
-    Returns:
-        (W, V) log-probabilities, nats, in at least single precision.
-
-    Raises:
-        ValueError: the logits are not (W, V), are NaN, or rule every token out.
-    """
+    """Ask `step` for the log-probabilities behind each beam, as `beam_search`: (W, V) nats, in single precision or better."""
     logits = step(beams)
     if logits.ndim != 2 or len(logits) != len(beams):
         raise ValueError(
@@ -110,23 +115,20 @@ def next_log_probs(step: Callable[[Tensor], Tensor], beams: Tensor) -> Tensor:
     return log_probs
 
 
-def check_search(ids: Tensor, beam_width: int, max_new_tokens: int, early_stopping: bool | str) -> None:
-    """Refuse what `beam_search` cannot use.
-
-    Args:
-        ids: (n,) the prompt.
-        beam_width: number of beams W.
-        max_new_tokens: largest number of new tokens.
-        early_stopping: when to stop.
-
-    Raises:
-        ValueError: the prompt is not one text, or a number is out of range.
-    """
-    if ids.ndim != 1 or len(ids) == 0 or ids.is_floating_point():
-        raise ValueError(f"beam search continues one text, (n,) integers: got {tuple(ids.shape)} {ids.dtype}")
-    if beam_width < 1 or max_new_tokens < 1:
-        raise ValueError(
-            f"beam search needs at least 1 beam and 1 new token, got {beam_width} beams and {max_new_tokens} tokens"
-        )
-    if early_stopping not in (True, False, "never"):
-        raise ValueError(f'early_stopping must be True, False or "never", got {early_stopping!r}')
+def constrained(
+    log_probs: Tensor,
+    beams: Tensor,
+    sampling: SamplingParameters | None,
+    n_new: int,
+    max_new_tokens: int,
+    stop: Collection[int],
+) -> Tensor:
+    """Give the log-probabilities (W, V) of what follows the beams, after `sampling`'s penalty and constraints, as `beam_search`."""
+    if sampling is None:
+        return log_probs
+    if sampling.repetition_penalty != 1:
+        log_probs = repetition_penalty(log_probs, beams, sampling.repetition_penalty)
+    if not sampling.constrained:
+        return log_probs
+    counts, is_last = [n_new] * len(beams), n_new + 1 == max_new_tokens
+    return apply_constraints(log_probs, sampling, beams.tolist(), counts, is_last, stop)

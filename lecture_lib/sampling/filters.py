@@ -2,7 +2,7 @@ r"""What is done to the logits before a token is drawn: the knobs of the playgro
 
 A logit is minus an energy: temperature is that of a Boltzmann distribution, and a filter rules states out by giving them
 the logit -inf, hence the probability 0. What stays keeps its logit, so the ratios among it do not change.
-No function here waits for the device, so all of them may run inside a CUDA graph.
+A number out of range is refused. No function waits for the device, so all may run inside a CUDA graph.
 
 Axes: V tokens of the vocabulary, N tokens of the text so far; `...` any number of leading axes, such as the batch.
 """
@@ -12,47 +12,42 @@ import math
 import torch
 from torch import Tensor
 
+# How far the rounding of logits may move a probability, as a fraction of it; half precision is taken as it stands.
+LAST_DIGITS = {torch.float64: 4e-15, torch.float32: 1.5e-6, torch.bfloat16: 1.5e-6, torch.float16: 1.5e-6}
 
-def probabilities(logits: Tensor) -> Tensor:
-    r"""Turn logits into probabilities in at least single precision: $p_i = e^{z_i} / \sum_j e^{z_j}$.
+
+def probabilities(logits: Tensor, at_least: torch.dtype = torch.float32) -> Tensor:
+    r"""Turn logits (..., V) into probabilities $p_i = e^{z_i} / \sum_j e^{z_j}$: in bfloat16 their sum would lose tokens.
 
     Args:
-        logits: (..., V) logits; -inf: ruled out.
+        logits: (..., V) logits; -inf: ruled out. Other than floating-point numbers are refused.
 
     Returns:
-        (..., V) probabilities, float64 for float64 logits, else float32: in bfloat16 a sum over a vocabulary loses tokens.
-
-    Raises:
-        ValueError: the logits are not floating-point numbers, one for each token of a vocabulary.
+        (..., V) in their own dtype, or in `at_least` if that is wider.
     """
     if logits.ndim == 0 or logits.shape[-1] == 0 or not logits.is_floating_point():
         raise ValueError(
             f"logits must be (..., |V|) floating-point numbers, got {tuple(logits.shape)} {logits.dtype}"
         )
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
+    return logits.to(torch.promote_types(logits.dtype, at_least)).softmax(-1)
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
-    r"""Flatten (T > 1) or sharpen (T < 1) the distribution: $z_i / T$.
+    r"""Flatten (T > 1) or sharpen (T < 1) the distribution: $z_i / T$ (Bishop & Bishop, 2024, section 12.3.2).
 
     The logits are minus energies, so softmax(z / T) is Boltzmann's distribution: T = 1 is the model's own, T to 0 picks
     the most likely token, T to infinity makes all tokens equally likely.
 
     Args:
         logits: (..., V) logits.
-        temperature: T, in units of the logits.
+        temperature: T, in units of the logits; 0 is refused, use `greedy`.
 
     Returns:
         (..., V) logits.
 
-    Raises:
-        ValueError: the temperature is not positive and finite.
-
     Example:
         >>> apply_temperature(torch.tensor([2.0, 1.0, 0.0]), 0.5)
         tensor([4., 2., 0.])
-
-    Source: Bishop & Bishop (2024), section 12.3.2.
     """
     if not 0 < temperature < math.inf:
         raise ValueError(f"the temperature must be positive, got {temperature}; for 0 use `greedy`")
@@ -60,23 +55,18 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
 
 def top_k(logits: Tensor, k: int) -> Tensor:
-    """Keep the k most likely tokens: whatever lies below the k-th largest logit gets -inf.
+    """Keep the k most likely tokens; logits below the k-th largest become -inf (Fan, Lewis & Dauphin, 2018, section 5.4).
 
     Args:
         logits: (..., V) logits.
-        k: number of tokens to keep; more than V keeps all. Tokens equal to the k-th are all kept.
+        k: tokens to keep, less than 1 is refused; more than V keeps all. Tokens equal to the k-th are all kept.
 
     Returns:
         (..., V) logits.
 
-    Raises:
-        ValueError: k is less than 1.
-
     Example:
         >>> top_k(torch.tensor([1.0, 3.0, 2.0, 0.0]), 2)
         tensor([-inf, 3., 2., -inf])
-
-    Source: Fan, Lewis & Dauphin (2018), section 5.4.
     """
     if k < 1:
         raise ValueError(f"top-k must keep at least 1 token, got k = {k}")
@@ -85,83 +75,70 @@ def top_k(logits: Tensor, k: int) -> Tensor:
 
 
 def top_p(logits: Tensor, p: float) -> Tensor:
-    """Keep the smallest set of most likely tokens whose probability reaches p (the nucleus).
+    """Keep the smallest set of most likely tokens whose probability reaches p, the nucleus (Holtzman et al., 2020, 3.1).
 
     The token that crosses p is kept, so the set holds at least p and at least one token. Said from below: a token goes if
-    it and all the less likely ones together hold at most 1 - p. Where equally likely tokens straddle the edge, torch's sort
-    decides which of them stay.
+    it and all the less likely ones together hold at most 1 - p. The logits are rounded, so a sum that misses p by no more
+    than their last digits has reached it: of n equal tokens, k / n keeps k. Which of equals stay, torch's sort decides.
 
     Args:
         logits: (..., V) logits.
-        p: probability to keep, 0 to 1.
+        p: probability to keep; what is none is refused.
 
     Returns:
         (..., V) logits.
 
-    Raises:
-        ValueError: p is not a probability.
-
     Example:
         >>> top_p(torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), 0.7).exp()
         tensor([0.5000, 0.3000, 0.0000, 0.0000])
-
-    Source: Holtzman et al. (2020), section 3.1.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"top-p keeps a probability between 0 and 1, got p = {p}")
     ascending, order = logits.sort(dim=-1)
-    removed = probabilities(ascending).cumsum(-1) <= 1 - p
+    wide = torch.float32 if logits.device.type == "mps" else torch.float64
+    rounding = LAST_DIGITS.get(logits.dtype, 0.0) * min(p, 1 - p) + (0 < p < 1) * logits.shape[-1] * 2.0**-50
+    removed = probabilities(ascending, wide).cumsum(-1) <= 1 - p + rounding
     removed[..., -1] = False  # the most likely token stays, whatever p is
     return logits.masked_fill(removed.scatter(-1, order, removed), -torch.inf)
 
 
 def min_p(logits: Tensor, p: float) -> Tensor:
-    r"""Keep the tokens that are at least p times as likely as the most likely one: $p_i \geq p \max_j p_j$.
+    r"""Keep the tokens at least p times as likely as the best: $p_i \geq p \max_j p_j$ (Nguyen et al., 2025, section 3).
 
     Args:
         logits: (..., V) logits.
-        p: the ratio, 0 (keep all) to 1 (keep the most likely).
+        p: the ratio, 0 (keep all) to 1 (keep the most likely), reached as in `top_p`; other numbers are refused.
 
     Returns:
         (..., V) logits.
 
-    Raises:
-        ValueError: p does not lie between 0 and 1.
-
     Example:
         >>> min_p(torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), 0.25).exp()
         tensor([0.5000, 0.3000, 0.1500, 0.0000])
-
-    Source: Nguyen et al. (2025), section 3.
     """
     if not 0 <= p <= 1:
         raise ValueError(f"min-p is a ratio of probabilities between 0 and 1, got p = {p}")
-    probs = probabilities(logits)
-    return logits.masked_fill(probs < p * probs.amax(-1, keepdim=True), -torch.inf)
+    probs, rounding = probabilities(logits), LAST_DIGITS.get(logits.dtype, 0.0) * min(p, 1 - p)
+    return logits.masked_fill(probs < (p - rounding) * probs.amax(-1, keepdim=True), -torch.inf)
 
 
 def repetition_penalty(logits: Tensor, ids: Tensor, penalty: float, lengths: Tensor | None = None) -> Tensor:
-    r"""Make the tokens that have appeared less likely: positive logits become $z/\theta$, negative ones $z\,\theta$.
+    r"""Make the tokens that have appeared less likely: logits above 0 become $z/\theta$, those below $z\,\theta$.
 
-    How often a token has appeared does not matter.
+    How often a token has appeared does not matter. Source: Keskar et al. (2019), section 4.1; below 0 as `transformers`.
 
     Args:
         logits: (..., V) logits of the next token.
-        ids: (..., N) token ids of the text so far.
-        penalty: theta; 1 changes nothing, below 1 rewards repetition.
+        ids: (..., N) token ids of the text so far, all of the vocabulary (looked at on a CPU).
+        penalty: theta; 1 changes nothing, below 1 rewards repetition, 0 and less is refused.
         lengths: (...) number of real tokens in each right-padded row; None: all are real. Padding has not appeared.
 
     Returns:
         (..., V) logits.
 
-    Raises:
-        ValueError: the penalty is not positive, the shapes do not fit, or (on a CPU) an id is outside the vocabulary.
-
     Example:
         >>> repetition_penalty(torch.tensor([2.0, 1.0, -1.0, -2.0]), torch.tensor([0, 3, 3]), 2.0)
         tensor([ 1.,  1., -1., -4.])
-
-    Source: Keskar et al. (2019), section 4.1, with the negative logits of `transformers`.
     """
     if not penalty > 0:
         raise ValueError(f"the repetition penalty must be positive, got {penalty}")
@@ -170,19 +147,7 @@ def repetition_penalty(logits: Tensor, ids: Tensor, penalty: float, lengths: Ten
 
 
 def appeared_tokens(ids: Tensor, lengths: Tensor | None, logits: Tensor) -> Tensor:
-    """Mark the tokens of the vocabulary that occur in the text.
-
-    Args:
-        ids: (..., N) token ids.
-        lengths: (...) number of real tokens in each right-padded row; None: all.
-        logits: (..., V) for its shape.
-
-    Returns:
-        (..., V) bool, True for a token that has appeared.
-
-    Raises:
-        ValueError: the shapes do not fit, or (on a CPU) an id is outside the vocabulary.
-    """
+    """Mark the tokens that occur in the text, as `repetition_penalty`: (..., V) bool; what does not fit is refused."""
     *rows, vocab_size = logits.shape
     if list(ids.shape[:-1]) != rows or (lengths is not None and list(lengths.shape) != rows):
         given = f"ids {tuple(ids.shape)}, lengths {None if lengths is None else tuple(lengths.shape)}"

@@ -8,10 +8,21 @@ Axes: V tokens of the vocabulary, N tokens of the text so far; `...` any number 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from lecture_lib.fields import (
+    at_least,
+    check_fields,
+    declared,
+    positive,
+    probability,
+    real,
+    token_ids,
+    token_sequences,
+)
 from lecture_lib.sampling.filters import (
     apply_temperature,
     min_p,
@@ -24,52 +35,50 @@ from lecture_lib.sampling.filters import (
 COLDEST = 1e-6  # below it logits / T may overflow; the outcome is that of temperature 0 anyway
 
 
+def temperature_of(name: str, value: Any) -> float:
+    """Give a temperature as Python's float: 0, or large enough that logits / T stay finite."""
+    wanted = f"0 (greedy) or between {COLDEST:g} and infinity"
+    return real(name, value, lambda T: T == 0 or COLDEST <= T < math.inf, wanted)
+
+
 @dataclass(frozen=True)
 class SamplingParameters:
-    """How the next token is chosen; the default draws from the model's own distribution.
+    """How the next token is chosen; the default draws from the model's own distribution. ValueError: out of range."""
 
-    Raises:
-        ValueError: a number outside its range.
-    """
-
-    temperature: float = 1.0  # in units of the logits; 0: greedy, the filters below then change nothing
-    top_k: int | None = None  # keep the k most likely tokens; None or 0: all
-    top_p: float | None = None  # keep the smallest set of tokens with this probability; None or 1: all
-    min_p: float | None = None  # keep what is at least this times as likely as the best; None or 0: all
-    repetition_penalty: float = 1.0  # divides the logits of tokens that have appeared; 1: none
+    temperature: float = declared(temperature_of, 1.0)  # in units of the logits; 0: greedy, without filters
+    top_k: int | None = at_least(0, None)  # keep the k most likely tokens; None or 0: all
+    top_p: float | None = probability(
+        None
+    )  # keep the smallest set of tokens with this probability; None or 1: all
+    min_p: float | None = probability(
+        None
+    )  # keep what is at least this times as likely as the best; None or 0: all
+    repetition_penalty: float = positive(1.0)  # divides the logits of tokens that have appeared; 1: none
+    bad_words: tuple[tuple[int, ...], ...] = token_sequences()  # sequences of ids that must not be completed
+    suppress_tokens: tuple[int, ...] = token_ids()  # ids that are never chosen
+    begin_suppress_tokens: tuple[int, ...] = token_ids()  # ids that are not chosen as the first new token
+    forced_first: int | None = at_least(0, None)  # the first new token
+    forced_last: int | None = at_least(0, None)  # the token at the last place that max_new_tokens allows
+    min_new_tokens: int = at_least(0, 0)  # no end token before there are so many
 
     def __post_init__(self) -> None:
-        if not (self.temperature == 0 or COLDEST <= self.temperature < math.inf):
-            raise ValueError(
-                f"temperature must be 0 (greedy) or between {COLDEST:g} and infinity, got {self.temperature}"
-            )
-        if self.top_k is not None and (not isinstance(self.top_k, int) or self.top_k < 0):
-            raise ValueError(f"top_k must be a whole number of tokens, or None for all, got {self.top_k!r}")
-        for name, p in (("top_p", self.top_p), ("min_p", self.min_p)):
-            if p is not None and not 0 <= p <= 1:
-                raise ValueError(f"{name} must lie between 0 and 1, got {p}")
-        if not 0 < self.repetition_penalty < math.inf:
-            raise ValueError(
-                f"repetition_penalty must be positive, 1 for none, got {self.repetition_penalty}"
-            )
+        check_fields(self)
+
+    @property
+    def constrained(self) -> bool:
+        """Whether any token is ruled out or forced, whatever its logit: see `constrain`."""
+        forced = (self.forced_first, self.forced_last) != (None, None)
+        lists = self.bad_words or self.suppress_tokens or self.begin_suppress_tokens
+        return forced or bool(lists or self.min_new_tokens)
 
 
 def process_logits(
     logits: Tensor, sampling: SamplingParameters, ids: Tensor | None = None, lengths: Tensor | None = None
 ) -> Tensor:
-    """Turn every knob in its order; the softmax of the result is the distribution that `sample` draws from.
+    """Turn every knob in its order, as `sample`, which draws from the softmax of the result: (..., V) logits.
 
-    Args:
-        logits: (..., V) logits of the next token.
-        sampling: the knobs. Temperature 0 (greedy) applies the repetition penalty alone.
-        ids: (..., N) token ids of the text so far; needed by a repetition penalty.
-        lengths: (...) number of real tokens in each right-padded row of ids; None: all are real.
-
-    Returns:
-        (..., V) logits, float64 for float64 logits, else float32; -inf for tokens that are ruled out.
-
-    Raises:
-        ValueError: a repetition penalty without ids, or shapes that do not fit.
+    In float64 for float64 logits, else in float32. Constraints come before it: see `constrain`, which knows the texts.
+    A repetition penalty without ids is refused.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if sampling.repetition_penalty != 1:
@@ -89,7 +98,7 @@ def process_logits(
 
 
 def greedy(logits: Tensor) -> Tensor:
-    r"""Take the most likely token: $\mathrm{argmax}_i z_i$, the first of equals.
+    r"""Take the most likely token, the first of equals: $\mathrm{argmax}_i z_i$.
 
     Args:
         logits: (..., V) logits.
@@ -105,21 +114,14 @@ def greedy(logits: Tensor) -> Tensor:
 
 
 def draw(logits: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None = None) -> Tensor:
-    r"""Draw a token from softmax(logits) as the winner of a race: $\mathrm{argmax}_i p_i / E_i$ with $E_i \sim \mathrm{Exp}(1)$.
+    r"""Draw from softmax(logits) as the winner of a race: $\mathrm{argmax}_i p_i / E_i$ with $E_i \sim \mathrm{Exp}(1)$.
 
     Token i arrives after the time E_i / p_i, exponential with rate p_i, and the first of exponential clocks is clock i with
     probability p_i. `torch.multinomial` runs the same race, but asks the device whether the probabilities are valid.
-
-    Args:
-        logits: (..., V) logits; -inf is never drawn.
-        generator: source of the random numbers; one for each row of (B, V) logits: a row then gets the same token
-            whatever stands beside it. None: torch's own.
+    Arguments as `sample`; as many generators as rows, or it is refused.
 
     Returns:
-        (...) token ids.
-
-    Raises:
-        ValueError: the number of generators is not that of the rows.
+        (...) token ids; never one with the logit -inf.
 
     Example:
         >>> draw(torch.tensor([-torch.inf, 0.0, -torch.inf]))
@@ -148,9 +150,10 @@ def sample(
 
     Args:
         logits: (..., V) logits of the next token of every row.
-        sampling: the knobs; temperature 0: greedy.
+        sampling: the knobs; temperature 0, greedy, applies the repetition penalty alone.
         ids: (..., N) token ids of the text so far; needed by a repetition penalty.
-        generator: source of the random numbers, or one for each row of (B, V) logits; None: torch's own.
+        generator: source of the random numbers; one for each row of (B, V) logits: a row then gets the same token
+            whatever stands beside it. None: torch's own.
         lengths: (...) number of real tokens in each right-padded row of ids; None: all are real.
 
     Returns:
@@ -158,10 +161,6 @@ def sample(
 
     Raises:
         ValueError: shapes that do not fit, or (on a CPU) logits that are NaN or +inf, or rule every token out.
-
-    Example:
-        >>> sample(torch.tensor([[1.0, 3.0, 2.0]]), SamplingParameters(temperature=0.7, top_k=1))
-        tensor([1])
     """
     if logits.device.type == "cpu" and not logits.amax(-1).isfinite().all():
         raise ValueError(

@@ -5,13 +5,14 @@ asked to stand alone as a word, to swallow the white space beside it, or to be l
 text has been normalized.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import regex
 
-from lecture_lib.tokenization.byte_level import WHITE_SPACE
+from lecture_lib.fields import whole
+from lecture_lib.tokenization.byte_level import WHITE_SPACE, check_text
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,7 @@ class AddedToken:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Self:
-        """Read one entry of `added_tokens` in a tokenizer.json.
-
-        Args:
-            entry: its keys and values.
-
-        Returns:
-            The token.
-
-        Raises:
-            ValueError: content or id are missing or of the wrong type.
-        """
+        """Read one entry of `added_tokens` in a tokenizer.json; ValueError if content or id make no sense."""
         known = {field.name for field in fields(cls)}
         token = cls(**{"special": False, "normalized": True} | {k: v for k, v in entry.items() if k in known})
         if type(token.id) is not int or not isinstance(token.content, str):
@@ -46,48 +37,26 @@ class AddedToken:
         return token
 
     def to_json(self) -> dict[str, Any]:
-        """Give the entry of this token in a tokenizer.json.
-
-        Returns:
-            The keys and values.
-        """
+        """Give the entry of this token in a tokenizer.json."""
         return asdict(self)
 
 
-def check_special_tokens(tokens: Sequence[str]) -> list[str]:
-    """Give the special tokens as a list without repetition.
-
-    Args:
-        tokens: what the caller named.
-
-    Returns:
-        The distinct tokens in order.
-
-    Raises:
-        ValueError: one string instead of a list, or something in it that is no string or empty.
-    """
+def check_special_tokens(tokens: Sequence[str], what: str = "special_tokens") -> list[str]:
+    """Give distinct tokens as a list; ValueError for one string instead of several, or one that is no text."""
     if isinstance(tokens, str) or not isinstance(tokens, Iterable):
-        raise ValueError(f"special_tokens must be a list of strings, not {tokens!r}")
+        raise ValueError(f"{what} must be a list of strings, not {tokens!r}")
+    tokens = list(dict.fromkeys(tokens))
     if not all(isinstance(token, str) and token for token in tokens):
-        raise ValueError(f"special tokens must be strings that are not empty, got {list(tokens)!r:.80}")
-    return list(dict.fromkeys(tokens))
+        raise ValueError(f"{what} must be strings that are not empty, got {tokens!r:.80}")
+    return [check_text(token) for token in tokens]
 
 
-def check_vocab_size(vocab_size: int, alphabet: int, what: str) -> None:
-    """Refuse a vocabulary that cannot hold what training starts from.
-
-    Args:
-        vocab_size: tokens asked for.
-        alphabet: tokens that there are before the first merge.
-        what: what these are, in words.
-
-    Raises:
-        ValueError: `vocab_size` is no whole number, or smaller than the alphabet.
-    """
-    if not isinstance(vocab_size, int):
-        raise ValueError(f"vocab_size must be a whole number, not {vocab_size!r}")
+def check_vocab_size(vocab_size: int, alphabet: int, what: str) -> int:
+    """Give the size as Python's integer; ValueError if it is none, or cannot hold what training starts from."""
+    vocab_size = whole("vocab_size", vocab_size)
     if vocab_size < alphabet:
         raise ValueError(f"vocab_size {vocab_size} is smaller than the alphabet: {what} make {alphabet}")
+    return vocab_size
 
 
 class AddedTokenMatcher:
@@ -101,20 +70,18 @@ class AddedTokenMatcher:
         self.normalized = {normalize(token.content): token for token in tokens if token.normalized}
         self.raw_pattern, self.normalized_pattern = map(_any_of, (self.raw, self.normalized))
 
-    def split(self, text: str) -> Iterator[str | int]:
-        """Cut a text into ids of added tokens and normalized text between them.
+    def split(self, text: str, plain: Collection[str] = ()) -> Iterator[str | int]:
+        """Cut a text into ids of added tokens and non-empty normalized text between them.
 
         Args:
             text: any text.
-
-        Yields:
-            An id for each added token, a non-empty string for what lies between.
+            plain: contents of tokens that are text like any other this time.
         """
-        for piece in _split(text, self.raw, self.raw_pattern):
+        for piece in _split(text, self.raw, self.raw_pattern, plain):
             if isinstance(piece, int):
                 yield piece
             else:
-                yield from _split(self.normalize(piece), self.normalized, self.normalized_pattern)
+                yield from _split(self.normalize(piece), self.normalized, self.normalized_pattern, plain)
 
 
 def _any_of(contents: Iterable[str]) -> regex.Pattern[str] | None:
@@ -124,12 +91,14 @@ def _any_of(contents: Iterable[str]) -> regex.Pattern[str] | None:
 
 
 def _split(
-    text: str, tokens: Mapping[str, AddedToken], pattern: regex.Pattern[str] | None
+    text: str, tokens: Mapping[str, AddedToken], pattern: regex.Pattern[str] | None, plain: Collection[str]
 ) -> Iterator[str | int]:
     """Cut a text at the matches of one pattern."""
     end = 0  # of what has been given out
     for match in pattern.finditer(text) if pattern else ():
         token, start, stop = tokens[match.group()], match.start(), match.end()
+        if token.content in plain:
+            continue
         if token.single_word and (_WORD.match(text, stop) or (start and _WORD.match(text, start - 1))):
             continue
         if token.lstrip:

@@ -1,19 +1,21 @@
-"""What every tokenizer here has in common: one tokenizer.json, held in memory as the object that it is on disk."""
+"""What the tokenizers that are taught have in common: a tokenizer.json, held in memory as it is on disk."""
 
 import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cached_property
 from itertools import chain
-from operator import index
 from typing import Any, ClassVar, Self
 
 from lecture_lib.files import read_json, write_text
-from lecture_lib.tokenization.added_tokens import AddedToken, AddedTokenMatcher
+from lecture_lib.tokenization.added_tokens import AddedToken, AddedTokenMatcher, check_special_tokens
 from lecture_lib.tokenization.files import check_kind, tokenizer_file
 from lecture_lib.tokenization.pipeline import Normalizer, surrounding_ids
+from lecture_lib.tokenization.protocol import TextTokenizer
 
-CACHED = 300_000
+CACHED = 300_000  # pieces
+LONGEST_CACHED = 1_000  # characters; a page without a space is hardly seen again
 
 
 class Cache(dict[str, tuple[int, ...]]):
@@ -24,19 +26,19 @@ class Cache(dict[str, tuple[int, ...]]):
         self.encode = encode
 
     def __missing__(self, piece: str) -> tuple[int, ...]:
+        ids = tuple(self.encode(piece))
         if len(self) >= CACHED:
             self.clear()
-        ids = self[piece] = tuple(self.encode(piece))
+        if len(piece) <= LONGEST_CACHED:
+            self[piece] = ids
         return ids
 
 
-class Tokenizer(ABC):
-    """Text to token ids and back.
+class Tokenizer(TextTokenizer):
+    """A tokenizer that a tokenizer.json describes.
 
     Attributes:
         description: content of the tokenizer.json; `save` writes it, the constructor reads it.
-        vocabulary: id of each token, as the file spells them, added tokens included.
-        special_tokens: id of each special token.
     """
 
     kind: ClassVar[str]
@@ -46,14 +48,13 @@ class Tokenizer(ABC):
         self.model = check_kind(description, self.kind)
         self.added_tokens = [AddedToken.from_json(entry) for entry in description.get("added_tokens") or []]
         self.special_tokens = {token.content: token.id for token in self.added_tokens if token.special}
-        added = {token.content: token.id for token in self.added_tokens}
-        self.vocabulary: dict[str, int] = self.model["vocab"] | added
-        self._tokens = {i: token for token, i in self.model["vocab"].items()} | {
-            i: t for t, i in added.items()
-        }
-        self._before, self._after = surrounding_ids(description.get("post_processor"))
-        self._cache = Cache(self._encode_word)
+        self.vocabulary = self.model["vocab"] | {token.content: token.id for token in self.added_tokens}
+        self.surrounding = surrounding_ids(description.get("post_processor"))
         self._matcher = AddedTokenMatcher(self.added_tokens, self._build_normalizer())
+
+    @cached_property
+    def _cache(self) -> Cache:
+        return Cache(self._encode_word)
 
     @abstractmethod
     def _build_normalizer(self) -> Normalizer:
@@ -61,33 +62,17 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def split_words(self, text: str) -> list[str]:
-        """Cut normalized text into words.
-
-        Args:
-            text: normalized text.
-
-        Returns:
-            The words in order.
-        """
+        """Cut normalized text into words."""
 
     @abstractmethod
     def _encode_word(self, word: str) -> list[int]:
         """Give the ids of one word."""
 
-    @abstractmethod
-    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Give the text of token ids.
-
-        Args:
-            ids: (N,) token ids.
-            skip_special_tokens: leave special tokens out.
-
-        Returns:
-            The text.
-
-        Raises:
-            ValueError: an id is outside the vocabulary.
-        """
+    @cached_property
+    def tokens(self) -> dict[int, str]:
+        """The token of each id; an added token goes before one of the model with the same id."""
+        of_model = {i: token for token, i in self.model["vocab"].items()}
+        return of_model | {token.id: token.content for token in self.added_tokens}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -97,9 +82,6 @@ class Tokenizer(ABC):
 
         Args:
             path: the file.
-
-        Returns:
-            The tokenizer.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -116,88 +98,53 @@ class Tokenizer(ABC):
             ) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a tokenizer.json, whole or not at all; `tokenizers.Tokenizer.from_file` reads it.
+        """Write a tokenizer.json, whole or not at all; `tokenizers.Tokenizer.from_file` reads it."""
+        write_text(path, json.dumps(self.description, ensure_ascii=False, indent=1))
+
+    def add_special_tokens(self, tokens: Sequence[str]) -> int:
+        """Add tokens that `decode(skip_special_tokens=True)` leaves out, else as `add_tokens`."""
+        return self._add(check_special_tokens(tokens), special=True)
+
+    def add_tokens(self, tokens: Sequence[str]) -> int:
+        """Add tokens to be matched as a whole; the ids go on from `n_ids`, but for what the vocabulary has already.
 
         Args:
-            path: the file; what stood there is replaced.
+            tokens: their texts.
 
-        Raises:
-            FileNotFoundError: its folder does not exist.
+        Returns:
+            How many of them were not added in this form before. The model's table needs `n_ids` rows from now on.
+
+        Example:
+            >>> from lecture_lib.tokenization import BytePairTokenizer
+            >>> tokenizer = BytePairTokenizer.train(["low low"], vocab_size=258)
+            >>> tokenizer.add_special_tokens(["<|user|>"]), tokenizer.encode("<|user|>low")
+            (1, [258, 257])
         """
-        write_text(path, json.dumps(self.description, ensure_ascii=False, indent=1))
+        return self._add(check_special_tokens(tokens, "tokens"), special=False)
+
+    def _add(self, tokens: list[str], special: bool) -> int:
+        n_ids = self.n_ids
+        entries = old = {token.content: token for token in self.added_tokens}
+        for content in tokens:
+            i = self.vocabulary.get(content, n_ids)
+            n_ids = max(n_ids, i + 1)
+            entries = entries | {content: AddedToken(i, content, special=special, normalized=not special)}
+        in_order = sorted(entries.values(), key=lambda token: token.id)
+        description = self.description | {"added_tokens": [token.to_json() for token in in_order]}
+        self.__dict__.clear()
+        self.__init__(description)
+        return len(set(entries.values()) - set(old.values()))
+
+    def _encode(self, text: str, plain: Collection[str]) -> list[int]:
+        ids: list[int] = []
+        for piece in self._matcher.split(text, plain):
+            new = [piece] if isinstance(piece, int) else self._encode_ordinary(piece)
+            if ids:
+                ids += new
+            else:  # a long text without added tokens is not copied
+                ids = new
+        return ids
 
     def _encode_ordinary(self, text: str) -> list[int]:
         """Encode normalized text that holds no added token."""
         return list(chain.from_iterable(map(self._cache.__getitem__, self.split_words(text))))
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens, added tokens included."""
-        return len(self._tokens)
-
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        """Give the token ids of a text.
-
-        Args:
-            text: any text; a special token in it becomes its id.
-            add_special_tokens: put the ids around the text that the file asks for ([CLS], <|begin_of_text|>).
-
-        Returns:
-            (N,) token ids.
-
-        Raises:
-            ValueError: `text` is not a string, or holds half of a surrogate pair.
-        """
-        if not isinstance(text, str):
-            raise ValueError(f"encode takes a str, not {type(text).__name__}: {text!r:.60}")
-        ids = self._before.copy() if add_special_tokens else []
-        for piece in self._matcher.split(text):
-            new = [piece] if isinstance(piece, int) else self._encode_ordinary(piece)
-            if ids:
-                ids += new
-            else:
-                ids = new
-        return ids + self._after if add_special_tokens and self._after else ids
-
-    def token_to_id(self, token: str) -> int:
-        """Give the id of a token.
-
-        Args:
-            token: a token as the vocabulary spells it, or a special token.
-
-        Returns:
-            Its id.
-
-        Raises:
-            ValueError: the vocabulary has no such token.
-        """
-        if token not in self.vocabulary:
-            special = ", ".join(self.special_tokens) or "none"
-            raise ValueError(f"the vocabulary has no token {token!r}; its special tokens: {special}")
-        return self.vocabulary[token]
-
-    def id_to_token(self, token_id: int) -> str:
-        """Give the token of an id.
-
-        Args:
-            token_id: the id.
-
-        Returns:
-            The token as the vocabulary spells it.
-
-        Raises:
-            ValueError: the id is outside the vocabulary.
-        """
-        return self._checked_tokens([token_id])[0]
-
-    def _checked_tokens(self, ids: Iterable[int], skip_special_tokens: bool = False) -> list[str]:
-        """Look up the tokens of ids, with a clear error for an id that has none."""
-        skipped = set(self.special_tokens.values()) if skip_special_tokens else ()
-        try:
-            numbers = [index(i) for i in ids]
-        except TypeError:
-            raise ValueError(f"token ids must be a list of whole numbers, got {ids!r:.60}") from None
-        for i in numbers:
-            if i not in self._tokens:
-                raise ValueError(f"token id {i} is outside the vocabulary of {self.vocab_size} tokens")
-        return [self._tokens[i] for i in numbers if i not in skipped]

@@ -11,6 +11,14 @@ PRINTABLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *
 
 # A word carries the space before it; letters, digits and the rest never share a word; English contractions apart.
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+# GPT-4's and Llama 3's: any one character may begin a word, contractions in either case, at most three digits, line
+# breaks end what they follow; Qwen's: every digit by itself.
+LLAMA3_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+QWEN_PATTERN = LLAMA3_PATTERN.replace("{1,3}", "")
+PATTERNS = {"gpt2": GPT2_PATTERN, "gpt4": LLAMA3_PATTERN, "llama3": LLAMA3_PATTERN, "qwen": QWEN_PATTERN}
 
 # Unicode's White_Space, as the tokenizer files mean it; str.strip() would take U+001C to U+001F as well.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
@@ -38,13 +46,7 @@ BYTE_ORDER = list(BYTE_TO_CHARACTER)  # BYTE_ORDER[k] is the byte of the k-th to
 
 
 def spell(data: bytes) -> str:
-    """Write bytes in the visible alphabet.
-
-    Args:
-        data: any bytes, valid UTF-8 or not.
-
-    Returns:
-        One character a byte.
+    """Write bytes in the visible alphabet, one character a byte.
 
     Example:
         >>> spell(" café".encode())
@@ -56,12 +58,6 @@ def spell(data: bytes) -> str:
 def unspell(token: str) -> bytes:
     """Read bytes back from the visible alphabet; a token with any other character stands for its own UTF-8.
 
-    Args:
-        token: a token as a vocabulary file holds it.
-
-    Returns:
-        Its bytes.
-
     Example:
         >>> unspell("ĠcafÃ©").decode()
         ' café'
@@ -72,38 +68,24 @@ def unspell(token: str) -> bytes:
         return token.encode()
 
 
+def check_text(text: str, wanted: str = "a text must be a str") -> str:
+    """Give back a text; ValueError for what is no string, or holds half of a surrogate pair."""
+    if not isinstance(text, str):
+        raise ValueError(f"{wanted}, not {type(text).__name__}: {text!r:.60}")
+    if not text.isascii():
+        to_bytes(text, "strict")
+    return text
+
+
 def to_text(data: str | bytes) -> str:
-    """Take text as it is and bytes as UTF-8, each invalid byte kept as one surrogate (PEP 383).
-
-    Args:
-        data: a text or its bytes.
-
-    Returns:
-        A string from which `to_bytes` gives the same bytes.
-
-    Raises:
-        ValueError: neither a string nor bytes.
-    """
+    """Take text as it is and bytes as UTF-8, each invalid byte kept as a surrogate (PEP 383) that `to_bytes` reads."""
     if isinstance(data, bytes):
         return data.decode("utf-8", "surrogateescape")
-    if not isinstance(data, str):
-        raise ValueError(f"a text must be a str (or bytes), not {type(data).__name__}: {data!r:.60}")
-    return data
+    return check_text(data, "a text must be a str (or bytes)")
 
 
 def to_bytes(text: str, errors: str = "surrogateescape") -> bytes:
-    """Give the UTF-8 bytes of a text, surrogates of `to_text` turned back into the bytes they stand for.
-
-    Args:
-        text: any text.
-        errors: `strict` refuses those surrogates too.
-
-    Returns:
-        Its bytes.
-
-    Raises:
-        ValueError: the text holds half of a surrogate pair, which is no character.
-    """
+    """Give the UTF-8 bytes of a text, surrogates of `to_text` turned back unless `errors` is "strict"."""
     try:
         return text.encode("utf-8", errors)
     except UnicodeEncodeError as error:

@@ -7,25 +7,25 @@ pairs the one with the lowest ids (special tokens come first, then the bytes in 
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any, ClassVar, Self
 
 from lecture_lib.files import read_json, read_text
 from lecture_lib.tokenization.added_tokens import check_special_tokens, check_vocab_size
 from lecture_lib.tokenization.base import Cache, Tokenizer
-from lecture_lib.tokenization.byte_level import BYTE_TO_CHARACTER, spell, to_bytes, to_text, unspell
+from lecture_lib.tokenization.byte_level import BYTE_TO_CHARACTER, PATTERNS, spell, to_bytes, to_text, unspell
 from lecture_lib.tokenization.chunks import CHUNK, count_words
-from lecture_lib.tokenization.descriptions import BYTE_LEVEL, describe_byte_pair
-from lecture_lib.tokenization.fast_merges import (
-    collector_paused,
-    encode_long_word,
-    learn_merges_incrementally,
-)
+from lecture_lib.tokenization.descriptions import describe_byte_pair, describe_split
+from lecture_lib.tokenization.fast_encoding import MergeTable
+from lecture_lib.tokenization.fast_training import collector_paused, learn_merges_incrementally
 from lecture_lib.tokenization.files import read_merges, tokenizer_file
-from lecture_lib.tokenization.merges import encode_word
 from lecture_lib.tokenization.pipeline import Normalizer, build_normalizer, build_splitter
 
-LONG_WORD = 100  # bytes; the quadratic loop of encode_word wins below
+# Sections of files in which a word begins at every space that a visible character follows.
+CUT_AT_SPACES = [
+    describe_split(pattern, offsets) for pattern in PATTERNS.values() for offsets in (True, False)
+]
 
 
 class _NoCut(Exception):
@@ -48,13 +48,32 @@ class BytePairTokenizer(Tokenizer):
     def __init__(self, description: dict[str, Any]) -> None:
         super().__init__(description)
         self._splitter = build_splitter(description.get("pre_tokenizer"))
+        self._chunked = description["pre_tokenizer"] in CUT_AT_SPACES
         self._chunks = Cache(super()._encode_ordinary)
         self._after_space = Cache(self._encode_after_space)
-        vocab = self.model["vocab"]
-        self._unknown = vocab.get(self.model.get("unk_token"))  # for bytes that the vocabulary lacks
-        self._byte_ids = {byte: vocab[c] for byte, c in BYTE_TO_CHARACTER.items() if c in vocab}
         self._merges = read_merges(self.model)
+        self._added_ids = {token.id for token in self.added_tokens}
         self._contents = {token.content: token.content.encode() for token in self.added_tokens}
+
+    @cached_property
+    def _table(self) -> MergeTable:
+        return MergeTable(self._merges)
+
+    @cached_property
+    def _bytes(self) -> dict[int, int | None]:
+        """The token of each byte; None for bytes that have none."""
+        vocab = self.model["vocab"]
+        unknown = vocab.get(self.model.get("unk_token"))
+        return {byte: vocab.get(c, unknown) for byte, c in BYTE_TO_CHARACTER.items()}
+
+    @cached_property
+    def _cache(self) -> Cache:
+        """Ids of words; words that are a token need not be merged."""
+        cache = Cache(self._encode_word)
+        if all(self.model["vocab"].get(c) == self._bytes[byte] for byte, c in BYTE_TO_CHARACTER.items()):
+            whole = {i: unspell(self.tokens[i]) for i in self._table.whole() if i not in self._added_ids}
+            cache.update({to_text(data): (i,) for i, data in whole.items()})
+        return cache
 
     @classmethod
     def train(
@@ -64,6 +83,7 @@ class BytePairTokenizer(Tokenizer):
         special_tokens: Sequence[str] = (),
         min_frequency: int = 0,
         progress: bool = False,
+        pattern: str = "gpt2",
     ) -> Self:
         """Learn merges from texts.
 
@@ -74,25 +94,32 @@ class BytePairTokenizer(Tokenizer):
             special_tokens: tokens to be matched as a whole; they get the first ids.
             min_frequency: pairs rarer than this are not merged.
             progress: show a progress bar.
+            pattern: how a text is cut into words: "gpt2", "llama3" (or "gpt4"), "qwen", or a regular expression
+                whose matches are words, as is what lies between them.
 
         Returns:
             The tokenizer.
 
         Raises:
-            ValueError: the corpus is empty, or `vocab_size` is too small for the bytes and special tokens.
+            ValueError: the corpus is empty, a text holds a lone surrogate, `vocab_size` is too small for the bytes
+                and special tokens, or the pattern does not compile.
         """
         special_tokens = check_special_tokens(special_tokens)
         tokens = list(dict.fromkeys([*special_tokens, *BYTE_TO_CHARACTER.values()]))
-        check_vocab_size(vocab_size, len(tokens), "256 bytes and the special tokens")
+        vocab_size = check_vocab_size(vocab_size, len(tokens), "256 bytes and the special tokens")
+        split = describe_split(PATTERNS.get(pattern, pattern))
+        splitter = build_splitter(split)
         with collector_paused():
-            counts = count_words(texts, build_splitter(BYTE_LEVEL))
+            counts = count_words(texts, splitter, at_spaces=split in CUT_AT_SPACES)
             ids = {token: chr(i) for i, token in enumerate(tokens)}
-            words = {"".join([ids[c] for c in spell(to_bytes(word))]): n for word, n in counts.items()}
+            of_byte = [ids[BYTE_TO_CHARACTER[byte]] for byte in range(256)].__getitem__
+            words = {"".join(map(of_byte, to_bytes(word))): n for word, n in counts.items()}
             merges = learn_merges_incrementally(words, tokens, vocab_size, min_frequency, progress=progress)
             # Where a pair came back, its last place is its rank, as in the library that reads the file.
             order = reversed(dict.fromkeys(reversed(merges)))
             spelled = [(tokens[a], tokens[b]) for a, b in order]
-            return cls(describe_byte_pair({t: i for i, t in enumerate(tokens)}, spelled, special_tokens))
+            vocab = {token: i for i, token in enumerate(tokens)}
+            return cls(describe_byte_pair(vocab, spelled, special_tokens, split))
 
     @classmethod
     def from_gpt2_files(
@@ -129,64 +156,28 @@ class BytePairTokenizer(Tokenizer):
             raise ValueError(f"{vocab} and {merges}: {error}") from None
 
     def split_words(self, text: str) -> list[str]:
-        """Cut a text into the words inside which bytes may merge; each keeps the space before it.
-
-        Args:
-            text: normalized text.
-
-        Returns:
-            The words in order.
-        """
+        """Cut normalized text into the words inside which bytes may merge; each keeps the space before it."""
         return self._splitter(text)
 
     def encode_bytes(self, data: bytes, add_special_tokens: bool = True) -> list[int]:
-        """Give the token ids of bytes that are meant to be UTF-8 but need not be.
-
-        Args:
-            data: any bytes.
-            add_special_tokens: as in `encode`.
-
-        Returns:
-            (N,) token ids.
-        """
-        return self.encode(to_text(data), add_special_tokens)
+        """Give the token ids of bytes that are meant to be UTF-8 but need not be; else as `encode`."""
+        before, after = self.surrounding if add_special_tokens else ([], [])
+        return [*before, *self._encode(to_text(data), ()), *after]
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Give the text of token ids; bytes that are no UTF-8 come out as U+FFFD.
-
-        Args:
-            ids: (N,) token ids.
-            skip_special_tokens: leave special tokens out.
-
-        Returns:
-            The text.
-
-        Raises:
-            ValueError: an id is outside the vocabulary.
-        """
+        """As `TextTokenizer.decode`; bytes that are no UTF-8 come out as U+FFFD."""
         return self.decode_bytes(ids, skip_special_tokens).decode("utf-8", "replace")
 
     def decode_bytes(self, ids: Iterable[int], skip_special_tokens: bool = False) -> bytes:
-        """Give the bytes of token ids: the exact inverse of `encode` and `encode_bytes`.
-
-        Args:
-            ids: (N,) token ids.
-            skip_special_tokens: leave special tokens out.
-
-        Returns:
-            The bytes.
-
-        Raises:
-            ValueError: an id is outside the vocabulary.
-        """
-        tokens = self._checked_tokens(ids, skip_special_tokens)
+        """Give the bytes of token ids: the exact inverse of `encode` and `encode_bytes`."""
+        tokens = self._tokens_of(ids, skip_special_tokens)
         return b"".join([self._contents.get(token) or unspell(token) for token in tokens])
 
     def _build_normalizer(self) -> Normalizer:
         return build_normalizer(self.description.get("normalizer"))
 
     def _encode_ordinary(self, text: str) -> list[int]:
-        if self.description["pre_tokenizer"] != BYTE_LEVEL:
+        if not self._chunked:
             return super()._encode_ordinary(text)
         parts = iter(text.split(" "))
         try:
@@ -197,13 +188,17 @@ class BytePairTokenizer(Tokenizer):
             return list(chain.from_iterable(map(self._chunks.__getitem__, CHUNK.findall(text))))
 
     def _encode_after_space(self, part: str) -> tuple[int, ...]:
+        if part.isascii() and part.isalpha():  # then it is one word
+            return self._cache[" " + part]
         if not part or part[0].isspace():
             raise _NoCut
-        return self._chunks[" " + part]
+        return tuple(super()._encode_ordinary(" " + part))
 
     def _encode_word(self, word: str) -> list[int]:
         data = to_bytes(word)
-        if self.model.get("ignore_merges") and (token := spell(data)) in self.model["vocab"]:
-            return [self.model["vocab"][token]]
-        ids = [i for byte in data if (i := self._byte_ids.get(byte, self._unknown)) is not None]
-        return (encode_word if len(ids) <= LONG_WORD else encode_long_word)(ids, self._merges)
+        if self.model.get("ignore_merges") and (token := spell(data)) not in self.special_tokens:
+            whole = self.model["vocab"].get(token)
+            if whole is not None:
+                return [whole]
+        ids = map(self._bytes.__getitem__, data)
+        return self._table.encode([i for i in ids if i is not None])

@@ -4,22 +4,33 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lecture_lib.tokenization.added_tokens import AddedToken
+from lecture_lib.tokenization.byte_level import GPT2_PATTERN
 
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 
 
+def describe_split(pattern: str, trim_offsets: bool = True) -> dict[str, Any]:
+    """Give the section `pre_tokenizer` that cuts words by a pattern and spells them in bytes."""
+    bytes_only = BYTE_LEVEL | {"use_regex": pattern == GPT2_PATTERN, "trim_offsets": trim_offsets}
+    if pattern == GPT2_PATTERN:
+        return bytes_only
+    by_pattern = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    return {"type": "Sequence", "pretokenizers": [by_pattern, bytes_only]}
+
+
 def describe_byte_pair(
-    vocab: dict[str, int], merges: Iterable[Sequence[str]], special_tokens: Iterable[str]
+    vocab: dict[str, int],
+    merges: Iterable[Sequence[str]],
+    special_tokens: Iterable[str],
+    split: dict[str, Any] = BYTE_LEVEL,
 ) -> dict[str, Any]:
-    """Compose the tokenizer.json of a GPT-2-like tokenizer.
+    """Compose the tokenizer.json of a byte-level tokenizer.
 
     Args:
         vocab: id of each token, spelled in the byte alphabet.
         merges: pairs of tokens in the order learned.
         special_tokens: tokens of `vocab` that are matched as a whole.
-
-    Returns:
-        The content of the file.
+        split: the section `pre_tokenizer`.
     """
     return {
         "version": "1.0",
@@ -29,7 +40,7 @@ def describe_byte_pair(
             AddedToken(vocab[token], token).to_json() for token in dict.fromkeys(special_tokens)
         ],
         "normalizer": None,
-        "pre_tokenizer": BYTE_LEVEL,
+        "pre_tokenizer": split,
         "post_processor": None,
         "decoder": BYTE_LEVEL,
         "model": {
@@ -50,16 +61,7 @@ def describe_byte_pair(
 def describe_word_piece(
     vocab: dict[str, int], special_tokens: Sequence[str], lowercase: bool
 ) -> dict[str, Any]:
-    """Compose the tokenizer.json of a BERT-like tokenizer.
-
-    Args:
-        vocab: id of each piece.
-        special_tokens: those of them that the vocabulary has are matched as a whole.
-        lowercase: uncased, accents stripped.
-
-    Returns:
-        The content of the file; texts are put between [CLS] and [SEP] if the vocabulary has both.
-    """
+    """Compose the tokenizer.json of a BERT-like tokenizer; texts stand between [CLS] and [SEP] if there are both."""
     special = [AddedToken(vocab[token], token) for token in dict.fromkeys(special_tokens) if token in vocab]
     ends = [{"id": token, "ids": [vocab.get(token)], "tokens": [token]} for token in ("[CLS]", "[SEP]")]
     cls, sep = ({"SpecialToken": {"id": end["id"], "type_id": 0}} for end in ends)

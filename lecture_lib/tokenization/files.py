@@ -8,18 +8,7 @@ KINDS = {"BPE": "BytePairTokenizer", "WordPiece": "WordPieceTokenizer"}
 
 
 def tokenizer_file(path: str | os.PathLike[str]) -> Path:
-    """Refuse, in the words of someone who has a tokenizer to load, a path that leads to no file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The same path.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is a folder.
-    """
+    """Refuse, in the words of someone who has a tokenizer to load, a path that leads to no file."""
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give the tokenizer.json inside it")
@@ -29,18 +18,7 @@ def tokenizer_file(path: str | os.PathLike[str]) -> Path:
 
 
 def check_kind(description: dict[str, Any], kind: str) -> dict[str, Any]:
-    """Give the model of a tokenizer.json if it is of the kind asked for.
-
-    Args:
-        description: content of a tokenizer.json.
-        kind: `BPE` or `WordPiece`.
-
-    Returns:
-        The section `model`.
-
-    Raises:
-        ValueError: no model or no vocabulary, or a model of another kind; the sentence names the kind.
-    """
+    """Give the model of a tokenizer.json if it is of the kind (`BPE`, `WordPiece`) asked for, else a ValueError."""
     model = description.get("model")
     if not isinstance(model, dict):
         raise ValueError("not a tokenizer.json: the section 'model' is missing")
@@ -60,17 +38,7 @@ def check_kind(description: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def read_merges(model: dict[str, Any]) -> dict[tuple[int, int], tuple[int, int]]:
-    """Read the merges of a byte-level BPE model, each written `"a b"` or `["a", "b"]`.
-
-    Args:
-        model: the section `model` of a tokenizer.json.
-
-    Returns:
-        (rank, new id) of each pair of ids; rank 0 was learned first.
-
-    Raises:
-        ValueError: a merge of tokens that the vocabulary lacks, or a setting that byte-level BPE does not use.
-    """
+    """Read the merges of a byte-level BPE model, each written `"a b"` or `["a", "b"]`: (rank, new id) of each pair of ids."""
     for setting in (
         "dropout",
         "byte_fallback",

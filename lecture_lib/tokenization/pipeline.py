@@ -20,29 +20,12 @@ Splitter = Callable[[str], list[str]]
 
 
 def unchanged(text: str) -> str:
-    """Give back the text itself, the normalizer of a file that names none.
-
-    Args:
-        text: any text.
-
-    Returns:
-        The same text.
-    """
+    """Give back the text itself, the normalizer of a file that names none."""
     return text
 
 
 def build_normalizer(section: Section | None) -> Normalizer:
-    """Read the normalizer: Unicode composition (NFC, NFD, NFKC, NFKD), lower-casing, or a sequence of these.
-
-    Args:
-        section: the section `normalizer`, None for no normalizer.
-
-    Returns:
-        A function from text to text.
-
-    Raises:
-        ValueError: a normalizer of another type.
-    """
+    """Read the normalizer: Unicode composition (NFC, NFD, NFKC, NFKD), lower-casing, or a sequence of these."""
     if section is None:
         return unchanged
     match section:
@@ -69,14 +52,8 @@ def _apply_all(steps: list[Normalizer], text: str) -> str:
 def build_splitter(section: Section | None) -> Splitter:
     """Read the pre-tokenizer of byte-level BPE: patterns to split by, then `ByteLevel`.
 
-    Args:
-        section: the section `pre_tokenizer`.
-
-    Returns:
-        A function that cuts a text into the words inside which pairs may merge.
-
-    Raises:
-        ValueError: the section does not end in `ByteLevel`, or holds a step that is not known.
+    The result cuts a text into the words inside which pairs may merge. ValueError if the section does not end in
+    `ByteLevel`, or holds a step that is not known.
     """
     steps = section.get("pretokenizers", []) if section and section.get("type") == "Sequence" else [section]
     *before, last = steps or [None]
@@ -142,17 +119,7 @@ def _isolate(pattern: regex.Pattern[str], text: str) -> list[str]:
 
 
 def surrounding_ids(section: Section | None) -> tuple[list[int], list[int]]:
-    """Read from the post-processor which ids go before and after a text.
-
-    Args:
-        section: the section `post_processor`.
-
-    Returns:
-        The ids before the text and the ids after it.
-
-    Raises:
-        ValueError: a post-processor that is not known.
-    """
+    """Read from the post-processor which ids go before a text and which after it; ValueError if it is not known."""
     match section:
         case None | {"type": "ByteLevel"}:
             return [], []

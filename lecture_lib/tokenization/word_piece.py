@@ -16,10 +16,10 @@ import tokenizers
 from lecture_lib.files import read_text
 from lecture_lib.tokenization.added_tokens import check_special_tokens, check_vocab_size
 from lecture_lib.tokenization.base import Tokenizer
-from lecture_lib.tokenization.byte_level import WHITE_SPACE, to_bytes
+from lecture_lib.tokenization.byte_level import WHITE_SPACE, check_text
 from lecture_lib.tokenization.chunks import EMPTY_CORPUS, as_texts
 from lecture_lib.tokenization.descriptions import describe_word_piece
-from lecture_lib.tokenization.fast_merges import learn_merges_incrementally
+from lecture_lib.tokenization.fast_training import learn_merges_incrementally
 from lecture_lib.tokenization.files import tokenizer_file
 from lecture_lib.tokenization.pipeline import Normalizer
 
@@ -81,21 +81,15 @@ class WordPieceTokenizer(Tokenizer):
         self.longest_word = self.model.get("max_input_chars_per_word", 100)
         if self.unknown not in self.model["vocab"]:
             raise ValueError(f"the vocabulary lacks the token for unknown words, {self.unknown!r}")
+        self._pieces = self.model["vocab"].keys() - self.special_tokens.keys()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], lowercase: bool = True) -> Self:
-        """Read a tokenizer.json, or the vocab.txt of BERT (one token a line).
+        """Read a tokenizer.json, or the vocab.txt of BERT (one token a line); errors as `Tokenizer.load`.
 
         Args:
             path: the file; the ending `.txt` says that it is a vocab.txt.
             lowercase: for a vocab.txt, whether the model is uncased; a tokenizer.json says so itself.
-
-        Returns:
-            The tokenizer.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file is damaged, or holds another kind of tokenizer; the sentence says which.
         """
         if not os.fspath(path).endswith(".txt"):
             return super().load(path)
@@ -146,14 +140,16 @@ class WordPieceTokenizer(Tokenizer):
         )
         counts: Counter[str] = Counter()
         for text in as_texts(texts):
-            counts.update(untrained.split_words(untrained._normalize(text)))
+            counts.update(untrained.split_words(untrained._normalize(check_text(text))))
         if not counts:
             raise ValueError(EMPTY_CORPUS)
         spelled = {word: [word[0], *("##" + c for c in word[1:])] for word in counts}
         characters = sorted({c for word in counts for c in word})
         inside = sorted({piece for pieces in spelled.values() for piece in pieces[1:]})
         tokens = list(dict.fromkeys([*special_tokens, *characters, *inside]))
-        check_vocab_size(vocab_size, len(tokens), "the characters of the corpus and the special tokens")
+        vocab_size = check_vocab_size(
+            vocab_size, len(tokens), "the characters of the corpus and the special tokens"
+        )
         ids = {token: chr(i) for i, token in enumerate(tokens)}
         words = {"".join(map(ids.__getitem__, spelled[word])): n for word, n in counts.items()}
         learn_merges_incrementally(
@@ -169,31 +165,13 @@ class WordPieceTokenizer(Tokenizer):
         )
 
     def split_words(self, text: str) -> list[str]:
-        """Cut a text into words, punctuation marks apart.
-
-        Args:
-            text: normalized text.
-
-        Returns:
-            The words in order.
-        """
+        """Cut normalized text into words, punctuation marks apart."""
         pre_tokenizer = self._library.pre_tokenizer
         return [word for word, _ in pre_tokenizer.pre_tokenize_str(text)] if pre_tokenizer else [text]
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Give the text of token ids, as far as the clean-up has left it.
-
-        Args:
-            ids: (N,) token ids.
-            skip_special_tokens: leave special tokens out.
-
-        Returns:
-            The text.
-
-        Raises:
-            ValueError: an id is outside the vocabulary.
-        """
-        tokens = self._checked_tokens(ids, skip_special_tokens)
+        """As `TextTokenizer.decode`, as far as the clean-up has left the text."""
+        tokens = self._tokens_of(ids, skip_special_tokens)
         decoder = self._library.decoder
         return decoder.decode(tokens) if decoder else " ".join(tokens)
 
@@ -205,12 +183,10 @@ class WordPieceTokenizer(Tokenizer):
         return self._normalize
 
     def _normalize(self, text: str) -> str:
-        to_bytes(text, "strict")
         normalizer = self._library.normalizer
         return normalizer.normalize_str(text) if normalizer else text
 
     def _encode_word(self, word: str) -> list[int]:
         too_long = len(word) > self.longest_word
-        vocab = self.model["vocab"]
-        pieces = [self.unknown] if too_long else longest_match(word, vocab, self.prefix, self.unknown)
-        return [vocab[piece] for piece in pieces]
+        pieces = [self.unknown] if too_long else longest_match(word, self._pieces, self.prefix, self.unknown)
+        return [self.model["vocab"][piece] for piece in pieces]

@@ -1,5 +1,6 @@
 """Training: batches, losses, the steps of AdamW, and one loop that can be stopped and resumed exactly."""
 
+from lecture_lib.padding import pad
 from lecture_lib.training.batches import Batch, random_windows, sequential_windows
 from lecture_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from lecture_lib.training.config import TrainingConfig, TrainingDivergedError, TrainingRun
@@ -13,7 +14,6 @@ from lecture_lib.training.rows import (
     labelled_batches,
     masked_batches,
     next_token_batches,
-    pad,
     shuffled,
     translation_batches,
 )

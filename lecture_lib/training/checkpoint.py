@@ -14,14 +14,19 @@ import torch
 from lecture_lib.files import atomic_write
 
 FORMAT = "lecture_lib.training 1"
+UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    KeyError,
+    ValueError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
 
 
 def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint in one step: afterwards there is the new file, or still the old one.
-
-    Args:
-        path: the file; its folder is made if need be.
-        state: tensors, numbers, strings, and lists and dicts of them.
+    """Write tensors, numbers, strings, and lists and dicts of them in one step; the folder is made if need be.
 
     Raises:
         OSError: the file could not be written; says why, and that the old one is unharmed.
@@ -36,12 +41,6 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, executing nothing of it.
 
-    Args:
-        path: a file of `save_checkpoint`.
-
-    Returns:
-        The state that was saved.
-
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: not a checkpoint of this library, or a damaged one.
@@ -55,15 +54,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         state = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError as error:
         raise ValueError(f"{path} may not be read by this user") from error
-    except (
-        OSError,
-        RuntimeError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        EOFError,
-        KeyError,
-        ValueError,
-    ) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is damaged, or no checkpoint of this library") from error
     if not isinstance(state, dict) or state.pop("format", None) != FORMAT:
         raise ValueError(f"{path} is damaged, or no checkpoint of this library")

@@ -13,13 +13,11 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lecture_lib.wrapped import wrappers
+
 
 def process_rank() -> tuple[int, int]:
-    """Join the other processes if torchrun started this one.
-
-    Returns:
-        Rank of this process, and the number of processes; 0 and 1 without torchrun.
-    """
+    """Join the other processes if torchrun started this one: rank, and number of processes; else 0 and 1."""
     if not distributed.is_available() or (
         not distributed.is_initialized() and "TORCHELASTIC_RUN_ID" not in os.environ
     ):
@@ -40,41 +38,30 @@ def local_device() -> torch.device:
 
 
 def replicate(model: nn.Module, n_processes: int) -> nn.Module:
-    """Wrap the model so that backward() averages gradients over processes; the weights stay its own."""
-    return DistributedDataParallel(model) if n_processes > 1 else model
+    """Wrap the model, if it is not yet, so that backward() averages gradients; the weights stay its own."""
+    return DistributedDataParallel(model) if n_processes > 1 and not averaging(model) else model
+
+
+def averaging(model: nn.Module) -> DistributedDataParallel | None:
+    """Give the wrapper that averages gradients, among those of a model."""
+    return next((each for each in wrappers(model) if isinstance(each, DistributedDataParallel)), None)
 
 
 def without_averaging(model: nn.Module, yes: bool) -> AbstractContextManager:
     """Put off the averaging of gradients, for all but the last of the batches that are accumulated."""
-    return model.no_sync() if yes and isinstance(model, DistributedDataParallel) else nullcontext()
+    wrapper = averaging(model)
+    return wrapper.no_sync() if yes and wrapper else nullcontext()
 
 
 def sum_over_processes(value: Tensor, n_processes: int) -> Tensor:
-    """Add up what each process has.
-
-    Args:
-        value: any shape, the same in every process.
-        n_processes: how many there are.
-
-    Returns:
-        The sum, in every process.
-    """
+    """Add up what each process has: the sum of `value`, of any shape, in every process."""
     if n_processes > 1:
         distributed.all_reduce(value)
     return value
 
 
 def gather(value: Tensor, n_processes: int, device: torch.device) -> list[Tensor]:
-    """Collect what each process has, in the order of their ranks.
-
-    Args:
-        value: any shape, the same in every process.
-        n_processes: how many there are.
-        device: where processes exchange tensors: a GPU for GPUs.
-
-    Returns:
-        One tensor for each process, in every process, on the CPU.
-    """
+    """Collect what each process has, in the order of their ranks, on the CPU; they exchange it on `device`."""
     if n_processes == 1:
         return [value]
     value = value.to(device)

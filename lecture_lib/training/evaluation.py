@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lecture_lib.training.batches import Batch
-from lecture_lib.training.losses import IGNORED
+from lecture_lib.training.losses import IGNORED, widened
 
 Objective = Callable[[nn.Module, Batch], Tensor]
 
@@ -29,18 +29,17 @@ class Evaluation:
 
 
 def target_loss(model: nn.Module, batch: Batch) -> Tensor:
-    """Mean of -ln p(target), as `losses.cross_entropy` explains it, by torch's fused kernel.
+    """Mean of -ln p(target), as `cross_entropy` explains it, by torch's fused kernel.
 
     Args:
         model: called with the inputs, gives logits (B, |V|) or (B, M, |V|).
-        batch: what goes in and should come out.
 
     Returns:
         () nats per target; 0 if nothing is asked.
     """
     logits = model(*batch.inputs)
     summed = F.cross_entropy(
-        logits.flatten(0, -2), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        widened(logits.flatten(0, -2)), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
     )
     return summed / (batch.targets != IGNORED).sum().clamp(min=1)  # as a tensor: a GPU need not be waited for
 
@@ -49,19 +48,13 @@ def target_loss(model: nn.Module, batch: Batch) -> Tensor:
 def evaluate(
     model: nn.Module, batches: Iterable[Batch], objective: Objective = target_loss, n_bytes: int | None = None
 ) -> Evaluation:
-    """Measure the mean loss over all targets of the batches, without dropout.
+    """Measure the mean loss over all targets of the batches, without dropout; nothing asked in any of them is refused.
 
     Args:
         model: left in the mode in which it came.
         batches: gone through once.
         objective: mean loss of a batch in nats per target.
         n_bytes: size of the text in bytes (UTF-8), for bits per byte.
-
-    Returns:
-        Loss (nats), perplexity, bits per byte.
-
-    Raises:
-        ValueError: nothing is asked in any of the batches.
     """
     was_training = model.training
     model.eval()

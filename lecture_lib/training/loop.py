@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -44,7 +45,7 @@ def train(
         validation: a finite number of batches, for an evaluation every `config.evaluate_every` steps and at
             the end.
         checkpoint: file to save to, every `config.checkpoint_every` steps, at the end and when interrupted.
-        resume: go on from that file if there is one.
+        resume: go on from that file if there is one; with more `max_steps` also after the end, along the new schedule.
         progress: show a bar; None: where someone can see it, on a terminal or in a notebook.
 
     Returns:
@@ -68,7 +69,8 @@ def train(
     shown = _someone_watches() if progress is None else progress
     bar = tqdm(total=config.max_steps, initial=state.step, unit="step", disable=not shown or rank > 0)
     try:
-        with deferred_interrupt() as interrupted, bar:
+        # The reader may have switched gradients off.
+        with torch.inference_mode(False), torch.enable_grad(), deferred_interrupt() as interrupted, bar:
             _steps(state, stream, tuple(validation), saver, bar, interrupted)
     except TrainingDivergedError as error:
         raise TrainingDivergedError(f"{error}; {saver.last()}") from None

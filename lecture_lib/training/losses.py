@@ -1,6 +1,7 @@
 """Losses: next token, masked token, smoothed labels.
 
-Axes: B batch, N tokens, |V| vocabulary (or number of classes). All losses are in nats per target.
+Axes: B batch, N tokens, |V| vocabulary (or number of classes). All losses are in nats per target, and summed in single
+precision or better whatever the dtype of the logits.
 Source: the lecture, "Encoder models: pre-training" and "Decoder models"; Devlin et al. (2019), section 3.1;
 Vaswani et al. (2017), section 5.4; Szegedy et al. (2016), section 7.
 """
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lecture_lib.fields import chance
+
 IGNORED = -100
 
 
@@ -18,8 +21,7 @@ def cross_entropy(
 ) -> Tensor:
     r"""Mean of $-\ln p(\text{target})$ over the targets asked for; $p = \mathrm{Softmax}(\text{logits})$.
 
-    With label smoothing the target is not one class but (1 - epsilon) of it and epsilon spread evenly over
-    all.
+    With label smoothing the target is not one class but (1 - epsilon) of it and epsilon spread evenly over all.
 
     Args:
         logits: (..., |V|) scores.
@@ -35,27 +37,30 @@ def cross_entropy(
 
     Source: Vaswani et al. (2017), section 5.4.
     """
-    check_targets(logits, targets, ignore_index, label_smoothing)
+    label_smoothing = chance("label_smoothing", label_smoothing)
+    check_targets(logits, targets, ignore_index)
     asked = targets != ignore_index
-    log_probs = torch.log_softmax(logits[asked], dim=-1)  # (n_targets, |V|)
+    log_probs = torch.log_softmax(widened(logits[asked]), dim=-1)  # (n_targets, |V|)
     losses = -log_probs.gather(-1, targets[asked][:, None]).squeeze(-1)
     if label_smoothing:
         losses = (1 - label_smoothing) * losses - label_smoothing * log_probs.mean(dim=-1)
     return losses.sum() / max(losses.numel(), 1)
 
 
+def widened(values: Tensor) -> Tensor:
+    """Give numbers in single precision or better: a sum in float16 or bfloat16 would stall or overflow."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def shift(ids: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Split texts into what is read and what comes next: inputs are tokens 1 ... N-1, targets tokens 2 ... N.
 
     Args:
-        ids: (B, N) token ids.
+        ids: (B, N) token ids; fewer than two tokens are refused.
         lengths: (B,) real tokens in each row; None: all N.
 
     Returns:
         inputs (B, N - 1) and targets (B, N - 1), -100 where the next token is padding.
-
-    Raises:
-        ValueError: fewer than two tokens, so that nothing comes next.
     """
     if ids.ndim != 2 or ids.shape[1] < 2:
         raise ValueError(f"ids must be (B, N) with at least two tokens, got {tuple(ids.shape)}")
@@ -78,7 +83,7 @@ def mask_tokens(
 
     Args:
         ids: (B, N) token ids.
-        mask_id: id of the mask.
+        mask_id: id of the mask, one of the vocabulary, or it is refused.
         vocab_size: |V|; "any token" is uniform over it.
         special_ids: never chosen: padding, start, end.
         probability: share of the tokens that are chosen, 0 to 1.
@@ -87,53 +92,37 @@ def mask_tokens(
     Returns:
         (B, N) ids to show, and (B, N) targets: the true id where a token was chosen, -100 elsewhere.
 
-    Raises:
-        ValueError: a probability outside 0 ... 1, or a mask id outside the vocabulary.
-
     Source: Devlin et al. (2019), section 3.1, task 1.
     """
-    if not 0 <= probability <= 1:
-        raise ValueError(f"probability must lie in 0 ... 1, got {probability}")
+    probability = chance("probability", probability)
     if not 0 <= mask_id < vocab_size:
         raise ValueError(f"mask_id must lie in 0 ... {vocab_size - 1}, got {mask_id}")
-    device = ids.device if generator is None else generator.device
-    chance, kind = torch.rand((2, *ids.shape), generator=generator, device=device).to(ids.device)
+    device, shape = ids.device if generator is None else generator.device, (2, *ids.shape)
+    draws = torch.rand(shape, generator=generator, device=device, dtype=torch.float32)
+    height, kind = draws.to(ids.device)
     any_token = torch.randint(vocab_size, ids.shape, generator=generator, device=device).to(ids.device)
     special = torch.isin(ids, torch.tensor([*special_ids], dtype=ids.dtype, device=ids.device))
-    chosen = (chance < probability) & ~special
+    chosen = (height < probability) & ~special
     shown = torch.where(chosen & (kind < 0.8), mask_id, ids)
     shown = torch.where(chosen & (kind >= 0.9), any_token, shown)
     return shown, ids.masked_fill(~chosen, IGNORED)
 
 
 def mlm_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean of -ln p(hidden token) over the tokens that `mask_tokens` chose; the others cost nothing.
-
-    Args:
-        logits: (B, N, |V|) scores at every place.
-        targets: (B, N) from `mask_tokens`.
+    """Mean of -ln p(hidden token) over the tokens that `mask_tokens` chose, as `cross_entropy`; the others cost nothing.
 
     Returns:
-        () nats; 0 if nothing was chosen.
-
-    Raises:
-        ValueError: shapes that do not fit.
+        As `cross_entropy`.
     """
     return cross_entropy(logits, targets)
 
 
-def check_targets(logits: Tensor, targets: Tensor, ignore_index: int, label_smoothing: float) -> None:
-    """Refuse targets that cannot be looked up in the logits.
-
-    Raises:
-        ValueError: shapes that do not fit, a target that is no class, or epsilon outside 0 ... 1.
-    """
+def check_targets(logits: Tensor, targets: Tensor, ignore_index: int) -> None:
+    """Refuse targets that cannot be looked up in the logits, as `cross_entropy`."""
     if logits.ndim < 1 or logits.shape[:-1] != targets.shape:
         raise ValueError(
             f"logits (..., |V|) need targets (...): got {tuple(logits.shape)} and {tuple(targets.shape)}"
         )
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must lie in 0 ... 1, got {label_smoothing}")
     wrong = targets[(targets != ignore_index) & ((targets < 0) | (targets >= logits.shape[-1]))]
     if wrong.numel():
         raise ValueError(f"targets must lie in 0 ... {logits.shape[-1] - 1}, got {int(wrong[0])}")

@@ -6,27 +6,20 @@ Source: Loshchilov & Hutter (2019), AdamW; Vaswani et al. (2017), section 5.3, w
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lecture_lib.fields import real
+
 
 def adamw_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Sort the trainable parameters for AdamW: matrices decay, everything else does not.
+    """Sort the trainable parameters into two groups for AdamW: matrices decay, everything else does not.
 
-    Not decayed: biases and the scales of norms (one axis), which have no direction to regularise, and
-    embeddings, of which rare rows would fade away unseen; a table that is also the output head counts as an
-    embedding.
-
-    Args:
-        model: the model; frozen parameters are left out.
-        weight_decay: share of a weight that is taken off, per step and unit of learning rate.
-
-    Returns:
-        Two groups for `torch.optim.AdamW`, decayed ones first; every parameter is in one of them, once.
-
-    Raises:
-        ValueError: every parameter is frozen.
+    Not decayed: biases and the scales of norms (one axis), which have no direction to regularise, and embeddings, of
+    which rare rows would fade away unseen; a table that is also the output head counts as an embedding. Frozen
+    parameters are left out; a model with no other is refused. `weight_decay`: per step and unit of learning rate.
     """
     embedded = {
         id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()
@@ -47,23 +40,10 @@ def adamw_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 def learning_rate(
     step: int, max_steps: int, peak: float, warmup_steps: int = 0, final_fraction: float = 0.1
 ) -> float:
-    """Rise linearly to the peak, then fall along half a cosine.
+    """Rise linearly to the peak in `warmup_steps`, then fall along half a cosine.
 
-    The first of the `warmup_steps` steps has peak / warmup_steps and the last has the peak; the last step of
-    all has final_fraction * peak.
-
-    Args:
-        step: number of the step, from 0.
-        max_steps: steps in all.
-        peak: largest learning rate.
-        warmup_steps: steps of the rise.
-        final_fraction: last learning rate, in units of the peak.
-
-    Returns:
-        The learning rate of this step.
-
-    Raises:
-        ValueError: a step outside 0 ... max_steps - 1, or a warm-up longer than the training.
+    The first step has peak / warmup_steps, the last of the warm-up the peak, the last of all final_fraction * peak.
+    A `step` (from 0) outside the training is refused, and so is a warm-up longer than it.
     """
     if not 0 <= step < max_steps:
         raise ValueError(f"step must lie in 0 ... {max_steps - 1}, got {step}")
@@ -76,6 +56,11 @@ def learning_rate(
     return peak * (final_fraction + (1 - final_fraction) * (1 + math.cos(math.pi * progress)) / 2)
 
 
+def threshold(name: str, value: Any) -> float:
+    """Give the largest allowed norm of a gradient as Python's float, and refuse one that is not positive."""
+    return real(name, value, lambda x: x > 0, "positive, or None for no clipping")
+
+
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -> Tensor:
     """Scale all gradients together so that their global norm sqrt(sum g^2) is at most `max_norm`.
 
@@ -84,17 +69,15 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -
         max_norm: the threshold; None: only measure.
 
     Returns:
-        () the norm before clipping.
-
-    Raises:
-        ValueError: a threshold that is not positive.
+        () the norm before clipping, in single precision or better.
     """
-    if max_norm is not None and not max_norm > 0:
-        raise ValueError(f"max_norm must be positive, got {max_norm}")
+    max_norm = None if max_norm is None else threshold("max_norm", max_norm)
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
-        return torch.tensor(0.0)
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+        return torch.zeros((), device="cpu")
+    exact = [torch.promote_types(g.dtype, torch.float32) for g in gradients]
+    norms = [torch.linalg.vector_norm(g, dtype=dtype) for g, dtype in zip(gradients, exact, strict=True)]
+    norm = torch.linalg.vector_norm(torch.stack(norms))
     if max_norm is not None:
         factor = (max_norm / norm).clamp(max=1.0)  # norm 0 gives inf, and so 1
         for gradient in gradients:

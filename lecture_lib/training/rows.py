@@ -1,4 +1,4 @@
-"""Batches of separate rows: sentences to continue, to fill in, to translate, to classify.
+"""Batches of separate rows: to predict the next token, to fill in masked ones, to translate, to classify.
 
 Which rows come when is decided apart from what is made of them, so that one order serves all:
 `next_token_batches(rows, shuffled(len(rows), 32, generator))` for training, without end, and
@@ -10,91 +10,45 @@ Axes: B rows, N tokens of the longest row (of the source), M tokens of the longe
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from lecture_lib.training.batches import Batch
+from lecture_lib.fields import whole
+from lecture_lib.padding import pad
+from lecture_lib.training.batches import Batch, drawn_on
 from lecture_lib.training.losses import IGNORED, mask_tokens
 
 
 def shuffled(n_rows: int, batch_size: int, generator: torch.Generator | None = None) -> Iterator[list[int]]:
-    """Deal row numbers without end: every row once, then again in a new order.
+    """Deal row numbers without end, in full lists of `batch_size`: every row once, then again in a new order.
 
-    Args:
-        n_rows: rows there are.
-        batch_size: B; every batch is full, so one may take its rows from two rounds.
-        generator: source of the order; None: torch's own.
-
-    Returns:
-        Lists of B row numbers.
-
-    Raises:
-        ValueError: no rows, or a batch size below 1.
+    `generator`: source of the order; None: torch's own. A list may take its rows from two rounds.
     """
-    if n_rows < 1 or batch_size < 1:
-        raise ValueError(f"there must be rows, and at least 1 in a batch: got {n_rows} and {batch_size}")
-    rounds = (torch.randperm(n_rows, generator=generator).tolist() for _ in itertools.count())
+    n_rows, batch_size = whole("n_rows", n_rows, 1), whole("batch_size", batch_size, 1)
+    device = drawn_on(generator)
+    rounds = (torch.randperm(n_rows, generator=generator, device=device).tolist() for _ in itertools.count())
     dealt = itertools.chain.from_iterable(rounds)
     return (list(itertools.islice(dealt, batch_size)) for _ in itertools.count())
 
 
 def in_order(n_rows: int, batch_size: int) -> list[list[int]]:
-    """Deal row numbers 0, 1, 2 ... once, in lists of `batch_size`; the last may be shorter.
-
-    Args:
-        n_rows: rows there are.
-        batch_size: B.
-
-    Returns:
-        Lists of row numbers.
-
-    Raises:
-        ValueError: a batch size below 1.
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    """Deal row numbers 0, 1, 2 ... once, in lists of `batch_size`; the last may be shorter."""
+    n_rows, batch_size = whole("n_rows", n_rows), whole("batch_size", batch_size, 1)
     return [list(range(start, min(start + batch_size, n_rows))) for start in range(0, n_rows, batch_size)]
-
-
-def pad(rows: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[Tensor, Tensor]:
-    """Write rows of different length into one tensor, filled up on the right.
-
-    Args:
-        rows: B lists of ids.
-        pad_id: what to fill up with.
-
-    Returns:
-        (B, N) int64 ids and (B,) int64 lengths.
-
-    Raises:
-        ValueError: no row, or an empty one.
-    """
-    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
-    if not len(rows) or lengths.min() == 0:
-        raise ValueError(
-            f"there must be rows, and at least one token in each: got lengths {lengths.tolist()}"
-        )
-    longest = int(lengths.max())
-    return torch.tensor(
-        [[*row, *[pad_id] * (longest - len(row))] for row in rows], dtype=torch.int64
-    ), lengths
 
 
 def next_token_batches(
     rows: Sequence[Sequence[int]], order: Iterable[Sequence[int]], pad_id: int = 0
 ) -> Iterator[Batch]:
-    """Ask, at every token of a row, for the next one.
+    """Ask, at every token of a row, for the next one; a row of fewer than two tokens is refused.
 
     Args:
-        rows: lists of at least two ids.
+        rows: lists of ids.
         order: lists of row numbers, from `shuffled` or `in_order`.
         pad_id: fills up the inputs.
 
     Returns:
         Batches with inputs (ids (B, N), lengths (B,)) and (B, N) targets.
-
-    Raises:
-        ValueError: a row with fewer than two tokens.
     """
     for chosen in order:
         ids, lengths = pad([rows[i][:-1] for i in chosen], pad_id)
@@ -110,22 +64,9 @@ def masked_batches(
     probability: float = 0.15,
     generator: torch.Generator | None = None,
 ) -> Iterator[Batch]:
-    """Hide tokens by `mask_tokens`, anew every time, and ask for them.
+    """Hide tokens, anew every time, and ask for them: arguments as `mask_tokens` and `next_token_batches` take them.
 
-    Args:
-        rows: lists of ids.
-        order: lists of row numbers, from `shuffled` or `in_order`.
-        mask_id: id of the mask; it fills up short rows too, and is never asked for there.
-        vocab_size: |V|.
-        special_ids: never hidden.
-        probability: share of the tokens that are asked for.
-        generator: source of the choices; None: torch's own.
-
-    Returns:
-        Batches with inputs (ids (B, N), lengths (B,)) and (B, N) targets.
-
-    Raises:
-        ValueError: as `mask_tokens` and `pad`.
+    The mask fills up short rows too, and is never asked for there. Batches as those of `next_token_batches`.
     """
     for chosen in order:
         ids, lengths = pad([rows[i] for i in chosen], mask_id)
@@ -141,19 +82,10 @@ def translation_batches(
     order: Iterable[Sequence[int]],
     pad_id: int = 0,
 ) -> Iterator[Batch]:
-    """Show the source and the true translation so far, and ask for its next token (teacher forcing).
+    """Show the source and the true translation so far, and ask for its next token: teacher forcing.
 
-    Args:
-        sources: lists of ids.
-        targets: lists of ids, each from its start token to its end token.
-        order: lists of row numbers, from `shuffled` or `in_order`.
-        pad_id: fills up the inputs.
-
-    Returns:
-        Batches with inputs (source ids (B, N), target ids (B, M), source lengths (B,)) and (B, M) targets.
-
-    Raises:
-        ValueError: not one target for each source, or a target of fewer than two tokens.
+    Each target runs from its start token to its end token. Batches, in the `order` of `next_token_batches`, have inputs
+    (source ids (B, N), target ids (B, M), source lengths (B,)) and (B, M) targets; a source without target is refused.
     """
     if len(sources) != len(targets):
         raise ValueError(f"each source needs its target: got {len(sources)} and {len(targets)}")
@@ -172,26 +104,17 @@ def labelled_batches(
     order: Iterable[Sequence[int]],
     pad_id: int = 0,
 ) -> Iterator[Batch]:
-    """Ask for the class of each row, or of each token.
+    """Ask for the class of each row, or of each of its tokens (-100: not asked); rows without labels are refused.
 
-    Args:
-        rows: lists of ids.
-        labels: a class for each row, or a list with a class for each of its tokens (-100: not asked).
-        order: lists of row numbers, from `shuffled` or `in_order`.
-        pad_id: fills up the inputs.
-
-    Returns:
-        Batches with inputs (ids (B, N), lengths (B,)) and targets (B,) or (B, N).
-
-    Raises:
-        ValueError: not one label for each row.
+    Batches, in the `order` of `next_token_batches`, have inputs (ids (B, N), lengths (B,)) and targets (B,) or (B, N).
     """
     if len(rows) != len(labels):
         raise ValueError(f"each row needs its label: got {len(rows)} and {len(labels)}")
 
     def labelled(chosen: Sequence[int]) -> Batch:
         asked = [labels[i] for i in chosen]
-        targets = torch.tensor(asked) if isinstance(asked[0], int) else pad(asked, IGNORED)[0]
+        one_a_row = np.ndim(asked[0]) == 0
+        targets = pad([asked])[0][0] if one_a_row else pad(asked, IGNORED)[0]
         return Batch(pad([rows[i] for i in chosen], pad_id), targets)
 
     return map(labelled, order)

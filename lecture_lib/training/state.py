@@ -13,25 +13,16 @@ from lecture_lib.training.batches import Batch
 from lecture_lib.training.config import TrainingConfig, TrainingDivergedError, TrainingRun
 from lecture_lib.training.distributed import gather, replicate, sum_over_processes, without_averaging
 from lecture_lib.training.evaluation import Objective
+from lecture_lib.training.losses import widened
 from lecture_lib.training.optimization import adamw_groups, clip_gradients, learning_rate
+from lecture_lib.wrapped import load_plain_state, plain_state
 
 MAY_CHANGE = {"evaluate_every", "checkpoint_every"}  # on resuming: they do not touch the weights
 CONTENT = {"step", "model", "optimizer", "config", "run", "random_states", "last_batch"}
 
 
 class TrainingState:
-    """Model, optimizer and the number of steps done.
-
-    Args:
-        model: trained in place.
-        config: the choices.
-        objective: mean loss of a batch.
-        rank: number of this process.
-        n_processes: how many there are; each takes its share of the rows.
-
-    Raises:
-        ValueError: the model has nothing to train.
-    """
+    """Model, optimizer and the number of steps done, for one of the processes, which each take their share of the rows."""
 
     def __init__(
         self,
@@ -52,34 +43,23 @@ class TrainingState:
         self.last_batch: Batch | None = None
 
     def take_step(self, stream: Iterator[Batch], interrupted: Callable[[], bool]) -> bool:
-        """Update the weights once.
+        """Update the weights once, and say whether to stop after this step, in any of the processes.
 
-        The loss is the mean over all targets of all the batches and processes of the step: each part of it
-        counts by the share of the targets it holds, so that the parts together give the gradient of one big
-        batch.
-
-        Args:
-            stream: where the batches come from.
-            interrupted: tells whether the user wants to stop.
-
-        Returns:
-            Whether to stop after this step, in any of the processes.
-
-        Raises:
-            ValueError: the batches have come to an end.
-            TrainingDivergedError: loss or gradient is not finite; the weights are as they were.
+        The loss is the mean over all targets of all the batches and processes of the step: each part of it counts by the
+        share of the targets it holds, so that the parts together give the gradient of one big batch.
         """
         batches = self.draw(stream)
         n_targets = sum(batch.n_targets for batch in batches)
         self.model.train()
         self.optimizer.zero_grad()
-        loss = torch.zeros(2, device=self.device)  # and whether to stop
+        exact = torch.float32 if self.device.type == "mps" else torch.float64
+        loss = torch.zeros(2, dtype=exact, device=self.device)  # and whether to stop
         for i, batch in enumerate(batches):
             mine = batch.share(self.rank, self.n_processes)
             part = mine.n_targets / max(n_targets, 1)
             with without_averaging(self.replica, i + 1 < len(batches)):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_mixed()):
-                    weighted = part * self.objective(self.replica, mine.to(self.device))
+                    weighted = part * widened(self.objective(self.replica, mine.to(self.device)))
                 (self.n_processes * weighted).backward()  # the mean over processes becomes a sum
             loss[0] += weighted.detach()
         loss[1] = float(interrupted())
@@ -89,11 +69,7 @@ class TrainingState:
         return stop > 0
 
     def draw(self, stream: Iterator[Batch]) -> list[Batch]:
-        """Take the batches of one step.
-
-        Raises:
-            ValueError: the batches have come to an end.
-        """
+        """Take the batches of one step; that they have come to an end is refused."""
         batches = [batch for _, batch in zip(range(self.config.accumulation_steps), stream, strict=False)]
         if len(batches) < self.config.accumulation_steps:
             raise ValueError(f"the batches ended after {self.step} of {self.config.max_steps} steps")
@@ -135,7 +111,7 @@ class TrainingState:
             random_states.append(gather(torch.cuda.get_rng_state(self.device), self.n_processes, self.device))
         return {
             "step": self.step,
-            "model": self.model.state_dict(),
+            "model": plain_state(self.model),
             "optimizer": self.optimizer.state_dict(),
             "config": asdict(self.config),
             "run": asdict(self.run),
@@ -144,23 +120,20 @@ class TrainingState:
         }
 
     def restore(self, content: dict[str, Any], stream: Iterator[Batch]) -> None:
-        """Go back to a checkpoint, and pass over the batches of the steps done.
-
-        Raises:
-            ValueError: it is of another model, other settings, other batches, or another number of processes.
-        """
+        """Go back to a checkpoint and pass over the batches of the steps done; what is of another training is refused."""
         if missing := CONTENT - set(content):
             raise ValueError(f"this is no checkpoint of a training: it has no {', '.join(sorted(missing))}")
         now, then = asdict(self.config), content["config"]
+        may_change = MAY_CHANGE | ({"max_steps"} if now["max_steps"] > then.get("max_steps", 0) else set())
         changed = [
-            f"{k} {then.get(k)} -> {now[k]}" for k in now if now[k] != then.get(k) and k not in MAY_CHANGE
+            f"{k} {then.get(k)} -> {now[k]}" for k in now if now[k] != then.get(k) and k not in may_change
         ]
         if changed:
             raise ValueError(f"the checkpoint is of a training with other settings: {', '.join(changed)}")
         if len(content["random_states"][0]) != self.n_processes:
             raise ValueError(f"resume with as many processes as before: {len(content['random_states'][0])}")
         try:
-            self.model.load_state_dict(content["model"])
+            load_plain_state(self.model, content["model"])
             self.optimizer.load_state_dict(content["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise ValueError(

@@ -1,31 +1,27 @@
-"""The transformer: choices (`config`), the way in (`input`), one `layer` (Algorithm 12.3), the `stack`."""
+"""The transformer: choices (`config`), the `door`, the `layer` (Algorithm 12.3), its `norms`, a fresh `start`."""
 
 from lecture_lib.transformer.activations import ACTIVATIONS, GATED
 from lecture_lib.transformer.config import ModelConfig
-from lecture_lib.transformer.input import InputEmbedding, length_mask
-from lecture_lib.transformer.layer import (
-    FeedForward,
-    TransformerLayer,
-    layer_norm,
-    make_norm,
-    rms_norm,
-)
-from lecture_lib.transformer.stack import Cache, TransformerStack, initialise, parameter_count, place
+from lecture_lib.transformer.door import depends_on_length, length_mask, make_context, rotary
+from lecture_lib.transformer.layer import FeedForward, InputEmbedding, TransformerLayer, TransformerStack
+from lecture_lib.transformer.norms import layer_norm, make_norm, rms_norm
+from lecture_lib.transformer.start import initialise, parameter_count
 
 __all__ = [
     "ACTIVATIONS",
     "GATED",
-    "Cache",
     "FeedForward",
     "InputEmbedding",
     "ModelConfig",
     "TransformerLayer",
     "TransformerStack",
+    "depends_on_length",
     "initialise",
     "layer_norm",
     "length_mask",
+    "make_context",
     "make_norm",
     "parameter_count",
-    "place",
     "rms_norm",
+    "rotary",
 ]

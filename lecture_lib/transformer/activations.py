@@ -4,24 +4,11 @@ Source: Hendrycks & Gimpel (2016) for GELU; Shazeer (2020) for the gated forms.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-
-def gelu_tanh(x: Tensor) -> Tensor:
-    """Approximate GELU by a tanh, as GPT-2 does.
-
-    Args:
-        x: (...) inputs.
-
-    Returns:
-        (...) activations.
-
-    Source: Hendrycks & Gimpel (2016), section 2.
-    """
-    return F.gelu(x, approximate="tanh")
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -41,7 +28,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
-    "gelu_tanh": gelu_tanh,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "quick_gelu": quick_gelu,
     "silu": F.silu,
     "tanh": torch.tanh,

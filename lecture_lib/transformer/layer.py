@@ -1,73 +1,24 @@
-r"""The transformer layer: tokens read from one another, then each thinks by itself (lecture, Algorithm 12.3).
+r"""The transformer: the way in, the layer (lecture, Algorithm 12.3), layers one above another.
 
-`layer_norm` and `rms_norm` are the definitions; the layer calls torch's fused kernels, and a test holds them
-equal.
+In a layer tokens read from one another, then each thinks by itself.
 
 Source: Bishop & Bishop (2024), section 12.1.7; Vaswani et al. (2017), section 3; Xiong et al. (2020) for
 pre-LN.
 Axes: B batch, N tokens, M tokens of the memory, D = d_model.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from lecture_lib.attention import LayerCache, MultiHeadAttention
+from lecture_lib.attention import Context, MultiHeadAttention
+from lecture_lib.embedding import TokenEmbedding, check_ids, sinusoidal_positions
 from lecture_lib.transformer.activations import ACTIVATIONS, GATED
 from lecture_lib.transformer.config import ModelConfig
-
-
-def layer_norm(x: Tensor, gain: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
-    r"""Set mean 0 and variance 1: $g (x - \mu) / \sqrt{\sigma^2 + \epsilon} + b$.
-
-    Args:
-        x: (..., D) vectors.
-        gain: (D,) learned scale of each feature.
-        bias: (D,) learned shift of each feature.
-        eps: added to the variance, which is the mean of the squares (division by D).
-
-    Returns:
-        (..., D) normalised vectors.
-
-    Example:
-        >>> layer_norm(torch.tensor([1.0, 2.0, 3.0, 6.0]), torch.ones(4), torch.zeros(4))
-        tensor([-1.0690, -0.5345,  0.0000,  1.6036])
-
-    Source: Ba et al. (2016), eq. 4.
-    """
-    centred = x - x.mean(dim=-1, keepdim=True)
-    variance = centred.square().mean(dim=-1, keepdim=True)
-    return gain * centred / torch.sqrt(variance + eps) + bias
-
-
-def rms_norm(x: Tensor, gain: Tensor, eps: float = 1e-6) -> Tensor:
-    r"""Scale each vector to root mean square 1: $g \odot x / \sqrt{\overline{x^2} + \epsilon}$.
-
-    Args:
-        x: (..., D) vectors.
-        gain: (D,) learned scale of each feature.
-        eps: added to the mean square.
-
-    Returns:
-        (..., D) normalised vectors.
-
-    Source: Zhang & Sennrich (2019), eq. 4.
-    """
-    return gain * x / torch.sqrt(x.square().mean(dim=-1, keepdim=True) + eps)
-
-
-def make_norm(config: ModelConfig) -> nn.Module:
-    """Make the norm of a model, with gain 1 and bias 0.
-
-    Args:
-        config: says which norm, its width and its epsilon.
-
-    Returns:
-        A module from (..., D) to (..., D).
-    """
-    kind = nn.LayerNorm if config.norm == "layer" else nn.RMSNorm
-    return kind(config.d_model, eps=config.norm_eps)
+from lecture_lib.transformer.door import complete, place
+from lecture_lib.transformer.norms import make_norm
 
 
 class FeedForward(nn.Module):
@@ -94,14 +45,7 @@ class FeedForward(nn.Module):
         self.W_out = nn.Linear(d_ff, d_model, bias=bias)
 
     def forward(self, X: Tensor) -> Tensor:
-        """Apply the same small network to every token.
-
-        Args:
-            X: (..., D) tokens.
-
-        Returns:
-            (..., D) tokens.
-        """
+        """Apply the same small network to every token: (..., D) to (..., D)."""
         if self.W_gate is None:
             return self.W_out(self.activation(self.W_in(X)))
         return self.W_out(self.activation(self.W_gate(X)) * self.W_in(X))
@@ -114,7 +58,6 @@ class TransformerLayer(nn.Module):
     free (pre-LN).
 
     Args:
-        config: the choices; width, heads, norm, activation, biases and dropout are used here.
         cross_attention: whether the tokens also read from a memory, between the two (the decoder of a
             translator).
 
@@ -131,27 +74,13 @@ class TransformerLayer(nn.Module):
         self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation, config.mlp_bias)
         self.feed_forward_norm = make_norm(config)
 
-    def forward(
-        self,
-        X: Tensor,
-        mask: Tensor | None = None,
-        is_causal: bool = False,
-        memory: Tensor | None = None,
-        memory_mask: Tensor | None = None,
-        rotary: tuple[Tensor, Tensor] | None = None,
-        cache: LayerCache | None = None,
-    ) -> Tensor:
+    def forward(self, X: Tensor, here: Context = Context(), there: Context | None = None) -> Tensor:
         """Refine the tokens once.
 
         Args:
             X: (B, N, D) tokens.
-            mask: bool, broadcastable to (B, H, N, N), True where a token may look at a token; None:
-                everywhere.
-            is_causal: True: token i looks at tokens 0 ... i only.
-            memory: (B, M, D) tokens of the other text, needed if and only if the layer has cross-attention.
-            memory_mask: bool, broadcastable to (B, H, N, M), True where a token may look at the memory.
-            rotary: cosines and sines from `rotary_tables`; None: no rotation.
-            cache: earlier keys and values of this layer.
+            here: where they stand and what they may look at; the default: everything.
+            there: the memory that cross-attention reads, needed if and only if the layer has it.
 
         Returns:
             (B, N, D) refined tokens.
@@ -159,50 +88,23 @@ class TransformerLayer(nn.Module):
         Raises:
             ValueError: a memory is missing, or given to a layer without cross-attention.
         """
-        if (memory is None) != (self.cross_attention is None):
-            need = (
-                "no memory: it has no cross-attention"
-                if self.cross_attention is None
-                else "a memory to read from"
-            )
-            raise ValueError(f"this layer needs {need}")
-
-        def read_text(Y: Tensor) -> Tensor:
-            return self.attention(Y, mask=mask, is_causal=is_causal, rotary=rotary, cache=cache)
-
-        def read_memory(Y: Tensor) -> Tensor:
-            return self.cross_attention(Y, memory, mask=memory_mask)
-
-        X = self.residual(X, read_text, self.attention_norm)
-        if self.cross_attention is not None:
-            X = self.residual(X, read_memory, self.cross_attention_norm)
+        if (there is None) != (self.cross_attention is None):
+            words = ("no memory: it has no cross-attention", "a memory to read from")
+            raise ValueError(f"this layer needs {words[self.cross_attention is not None]}")
+        X = self.residual(X, lambda Y: self.attention(Y, here), self.attention_norm)
+        if there is not None:
+            X = self.residual(X, lambda Y: self.cross_attention(Y, there), self.cross_attention_norm)
         return self.residual(X, self.feed_forward, self.feed_forward_norm)
 
     def residual(self, X: Tensor, sublayer: Callable[[Tensor], Tensor], norm: nn.Module) -> Tensor:
-        """Add what a sublayer says to what was there: Norm(f(X) + X), or pre-LN f(Norm(X)) + X.
-
-        Args:
-            X: (B, N, D) tokens.
-            sublayer: the map f from (B, N, D) to (B, N, D).
-            norm: the norm that goes with it.
-
-        Returns:
-            (B, N, D) tokens.
-        """
-        if self.norm_first:
-            return X + self.dropout(sublayer(norm(X)))
-        return norm(X + self.dropout(sublayer(X)))
+        """Add what a sublayer f says to what was there: Norm(f(X) + X), or pre-LN f(Norm(X)) + X."""
+        says = sublayer(norm(X) if self.norm_first else X)
+        X = X + (self.dropout(says) if self.training else says)
+        return X if self.norm_first else norm(X)
 
 
 def make_attention(config: ModelConfig) -> MultiHeadAttention:
-    """Make the attention of a model.
-
-    Args:
-        config: says its width, heads, biases and norms.
-
-    Returns:
-        The module, with torch's own initial weights.
-    """
+    """Make the attention that a config asks for."""
     return MultiHeadAttention(
         config.d_model,
         config.n_heads,
@@ -212,3 +114,96 @@ def make_attention(config: ModelConfig) -> MultiHeadAttention:
         out_bias=config.out_bias,
         qk_norm_eps=config.norm_eps if config.qk_norm else None,
     )
+
+
+class TransformerStack(nn.Module):
+    """Layers one above another: X_l = Layer_l(X_{l-1}); with pre-LN, a norm after the last.
+
+    Args:
+        cross_attention: whether every layer also reads from a memory.
+
+    Source: Bishop & Bishop (2024), section 12.1.7; Vaswani et al. (2017), section 3.1.
+    """
+
+    def __init__(self, config: ModelConfig, cross_attention: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(TransformerLayer(config, cross_attention) for _ in range(config.n_layers))
+        self.final_norm = make_norm(config) if config.norm_first else nn.Identity()
+        for i, layer in enumerate(self.layers):
+            layer.attention.layer = i
+            layer.attention.windowed = config.sliding_window is not None and i not in config.full_layers
+            if cross_attention:
+                layer.cross_attention.layer = i
+
+    def forward(self, X: Tensor, here: Context | None = None, there: Context | None = None) -> Tensor:
+        """Refine the tokens layer by layer.
+
+        Args:
+            X: (B, N, D) embedded tokens.
+            here: where they stand and what they may look at; None: at 0 ... N - 1, and at everything.
+            there: the memory, for layers with cross-attention.
+
+        Returns:
+            (B, N, D) refined tokens.
+        """
+        if here is None or (here.rotary is None and self.config.positions == "rotary"):
+            here = complete(self.config, X, here)
+        for layer in self.layers:
+            X = layer(X, here, there)
+        return self.final_norm(X)
+
+
+class InputEmbedding(nn.Module):
+    """Turn ids into vectors: token, plus position, plus segment; then a norm and dropout, by config.
+
+    Source: Vaswani et al. (2017), sections 3.4 and 3.5; Devlin et al. (2019), figure 2, for segments.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.tokens = TokenEmbedding(config.vocab_size, config.d_model)
+        learned = config.positions == "learned"
+        self.positions = nn.Embedding(config.context_length, config.d_model) if learned else None
+        self.segments = nn.Embedding(config.n_segments, config.d_model) if config.n_segments else None
+        self.norm = make_norm(config) if config.embedding_norm else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, ids: Tensor, positions: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """Embed a batch of texts.
+
+        Args:
+            ids: (B, N) integer token ids.
+            positions: (N,) or (B, N) integer positions, as the model's door gives them; None: 0 ... N - 1.
+            segments: (B, N) integer segment of each token; None: segment 0 everywhere.
+
+        Returns:
+            (B, N, D) vectors.
+
+        Raises:
+            ValueError: an id or a segment out of range, segments for a model without, or a text longer than the
+                context.
+        """
+        positions = place(self.config, ids) if positions is None else positions
+        X = self.tokens(ids)  # (B, N, D)
+        if self.config.scale_embedding:
+            X = X * math.sqrt(self.config.d_model)
+        if self.config.positions != "rotary":
+            X = X + (self.positions or self.clocks)(positions).to(X.dtype)
+        if self.segments is not None:
+            segments = torch.zeros_like(ids) if segments is None else segments
+            if segments.shape != ids.shape:
+                raise ValueError(
+                    f"one segment a token: got {tuple(segments.shape)} for ids {tuple(ids.shape)}"
+                )
+            check_ids(segments, self.config.n_segments, "segment")
+            X = X + self.segments(segments)
+        elif segments is not None:
+            raise ValueError("this model knows no segments: its config has n_segments=0")
+        return self.dropout(self.norm(X))
+
+    def clocks(self, positions: Tensor) -> Tensor:
+        """Compute the sines and cosines that are added, (N, D) or (B, N, D)."""
+        halves = self.config.positions == "sinusoidal_halves"
+        return sinusoidal_positions(positions, self.config.d_model, halves)

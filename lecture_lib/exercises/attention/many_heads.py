@@ -71,7 +71,7 @@ def multi_head_reference(
 
 MULTI_HEAD = Exercise(
     name="attention.multi_head_attention",
-    points=4,
+    points=5,
     difficulty=2,
     minutes=20,
     against="torch's kernel, head by head with its own slices of the maps (float32 1e-5, float64 1e-9 with gradients)",

@@ -210,7 +210,7 @@ def pre_ln_cases(seed: int) -> list[Case]:
 
 
 def pre_ln_stack(X: Tensor, layers: list, final_norm: Callable, mask: Tensor | None = None) -> Tensor:
-    """Put a stack together; the mistakes below are changes of these lines."""
+    """Pre-LN: X + attention(norm(X)), then + network(norm(.)), layer by layer; a norm at the end."""
     for layer in layers:
         Y = X + layer.attention(layer.attention_norm(X), mask=mask)
         X = Y + layer.feed_forward(layer.feed_forward_norm(Y))

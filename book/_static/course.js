@@ -1,0 +1,30 @@
+// Small things that all pages need: wide boxes that can be scrolled by keyboard, and search excerpts that show text.
+(function () {
+  "use strict";
+  const WIDE = "pre, table, div.math, .output, .sig".split(", ").map((each) => `article ${each}`).join(", ");
+
+  function mark() {
+    for (const box of document.querySelectorAll(WIDE)) {
+      const scrolls = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible";
+      box.classList.toggle("course-scrolls", scrolls);
+      if (scrolls) box.tabIndex = 0;
+      else if (box.tabIndex === 0 && box.hasAttribute("tabindex")) box.removeAttribute("tabindex");
+    }
+  }
+  window.addEventListener("load", () => {
+    mark();
+    const typeset = window.MathJax && window.MathJax.startup && window.MathJax.startup.promise;
+    if (typeset) typeset.then(mark);
+  });
+  window.addEventListener("resize", mark);
+
+  // Sphinx takes the whole main part of a page, menus included; the text stands in the article.
+  if (typeof Search !== "undefined")
+    Search.htmlToText = function (page, anchor) {
+      const article = new DOMParser().parseFromString(page, "text/html").querySelector("article");
+      if (!article) return "";
+      for (const junk of article.querySelectorAll("script, style, .headerlink, .course-line, .toctree-wrapper")) junk.remove();
+      const place = anchor && article.querySelector(`[id="${CSS.escape(anchor.replace("#", ""))}"]`);
+      return (place || article).textContent;
+    };
+})();

@@ -1,0 +1,170 @@
+"""A model that remembers what it has read: of texts that go on, only the new tokens are computed.
+
+Axes: B texts, N new tokens, D = d_model, |V| = vocab_size.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lecture_lib import generation
+from lecture_lib.attention import Context
+from lecture_lib.decoder import Decoder
+from lecture_lib.generation import Conditioned
+from lecture_lib.kv_cache.cache import KVCache, look
+from lecture_lib.kv_cache.graph import record
+from lecture_lib.padding import pad
+from lecture_lib.transformer import depends_on_length
+from lecture_lib.weights import Watch
+from lecture_lib.wrapped import unwrapped
+
+PATIENCE = 100  # steps after which a recording on a CPU has paid for itself
+
+
+class Cached:
+    """Read texts with a cache: the logits of `Reread`, each token computed once.
+
+    It may serve one call of `generate` after another. Texts that do not go on where the last ones ended are
+    read anew, and so are all once the model has got other weights.
+
+    Args:
+        model: a decoder, or an encoder-decoder with its source, `Conditioned(model, source_ids)`.
+        max_length: number of tokens that a row has room for; None: as many as are needed, which makes the cache
+            grow now and then.
+        chunk_size: read prompts in pieces of so many tokens, which bounds the memory it takes; None: at once.
+        recorded: whether a step is recorded once and replayed: on a GPU as a CUDA graph, on a CPU by
+            `torch.jit.trace`. None: at once on a GPU, after 100 steps on a CPU.
+
+    Raises:
+        ValueError: a model that has no use for a cache.
+    """
+
+    def __init__(
+        self,
+        model: Decoder | Conditioned | nn.Module,
+        max_length: int | None = None,
+        chunk_size: int | None = None,
+        recorded: bool | None = None,
+    ) -> None:
+        self.model = model = model if isinstance(model, Conditioned) else unwrapped(model)
+        self.whole = model.model if isinstance(model, Conditioned) else model
+        if not hasattr(self.whole, "features"):
+            kind = type(self.whole).__name__
+            raise ValueError(f"a cache serves a Decoder, or Conditioned(EncoderDecoder, source): got {kind}")
+        for name, number in (("max_length", max_length), ("chunk_size", chunk_size)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be a positive integer, got {number}")
+        self.config, self.max_length, self.chunk_size = self.whole.config, max_length, chunk_size
+        self.device = next(self.whole.parameters()).device
+        self.recorded = False if depends_on_length(self.config) else recorded  # its steps are never alike
+        self.patience = PATIENCE if recorded is None else 0
+        self.texts: list[list[int]] = []  # what has been read
+        self.watch = Watch(self.whole)
+
+    @torch.inference_mode()
+    def read(self, rows: list[list[int]]) -> Tensor:
+        """Read what is new in B texts, and score what follows each.
+
+        Args:
+            rows: B lists of token ids, none empty.
+
+        Returns:
+            (B, |V|) logits; a recorded step on a GPU overwrites them at the next call.
+
+        Raises:
+            ValueError: a text that does not fit, an id out of range, or a model in training with dropout.
+        """
+        limit, longest = self.max_length or self.config.context_length, max(map(len, rows))
+        if longest > limit:
+            raise ValueError(f"a text of {longest} tokens does not fit: there is room for {limit}")
+        same = self.watch.unchanged() and len(rows) == len(self.texts)
+        goes_on = same and all(
+            len(row) > len(text) and row[: len(text)] == text
+            for row, text in zip(rows, self.texts, strict=True)
+        )
+        if not goes_on:
+            self.start(rows, same)
+        if longest > self.cache.max_length:  # a recorded step knows the old memory and its clocks alone
+            self.cache, self.steps = self.cache.grown(min(limit, longest + longest // 2 + 32)), {}
+        self.texts = [list(row) for row in rows]
+        starts = self.cache.lengths
+        if min(starts) and all(len(row) == n + 1 for row, n in zip(rows, starts, strict=True)):
+            return self.read_one(torch.tensor([row[-1:] for row in rows], device=self.device))
+        return self.read_chunks(rows)
+
+    def start(self, rows: list[list[int]], same: bool) -> None:
+        """Make ready for other texts; for as many of the same model the memory and the recorded steps stay."""
+        if same:
+            return self.cache.truncate(0)
+        if self.whole.training and self.config.dropout:
+            raise ValueError("call model.eval() first: cached decoding has no dropout")
+        self.watch, self.steps = Watch(self.whole), {}  # recorded steps, by whether the rows are alike
+        self.there = self.model.known(len(rows)) if isinstance(self.model, Conditioned) else None
+        weight = next(self.whole.parameters())
+        self.device, room = weight.device, self.max_length or max(map(len, rows))
+        self.cache = KVCache(self.config, len(rows), room, weight.dtype, weight.device)
+
+    def read_chunks(self, rows: list[list[int]]) -> Tensor:
+        """Read all new tokens, in pieces if so wished; (B, |V|) logits of those that follow."""
+        last: list[Tensor] = [torch.empty(0)] * len(rows)  # (D,) features of the last token of each row
+        while any(len(row) > n for row, n in zip(rows, self.cache.lengths, strict=True)):
+            pieces = [row[n:][: self.chunk_size] for row, n in zip(rows, self.cache.lengths, strict=True)]
+            ids, _ = pad([piece or [0] for piece in pieces], 0, self.device)
+            here = self.cache.begin(ids.shape[1], [len(piece) for piece in pieces])
+            X = self.features(ids, here)  # (B, N, D)
+            last = [X[i, len(piece) - 1] if piece else last[i] for i, piece in enumerate(pieces)]
+        return self.whole.head(torch.stack(last))
+
+    def read_one(self, tokens: Tensor) -> Tensor:
+        """Read one more token a row, (B, 1); (B, |V|) logits of those that follow."""
+        on_gpu = self.device.type == "cuda"
+        self.patience -= 1
+        if self.recorded is False or (self.patience >= 0 and not on_gpu):
+            return self.one(tokens, self.cache.begin(1))
+        at = self.cache.lengths
+        self.cache.lengths = [n + 1 for n in at]
+        alike = not on_gpu and len(set(at)) == 1
+        positions = torch.tensor(at[:1] if alike else [[n] for n in at], device=self.device)
+        stored = self.cache.shown(self.cache.max_length if on_gpu else max(at) + 1)
+        if alike not in self.steps:
+            self.steps[alike] = record(self.whole, self.look_and_read, tokens, positions, stored)
+        return self.steps[alike](tokens, positions, stored)
+
+    def look_and_read(self, tokens: Tensor, positions: Tensor, stored: Tensor) -> Tensor:
+        """Do one step as a function of tensors alone, which is what can be recorded."""
+        return self.one(tokens, look(self.config, stored, positions, self.cache.clocks))
+
+    def one(self, tokens: Tensor, here: Context) -> Tensor:
+        """Run the model on one token a row."""
+        return self.whole.head(self.features(tokens, here)[:, -1])
+
+    def features(self, ids: Tensor, here: Context) -> Tensor:
+        """Run the layers, with the source in view if there is one."""
+        if self.there is None:
+            return self.whole.features(ids, here=here)
+        return self.whole.features(ids, self.there, here=here)
+
+
+def cached(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function of `generation` for a model that remembers what it has read; `chunk_size` as above."""
+
+    @functools.wraps(function)
+    def call(
+        model: Any,
+        ids: Any,
+        max_new_tokens: int,
+        *arguments: Any,
+        chunk_size: int | None = None,
+        **named: Any,
+    ) -> Any:
+        worth_it = True if max_new_tokens > PATIENCE else None
+        reader = model if isinstance(model, Cached) else Cached(model, None, chunk_size, recorded=worth_it)
+        return function(reader, ids, max_new_tokens, *arguments, **named)
+
+    return call
+
+
+generate, stream = cached(generation.generate), cached(generation.stream)

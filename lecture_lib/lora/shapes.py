@@ -1,0 +1,77 @@
+"""Which layers LoRA can adapt, and which ranks and matrices fit them."""
+
+import math
+from numbers import Integral
+
+from torch import Tensor, nn
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether the module is a linear layer: it has `in_features` and `out_features`, or is GPT-2's `Conv1D`."""
+    widths = (getattr(module, "in_features", None), getattr(module, "out_features", None))
+    return _is_conv1d(module) or all(isinstance(width, int) and width > 0 for width in widths)
+
+
+def can_be_adapted(module: nn.Module) -> bool:
+    """Whether LoRA has an update for the module: a linear layer or a table of vectors."""
+    return is_linear(module) or isinstance(module, nn.Embedding)
+
+
+def linear_shape(module: nn.Module) -> tuple[int, int]:
+    """(D_in, D_out) of a layer that LoRA can adapt; ValueError for any other module."""
+    if not can_be_adapted(module):
+        raise ValueError(f"LoRA adapts linear layers and embeddings only: got {type(module).__name__}")
+    return tuple(module.weight.shape) if stores_in_out(module) else (module.in_features, module.out_features)
+
+
+def stores_in_out(module: nn.Module) -> bool:
+    """Whether the weight is stored (D_in, D_out): a table, or GPT-2's `Conv1D`."""
+    return isinstance(module, nn.Embedding) or _is_conv1d(module)
+
+
+def check_rank(r: int, base_layer: nn.Module, name: str = "the layer") -> int:
+    """Give the rank as Python's own integer; ValueError unless it lies in 1 ... min(D_in, D_out)."""
+    d_in, d_out = linear_shape(base_layer)
+    if not isinstance(r, Integral) or not 1 <= r <= min(d_in, d_out):
+        raise ValueError(
+            f"rank r must be an integer from 1 to {min(d_in, d_out)}, the smaller width of {name} "
+            f"({d_in} inputs, {d_out} outputs): got {r}"
+        )
+    return int(r)
+
+
+def check_strength(lora_alpha: float, lora_dropout: float) -> tuple[float, float]:
+    """Give both as Python's own numbers; ValueError unless lora_alpha > 0 and finite and lora_dropout in [0, 1)."""
+    if not (0 < lora_alpha < math.inf and 0 <= lora_dropout < 1):
+        raise ValueError(
+            "lora_alpha must be positive and lora_dropout in [0, 1): "
+            f"got lora_alpha={lora_alpha}, lora_dropout={lora_dropout}"
+        )
+    whole = isinstance(lora_alpha, Integral)
+    return int(lora_alpha) if whole else float(lora_alpha), float(lora_dropout)
+
+
+def check_matrices(lora_A: Tensor, lora_B: Tensor, base_layer: nn.Module) -> None:
+    """ValueError unless lora_A is (r, D_in) and lora_B (D_out, r) for the widths of the layer."""
+    d_in, d_out = linear_shape(base_layer)
+    r = len(lora_A) if lora_A.ndim else 0
+    if r == 0 or lora_A.shape != (r, d_in) or lora_B.shape != (d_out, r):
+        raise ValueError(
+            f"lora_A {tuple(lora_A.shape)} and lora_B {tuple(lora_B.shape)} do not fit a layer with "
+            f"{d_in} inputs and {d_out} outputs"
+        )
+
+
+def check_mergeable(base_layer: nn.Module, name: str = "the layer") -> None:
+    """ValueError unless the layer has a floating-point weight of its own to add the update to."""
+    weight = base_layer._parameters.get("weight")
+    if weight is None or not weight.is_floating_point() or weight.element_size() < 2:
+        raise ValueError(
+            f"{name} ({type(base_layer).__name__}) has no floating-point weight to merge into: "
+            "merge before quantizing, or keep the adapter beside the quantized weights"
+        )
+
+
+def _is_conv1d(module: nn.Module) -> bool:
+    """GPT-2's `Conv1D` of transformers: a linear layer whose weight is stored (D_in, D_out)."""
+    return type(module).__name__ == "Conv1D" and module.weight.ndim == 2

@@ -1,0 +1,34 @@
+"""Has a model got other weights? What was computed from the old ones must not be mixed with the new.
+
+Weights change in many ways: a step of an optimizer, a merged adapter, a checkpoint that is loaded (also with
+`assign=True`), another dtype or device, a layer that is replaced. Each leaves a trace that costs little to see:
+other modules or parameters in their places, another address, another version counter.
+"""
+
+from itertools import chain
+
+from torch import Tensor, nn
+
+
+class Watch:
+    """Remember the weights of a model, and tell whether they are still the same.
+
+    Args:
+        model: any module. Numbers written through `parameter.data` leave no trace.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.owners = [d for m in model.modules() for d in (m._modules, m._parameters, m._buffers) if d]
+        things = {id(thing): thing for owner in self.owners for thing in owner.values()}
+        self.tensors = [thing for thing in things.values() if isinstance(thing, Tensor)]
+        self.counted = [tensor for tensor in self.tensors if not tensor.is_inference()]
+        self.things, self.before = list(things.values()), self.state()
+
+    def state(self) -> tuple[list[int], ...]:
+        """What stands in every place, and the address and version of every tensor."""
+        places = list(map(id, chain.from_iterable(owner.values() for owner in self.owners)))
+        return places, [t.data_ptr() for t in self.tensors], [t._version for t in self.counted]
+
+    def unchanged(self) -> bool:
+        """Tell whether every module and tensor is in its place, with the numbers it had."""
+        return self.state() == self.before
