@@ -322,7 +322,6 @@ NEAR_MISSES = [
             "attention.softmax",
             "embedding.apply_rotary",
             "transformer.layer_norm",
-            "embedding.tied_logits",
         )
     ),
     *(
@@ -330,7 +329,6 @@ NEAR_MISSES = [
         for name in (
             "transformer.feed_forward",
             "transformer.layer_norm",
-            "embedding.tied_logits",
             "embedding.one_hot_lookup",
         )
     ),

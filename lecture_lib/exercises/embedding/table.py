@@ -127,6 +127,10 @@ def gradient_cases(seed: int) -> list[Case]:
         Case(
             f"N={N} tokens, |V|={V}, D={D}", (draw.ids(N, below=V), draw.ids(N, below=V), draw.normal(V, D))
         ),
+        Case(
+            f"N={N} tokens, |V|={V}, D={D}, other numbers",
+            (draw.ids(N, below=V), draw.ids(N, below=V), draw.normal(V, D)),
+        ),
         Case(f"all {V} tokens once", (order, order.roll(1), draw.normal(V, D))),
         Case("a square table, |V| = D = 4", (draw.ids(5, below=3), draw.ids(5, below=4), draw.normal(4, 4))),
         Case("30 tokens, |V|=5, D=3", (draw.ids(30, below=5), draw.ids(30, below=5), draw.normal(5, 3))),
