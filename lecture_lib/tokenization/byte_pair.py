@@ -94,9 +94,6 @@ class BytePairTokenizer(Tokenizer):
                 whose matches are words, as is what lies between them (with classes such as `\p{L}`: the library that
                 reads the file does not mean quite the same characters by `\w`).
 
-        Returns:
-            The tokenizer.
-
         Raises:
             ValueError: the corpus is empty, a text holds a lone surrogate, `vocab_size` is too small for the bytes
                 and special tokens, or the pattern does not compile.
@@ -131,9 +128,6 @@ class BytePairTokenizer(Tokenizer):
             vocab: JSON file with the id of each token.
             merges: text file with one merge a line, after a line `#version`.
             special_tokens: those of them that the vocabulary has are matched as a whole.
-
-        Returns:
-            The tokenizer.
 
         Raises:
             FileNotFoundError: one of the files does not exist.
