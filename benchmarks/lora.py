@@ -92,7 +92,7 @@ def main() -> None:
         f"of peft's step {100 * ratio['frozen']:.1f} % is the frozen model; of the rest, which LoRA adds, "
         f"own takes {100 * (ratio['own'] - ratio['frozen']) / (1 - ratio['frozen']):.0f} %"
     )
-    bench.goal("own LoRA step / peft step", ratio["own"], at_most=0.95)
+    bench.goal("own LoRA step / peft step", ratio["own"], at_most=0.92)
     bench.finish()
 
 
