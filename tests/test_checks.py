@@ -102,13 +102,14 @@ def test_solution_and_mistakes_are_told_apart_for_many_seeds(task):
 
 @pytest.mark.parametrize("task", EXERCISES, ids=named)
 def test_a_notebook_says_the_same_as_a_grader(task):
-    cases = task.cases(3)
-    for each in task.mistakes[:2]:
-        wrong = each.function() if task.value else each.function
-        known = task.known(cases)
-        there = task.judge(cases, sent([task.call(each.function, case) for case in cases]), None, known)
-        here = task.judge(cases, [task.call(task.called(wrong), case) for case in cases])
-        assert text(here) == text(there)
+    """One mistake in the quick run: all of them went the grader's way above, by hint."""
+    cases, each = task.cases(3), task.mistakes[0]
+    outputs = [
+        task.call(task.called(each.function() if task.value else each.function), case) for case in cases
+    ]
+    known = task.known(cases)
+    there = task.judge(cases, sent([task.call(each.function, case) for case in cases]), None, known)
+    assert text(task.judge(cases, outputs)) == text(there)
 
 
 @pytest.mark.parametrize("task", EXERCISES, ids=named)

@@ -5,6 +5,7 @@ needs no answer. A notebook does both in one process, a grader runs the first be
 """
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,10 +77,9 @@ class Exercise:
     def __post_init__(self) -> None:
         right = self.right or resolve(f"lecture_lib.{self.name}")
         rows = (each if isinstance(each, Mistake) else mistake(each, right) for each in self.mistakes)
-        drawn = self.cases
-        fields = {"right": right, "mistakes": tuple(rows), "cases": lambda seed: drawn_as_usual(drawn, seed)}
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "right", right)
+        object.__setattr__(self, "mistakes", tuple(rows))
+        object.__setattr__(self, "cases", functools.partial(drawn_as_usual, self.cases))
 
     @property
     def function(self) -> str:
@@ -170,8 +170,9 @@ class Exercise:
         if self.kind == "bug" and is_source_of(answer, self.given):
             return Raised("NotImplementedError", "", unwritten=True)  # the bug is still there, untouched
         if not callable(answer):
-            words = f"this is a {type(answer).__name__}: hand over `{self.function}` itself, not its result"
-            return told(words)
+            return told(
+                f"this is a {type(answer).__name__}: hand over `{self.function}` itself, not its result"
+            )
         return answer
 
     def _theirs(self) -> dict[str, object]:
@@ -199,10 +200,8 @@ class Exercise:
         """Outputs and questions of one of our own functions."""
         asking = self.questions(cases)
         with libraries_as_loaded():
-            outputs = [
-                self.call(answer, case, asking(place) if self.ask else None)
-                for place, case in enumerate(cases)
-            ]
+            places = enumerate(cases)
+            outputs = [self.call(answer, case, asking(i) if self.ask else None) for i, case in places]
         return outputs, asking.asked
 
     def expected(self, cases: list[Case]) -> list:
@@ -245,9 +244,8 @@ class Exercise:
         """
         if self.ask and asked is None:
             raise ValueError(f"{self.name} counts questions: pass `asked` of task.questions(cases) to judge")
-        expected = known.expected if known else self.expected(cases)
+        expected, asked = known.expected if known else self.expected(cases), asked or [[] for _ in cases]
         outputs = [*outputs, *[told("gave no result")] * len(cases)][: len(cases)]
-        asked = asked or [[] for _ in cases]
         rows = zip(cases, outputs, expected, asked, strict=True)
         verdict = Verdict(self, cases, outputs, expected, [reason(self, *row) for row in rows])
         if verdict.passed or verdict.unwritten:

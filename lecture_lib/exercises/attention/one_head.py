@@ -113,12 +113,9 @@ def attention_cases(seed: int) -> list[Case]:
     lengths = draw.ids(B, 1, 1, 1, low=1, below=M)
     Q, K, V = qkv(B, dtype=F64)
     large, far = (30 * (1 + Q.abs()), 30 * (1 + K.abs()), V), (1e6 * (1 + Q.abs()), -1e6 * (1 + K.abs()), V)
-    Q, K, V = qkv(B)
-    few = (draw.normal(2, 2), draw.normal(3, 2), draw.normal(3, 1))
-    two_of_three = torch.tensor([[True, False, True], [False, True, True]])
+    (Q, K, V), learned = qkv(B), (*qkv(B, dtype=F64), nowhere)
     return [
-        Case("N=2 queries, M=3 keys, D_k=2, D_v=1", few),
-        Case("N=2 queries, M=3 keys, D_k=2, D_v=1, masked", (*few, two_of_three)),
+        *few_queries(draw),
         Case(one, qkv()),
         Case(many, qkv(B, H)),
         Case(f"as many queries as keys, {M}, D_k={D_k}, D_v={D_v}, no mask", qkv(n=M)),
@@ -136,14 +133,18 @@ def attention_cases(seed: int) -> list[Case]:
         Case(f"batch ({B},), {one}, not contiguous", (scattered(Q), columns(K), scattered(V))),
         Case(f"batch ({B},), {one}, bfloat16, masked", (*qkv(B, dtype=BF16), draw.mask(N, M))),
         Case(f"{one}, float16", qkv(dtype=F16)),
-        Case(
-            f"batch ({B},), {one}, masked, one query nowhere, float64, with gradients",
-            (*qkv(B, dtype=F64), nowhere),
-            gradient=(0, 1, 2),
-        ),
+        Case(f"batch ({B},), {one}, one query nowhere, float64, with gradients", learned, gradient=(0, 1, 2)),
         Case(f"{one}, but K and V exchanged: they do not fit", (Q[0], V[0], K[0])),
         Case(f"{one}, but a mask ({N}, {M + 1}): it does not fit", (*qkv(), draw.mask(N, M + 1))),
     ]
+
+
+def few_queries(draw: Draw) -> list[Case]:
+    """Two queries and three keys, by hand, with a mask and without."""
+    few = (draw.normal(2, 2), draw.normal(3, 2), draw.normal(3, 1))
+    two_of_three = torch.tensor([[True, False, True], [False, True, True]])
+    what = "N=2 queries, M=3 keys, D_k=2, D_v=1"
+    return [Case(what, few), Case(f"{what}, masked", (*few, two_of_three))]
 
 
 def fused_kernel(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> Tensor:
