@@ -1,9 +1,14 @@
 // Small things that all pages need: wide boxes that can be scrolled by keyboard, and search excerpts that show text.
 (function () {
   "use strict";
-  const WIDE = "article :is(pre, table, div, dl, dt, dd)";
+  const WIDE = "article :is(pre, table, div, dl, dt, dd, span.course-wide, mjx-container[display='true'])";
 
   function mark() {
+    for (const formula of document.querySelectorAll("article span.math")) {
+      const room = formula.closest("p, li, dd, td, div").clientWidth;
+      const set = formula.querySelector("mjx-container > *");
+      formula.classList.toggle("course-wide", set !== null && set.getBoundingClientRect().width > room);
+    }
     for (const box of document.querySelectorAll(WIDE)) {
       const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
       if (scrolls) box.tabIndex = 0;
