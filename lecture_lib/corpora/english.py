@@ -129,10 +129,7 @@ def _text_files(folder: Path) -> Iterator[Path]:
 
 
 def _blocks(path: Path) -> Iterator[str]:
-    """Give the pieces of a file that may hold prose.
-
-    Two patterns stand in for a parser: forty times faster, and what they take wrongly is no prose and is dropped later.
-    """
+    """Give the pieces of a file that may hold prose, by patterns: forty times faster than a parser, and what is no prose is dropped later."""
     source = path.read_text(encoding="utf-8", errors="ignore")
     if path.suffix == ".txt":
         yield source

@@ -56,9 +56,9 @@ class MarkovSource:
         return ids
 
     def next_distributions(self, ids: Sequence[int]) -> np.ndarray:
-        """p(x_n | x_<n) for every position of ids (N,): what an ideal decoder would say; ids that cannot be emitted are refused.
+        """p(x_n | x_<n) for every position, (N, S): what an ideal decoder would say; ids that cannot be emitted are refused.
 
-        Row n of the (N, S) probabilities is the prediction *of* token n, from those before it.
+        Row n is the prediction *of* token n, from those before it.
         """
         ids = token_ids(ids, self.vocab_size)
         contexts = self.stationary.copy()  # P(context | tokens so far); known after `order` tokens

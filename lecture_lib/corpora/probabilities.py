@@ -35,15 +35,15 @@ def probability_table(table: np.ndarray, name: str) -> np.ndarray:
 
 
 def entropy(distributions: np.ndarray) -> np.ndarray:
-    """H = - sum_s p_s ln p_s of each row of (R, S) probabilities, in nats."""
+    """H = - sum_s p_s ln p_s of each row of a table of probabilities, (R,) in nats."""
     logs = np.log(distributions, where=distributions > 0, out=np.zeros_like(distributions))
     return -(distributions * logs).sum(axis=1)
 
 
 def stationary_distribution(walk: np.ndarray) -> np.ndarray:
-    """Solve pi P = pi, sum pi = 1, for a walk (K, K) of p(next state | state): the share of time in each state.
+    """Solve pi P = pi, sum pi = 1: the share of time, (K,), that a long walk spends in each state.
 
-    A walk whose answer depends on where it begins is refused.
+    `walk` (K, K) is p(next state | state); one whose answer depends on where it begins is refused.
     """
     drift = walk.T - np.eye(len(walk))
     if np.linalg.matrix_rank(drift, tol=1e-10) < len(walk) - 1:
