@@ -219,11 +219,7 @@ class Exercise:
         return outputs
 
     def known(self, cases: list[Case]) -> Known:
-        """Expected results and those of every mistake: once a class, not once a student.
-
-        Raises:
-            CourseError: the reference is refused itself.
-        """
+        """Expected results and those of every mistake, once a class; CourseError if the reference is refused itself."""
         wrong = tuple(self._outputs(each.function, cases)[0] for each in self.mistakes)
         return Known(self.expected(cases), wrong)
 

@@ -85,11 +85,14 @@ class WordPieceTokenizer(Tokenizer):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], lowercase: bool = True) -> Self:
-        """Read a tokenizer.json, or the vocab.txt of BERT (one token a line); FileNotFoundError and ValueError as `Tokenizer.load`.
+        """Read a tokenizer.json, or the vocab.txt of BERT (one token a line).
 
         Args:
             path: the file; the ending `.txt` says that it is a vocab.txt.
             lowercase: for a vocab.txt, whether the model is uncased; a tokenizer.json says so itself.
+
+        Raises:
+            FileNotFoundError, ValueError: as `Tokenizer.load`.
         """
         if not os.fspath(path).endswith(".txt"):
             return super().load(path)
