@@ -152,20 +152,18 @@ class Exercise:
         outputs, kernels = [], []
         with replacements_undone():
             for place, case in enumerate(cases):
-                used: list[str] = []
                 try:
-                    call = lambda case=case, place=place, used=used: self.call(answer, case, ask(place), used)  # noqa: E731
+                    call = functools.partial(self.call, answer, case, ask(place), kernels)
                     outputs.append(call_watched(call, theirs))
                 except Borrowed as error:
                     outputs.append(borrowed(str(error)))
-                kernels += used[:1]
         return [borrowed(kernels[0])] * len(cases) if kernels else outputs
 
     def called(self, answer: object) -> object:
         """The answer as something to call: itself, or for a value a function that gives a copy of it."""
+        if self.value and (answer is None or answer is ...):
+            return Raised("NotImplementedError", "", unwritten=True)
         if self.value:
-            if answer is None or answer is ...:
-                return Raised("NotImplementedError", "", unwritten=True)
             return lambda: copy.deepcopy(answer)
         if self.kind == "bug" and is_source_of(answer, self.given):
             return Raised("NotImplementedError", "", unwritten=True)  # the bug is still there, untouched
