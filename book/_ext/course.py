@@ -22,6 +22,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("source-read", chapters.read_source)
     app.connect("html-page-context", furniture.tidy_page, priority=900)
     app.connect("build-finished", furniture.repair_pages)
+    app.connect("autodoc-skip-member", docstrings.read_member)
     app.connect("autodoc-process-docstring", docstrings.read_docstring)
     for name in ("charts.js", "course.js"):
         app.add_js_file(name, loading_method="defer")

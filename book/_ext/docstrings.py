@@ -29,6 +29,16 @@ def read_docstring(
     lines[:] = [line if line.lstrip().startswith(">>>") else as_rst(line) for line in lines]
 
 
+def read_member(app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object) -> bool | None:
+    """Leave out what a package only passes on: a name is described where it is at home."""
+    home, here = getattr(thing, "__module__", None) or "", app.env.temp_data.get("autodoc:module") or ""
+    passed_on = (
+        home.startswith("lecture_lib.")
+        and home.split(".")[1] != here.partition("lecture_lib.")[2].split(".")[0]
+    )
+    return True if what == "module" and here and passed_on else None
+
+
 def split(code: str) -> tuple[str, str] | None:
     """Code with its first long docstring cut to the first line, and that docstring; None if there is none."""
     try:

@@ -2,6 +2,7 @@
 
 import html
 import re
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
@@ -10,6 +11,7 @@ FIGURE = re.compile(
     r"<figure class='course-figure'(?: data-name='([^']*)')?[^>]*>(.*)<figcaption>(.*)</figcaption></figure>\s*",
     re.DOTALL,
 )
+NAME = re.compile(r'\bname="(fig-[\w-]+)"')
 MARKUP = re.compile(r"\$([^$]+)\$|\*\*([^*]+)\*\*|\*([^*]+)\*|`([^`]+)`")
 
 
@@ -34,6 +36,8 @@ class Figures(SphinxTransform):
         outputs = [
             node for node in self.document.findall(nodes.container) if node.get("nb_element") == "mime_bundle"
         ]
+        if not outputs and self.env.docname.startswith("book/"):
+            self._hold_places()
         place = 0
         for output in outputs:
             raw = next((node for node in output.findall(nodes.raw) if node["format"] == "html"), None)
@@ -41,6 +45,12 @@ class Figures(SphinxTransform):
             if found:
                 place += 1
                 output.replace_self(self._figure(*found.groups(), place))
+
+    def _hold_places(self) -> None:
+        """A build that has not run the page still knows its figures, so that references to them lead somewhere."""
+        text = Path(self.env.doc2path(self.env.docname)).read_text(encoding="utf-8")
+        for name in NAME.findall(text):
+            self.document += self._figure(name, "", "Not drawn: this build has not run the page.", 0)
 
     def _figure(self, name: str | None, body: str, caption: str, place: int) -> nodes.figure:
         figure = nodes.figure("", nodes.raw("", body, format="html"), classes=["course-figure"])

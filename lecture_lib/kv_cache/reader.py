@@ -140,7 +140,7 @@ class Cached:
 def cached(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function of `generation` for a model that remembers what it has read; `chunk_size` as above."""
 
-    @functools.wraps(function)
+    @functools.wraps(function, assigned=("__name__", "__qualname__", "__doc__", "__annotations__"))
     def call(
         model: Any,
         ids: Any,

@@ -1,6 +1,6 @@
 """LoRA: one adapted layer (`layer`), a model full of them (`model`), peft's files (`save`, `load`)."""
 
-from lecture_lib.lora.layer import LoRAEmbedding, LoRALinear
+from lecture_lib.lora.layer import LoRAEmbedding, LoRALayer, LoRALinear
 from lecture_lib.lora.load import load_lora
 from lecture_lib.lora.model import (
     add_lora,
@@ -14,6 +14,7 @@ from lecture_lib.lora.save import save_lora
 
 __all__ = [
     "LoRAEmbedding",
+    "LoRALayer",
     "LoRALinear",
     "add_lora",
     "count_parameters",
