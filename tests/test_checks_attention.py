@@ -1,6 +1,7 @@
 """Chapter 3's checks beyond the generic ones: examples in docstrings are true, unusual right answers pass, near misses do not."""
 
 import doctest
+import inspect
 import math
 
 import pytest
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 
 from lecture_lib import attention, checks
 from lecture_lib.checks.message import text
+from lecture_lib.checks.watch import resolve
 
 
 def verdict(name, answer, seed=3):
@@ -18,11 +20,14 @@ def verdict(name, answer, seed=3):
 
 
 @pytest.mark.parametrize(
-    "name", [task.function for task in checks.chapter("attention").values() if task.kind == "write"]
+    "task",
+    [task for task in checks.chapter("attention").values() if task.kind == "write"],
+    ids=lambda task: task.function,
 )
-def test_the_example_in_the_docstring_is_true(name):
-    function = getattr(attention, name)
-    examples = doctest.DocTestFinder().find(function, name, globs={**vars(attention), "torch": torch})
+def test_the_example_in_the_docstring_is_true(task):
+    function = resolve(f"lecture_lib.{task.name}")
+    names = {**vars(attention), "torch": torch, task.function: function}
+    examples = doctest.DocTestFinder().find(inspect.unwrap(function), task.function, globs=names)
     results = [doctest.DocTestRunner().run(each) for each in examples]
     assert sum(result.attempted for result in results) >= 1
     assert sum(result.failed for result in results) == 0

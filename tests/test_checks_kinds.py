@@ -403,7 +403,8 @@ def test_a_bug_is_given_as_running_code_and_is_recognised(task):
     found = judged(task, buggy)
     assert not found.passed and "This is what comes out when" in found.hint
     assert not found.unwritten
-    assert task.given.count("def ") == 1 and task.right.__name__ not in task.given
+    assert task.given.count("def ") == 1
+    assert task.right.__name__ == task.function or task.right.__name__ not in task.given
 
 
 def test_a_prediction_counts_once(capsys):

@@ -153,6 +153,7 @@ def cached(function: Callable[..., Any]) -> Callable[..., Any]:
         reader = model if isinstance(model, Cached) else Cached(model, None, chunk_size, recorded=worth_it)
         return function(reader, ids, max_new_tokens, *arguments, **named)
 
+    call.__doc__ = f"The same as `generation.{function.__name__}`, each token computed once; `chunk_size` as in `Cached`."
     return call
 
 

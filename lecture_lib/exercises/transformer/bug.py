@@ -8,7 +8,7 @@ MASKED_ATTENTION = find_the_bug(
     SCALED_DOT_PRODUCT,
     "transformer.masked_attention",
     hint="hidden scores are set to 0",
-    imports="from lecture_lib.attention import check_attention, softmax",
+    imports="import math\n\nfrom lecture_lib.attention import check_attention, softmax",
     points=2,
     difficulty=1,
     minutes=10,
