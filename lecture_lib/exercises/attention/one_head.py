@@ -112,7 +112,10 @@ def attention_cases(seed: int) -> list[Case]:
     nowhere[0], nowhere[1] = True, False
     lengths = draw.ids(B, 1, 1, 1, low=1, below=M)
     Q, K, V = qkv(B, dtype=F64)
-    large, far = (30 * (1 + Q.abs()), 30 * (1 + K.abs()), V), (1e6 * (1 + Q.abs()), -1e6 * (1 + K.abs()), V)
+    large, far = (
+        (30 * (1 + Q.abs()), 30 * (1 + K.abs()), 10 * V),
+        (1e6 * (1 + Q.abs()), -1e6 * (1 + K.abs()), V),
+    )
     (Q, K, V), learned = qkv(B), (*qkv(B, dtype=F64), nowhere)
     return [
         *few_queries(draw),
