@@ -1,15 +1,28 @@
 """Build the executed book with warnings as errors and say where it is: python -m scripts.book."""
 
 import argparse
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from scripts import assets, pages, run
 from scripts.settings import ROOT
 
 OUTPUT = ROOT / "_build" / "book"
+
+
+def forget_stale_pages(built: Path) -> None:
+    """Set the pages anew when the library is another one: the reference shows all of it, and links into its source."""
+    stamp, known = built / "library.json", json.dumps(run.library(), sort_keys=True)
+    if not stamp.exists() or stamp.read_text() != known:
+        for name in (".doctrees", "html"):
+            shutil.rmtree(built / name, ignore_errors=True)
+        built.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(known)
 
 
 def main() -> None:
@@ -18,6 +31,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="pages executed at a time")
     start = time.monotonic()
     assets.main()
+    forget_stale_pages(OUTPUT / "_build")
     run.run_all(parser.parse_args().jobs)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT)]
     options = ["--path-output", str(OUTPUT), "-W", "-n", "--keep-going"]
