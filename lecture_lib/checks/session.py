@@ -71,8 +71,9 @@ def exercise(name: str) -> Exercise:
     for stem in sorted(
         chapters(), key=lambda stem: stem != own
     ):  # a chapter may ask for another module's function
-        if isinstance(name, str) and name in chapter(stem):
-            return chapter(stem)[name]
+        practice = {each.name: each for each in getattr(_content(stem), "PRACTICE", ())}
+        if isinstance(name, str) and name in chapter(stem) | practice:
+            return (chapter(stem) | practice)[name]
     known = [
         each for stem in chapters() for each in chapter(stem) if own in (stem, None) or own not in chapters()
     ]

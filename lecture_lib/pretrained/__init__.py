@@ -2,6 +2,6 @@
 
 from lecture_lib.pretrained.checkpoint import load_pretrained, save_pretrained
 from lecture_lib.pretrained.generation import GenerationSettings
-from lecture_lib.pretrained.tokenizer import PretrainedTokenizer, TextTokenizer
+from lecture_lib.pretrained.tokenizer import PretrainedTokenizer
 
-__all__ = ["GenerationSettings", "PretrainedTokenizer", "TextTokenizer", "load_pretrained", "save_pretrained"]
+__all__ = ["GenerationSettings", "PretrainedTokenizer", "load_pretrained", "save_pretrained"]
