@@ -1,5 +1,6 @@
 """The likeliest cut of Unigram, held against the tokenizers library."""
 
+import math
 import random
 from collections.abc import Mapping
 
@@ -37,13 +38,24 @@ def drawn_case(draw: random.Random, letters: str, length: int, pieces: int) -> C
         return "".join(draw.choices(letters, k=length)), log_probs
 
     def bites(call: tuple) -> bool:
-        text, log_probs = call
-        mirrored = best_cut(text[::-1], {piece[::-1]: value for piece, value in log_probs.items()})
-        only = best_cut(*call) == [piece[::-1] for piece in reversed(mirrored)]
-        return only and best_cut(*call) not in (longest_first(*call), likeliest_first(*call))
+        return ways(*call) == 1 and best_cut(*call) not in (longest_first(*call), likeliest_first(*call))
 
     text, log_probs = until(call, bites)
     return Case(f"a text of {length}, {len(log_probs)} pieces", (text, log_probs))
+
+
+def ways(text: str, log_probs: LogProbs) -> int:
+    """Count the cuts that are as likely as the likeliest, or differ from it by rounding alone."""
+    best, counts = [0.0], [1]
+    for end in range(1, len(text) + 1):
+        reached = [
+            (best[start] + log_probs[text[start:end]], counts[start])
+            for start in range(end)
+            if text[start:end] in log_probs
+        ]
+        best.append(max((score for score, _ in reached), default=-math.inf))
+        counts.append(sum(count for score, count in reached if score >= best[-1] - 1e-6))
+    return counts[-1]
 
 
 def cut_cases(seed: int) -> list[Case]:
