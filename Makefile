@@ -60,6 +60,7 @@ bench: $(VENV)/.ready ## measure speed against other libraries
 
 gradebook: notebooks ## register the assignments in nbgrader's gradebook
 	@for folder in notebooks/*/; do "$(BIN)/python" -m nbgrader generate_assignment --create --force $$(basename $$folder) || exit 1; done
+	@"$(BIN)/python" -m scripts.notebooks # nbgrader has written its own form of the cells to mend and to fill in
 
 lab: $(VENV)/.ready ## open JupyterLab with nbgrader's formgrader
 	@"$(BIN)/python" -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
