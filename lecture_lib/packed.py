@@ -53,9 +53,13 @@ def prepared(make: Callable, sources: Sequence[Tensor | None], *details: Any) ->
             mode are not counted: from them the copy is made at every call.
         details: numbers it needs.
     """
-    if not counted(*sources):
+    try:
+        state = (
+            details,
+            *[t if t is None else (t.data_ptr(), t._version, t.dtype, t.shape) for t in sources],
+        )
+    except RuntimeError:  # made in inference mode: no version
         return make(sources, *details)
-    state = (details, *[None if t is None else (t.data_ptr(), t._version, t.dtype, t.shape) for t in sources])
     known = _copies.get(sources[0])
     if known is None:
         known = _copies[sources[0]] = {}

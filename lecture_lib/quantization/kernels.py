@@ -122,7 +122,8 @@ def int4_linear(
         return X.new_empty(*X.shape[:-1], n_rows)
     product = torch._weight_int4pack_mm_for_cpu if X.is_cpu else torch._weight_int4pack_mm
     Y = product(rows.contiguous(), tiles, rows.shape[1] // len(steps), steps)
-    return _plus(Y[:, :n_rows], b).reshape(*X.shape[:-1], n_rows)
+    Y = Y if Y.shape[1] == n_rows else Y[:, :n_rows]
+    return _plus(Y, b).reshape(*X.shape[:-1], n_rows)
 
 
 def _tiled(
@@ -151,7 +152,7 @@ def _tiled(
 
 
 def _plus(Y: Tensor, bias: Tensor | None) -> Tensor:
-    return Y if bias is None else Y.add_(bias.to(Y.dtype))
+    return Y if bias is None else Y.add_(bias)
 
 
 def kernel_group(group_size: int) -> int | None:

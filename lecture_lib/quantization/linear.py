@@ -47,6 +47,7 @@ class QuantizedLinear(nn.Module):
         self.in_features, self.out_features = in_features, len(packed)
         self.scheme, self.compute_dtype = scheme, compute_dtype
         self.group_size = scheme.group_size or in_features
+        self.fits_int4 = scheme.bits == 4 and kernels.kernel_group(self.group_size) is not None
         self._check(packed, scale, zero_point)
         self.register_buffer("packed", packed)
         self.register_buffer("scale", scale)
@@ -109,11 +110,8 @@ class QuantizedLinear(nn.Module):
             return None
         if self.packed.dtype == torch.int8 and self.group_size == self.in_features:
             return "INT8"
-        return "INT4" if self.scheme.bits == 4 and self._has_int4_kernel(x.device.type) else None
-
-    def _has_int4_kernel(self, device_type: str) -> bool:
-        fits = kernels.kernel_group(self.group_size) is not None
-        return fits and kernels.has_int4_kernel(device_type, self.in_features % 128 == 0)
+        fits = self.fits_int4 and kernels.has_int4_kernel(x.device.type, self.in_features % 128 == 0)
+        return "INT4" if fits else None
 
     def _check(self, packed: Tensor, scale: Tensor, zero_point: Tensor | None) -> None:
         scheme = self.scheme
