@@ -88,7 +88,7 @@ def random_words(count: int = 60_000) -> list[str]:
 
 def memory_of(tokenizer: BytePairTokenizer) -> dict[str, dict]:
     """A copy of the pieces of text that a tokenizer remembers."""
-    return {name: copy(getattr(tokenizer, name)) for name in ("_cache", "_chunks", "_after_space")}
+    return {name: copy(getattr(tokenizer, name)) for name in ("_cache", "_after_space", "_seen")}
 
 
 def main() -> None:
@@ -106,7 +106,7 @@ def main() -> None:
     other = tiktoken.Encoding("own", pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={})
     own.encode("tables are built on first use")
     fresh = memory_of(own)
-    for text in seen:
+    for text in seen * 3:
         own.encode(text)
     warm = memory_of(own)
 

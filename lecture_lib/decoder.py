@@ -1,6 +1,6 @@
 """The decoder: every token reads those before it and predicts the next (GPT-2, Llama, Qwen, by config).
 
-Source: lecture, "Decoder model example: GPT"; Radford et al. (2019); Touvron et al. (2023).
+Source: lecture, "Decoder model example: GPT"; Radford et al. (2019), section 2.3; Touvron et al. (2023).
 Axes: B batch, N tokens, D = d_model, |V| = vocab_size.
 """
 
@@ -18,10 +18,7 @@ from lecture_lib.transformer import (
 
 
 class Decoder(nn.Module):
-    """Predict every next token: embeddings, layers with a causal mask, then a score for each possible token.
-
-    Source: Radford et al. (2019), section 2.3.
-    """
+    """Predict every next token: embeddings, layers with a causal mask, then a score for each possible token."""
 
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -44,19 +41,15 @@ class Decoder(nn.Module):
         positions: Tensor | None = None,
         here: Context | None = None,
     ) -> Tensor:
-        """Score, at every place, what comes next.
+        """Score, at every place, what comes next, (B, N, |V|) logits; what stands at padding has no meaning.
+
+        What is out of range, or longer than the context, is refused.
 
         Args:
             ids: (B, N) integer token ids, padded on the right.
             lengths: (B,) number of real tokens in each row; None: all N.
             positions: (N,) or (B, N) integer positions; None: 0 ... N - 1.
             here: says where the tokens stand and what they may look at, in place of the two; a cache makes one.
-
-        Returns:
-            (B, N, |V|) logits; what stands at padding has no meaning.
-
-        Raises:
-            ValueError: an id, a length or a position out of range, or a text longer than the context.
         """
         return self.head(self.features(ids, lengths, positions, here))
 

@@ -1,6 +1,6 @@
 """The encoder: every token reads every other (BERT), and the heads that turn its output into predictions.
 
-Source: lecture, "Encoder model example: BERT"; Devlin et al. (2019).
+Source: lecture, "Encoder model example: BERT"; Devlin et al. (2019), section 3.
 Axes: B batch, N tokens, D = d_model, |V| = vocab_size, C classes.
 """
 
@@ -21,10 +21,7 @@ from lecture_lib.transformer import (
 
 
 class Encoder(nn.Module):
-    """Turn each token into a vector that knows its whole text: embeddings, then layers without a causal mask.
-
-    Source: Devlin et al. (2019), section 3.
-    """
+    """Turn each token into a vector that knows its whole text: embeddings, then layers without a causal mask."""
 
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -41,18 +38,14 @@ class Encoder(nn.Module):
             initialise(self.pooler, self.config, generator)
 
     def forward(self, ids: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
-        """Read a batch of texts.
+        """Read a batch of texts, (B, N, D), one vector a token; what stands at padding has no meaning.
+
+        What is out of range, or longer than the context, is refused.
 
         Args:
             ids: (B, N) integer token ids, padded on the right.
             lengths: (B,) number of real tokens in each text; None: all N.
             segments: (B, N) segment of each token (sentence A: 0, B: 1); None: 0.
-
-        Returns:
-            (B, N, D) one vector a token; what stands at padding has no meaning.
-
-        Raises:
-            ValueError: an id, a length or a segment out of range, or a text longer than the context.
         """
         here = make_context(self.config, ids, lengths)
         return self.stack(self.embedding(ids, segments=segments), here)
@@ -60,8 +53,6 @@ class Encoder(nn.Module):
 
 class MaskedLanguageModel(nn.Module):
     """Guess hidden tokens: a dense map, its activation and norm, then the token table (BERT's MLM head).
-
-    The encoder becomes part of this model.
 
     Source: Devlin et al. (2019), section 3.1, task 1.
     """
@@ -91,7 +82,7 @@ class MaskedLanguageModel(nn.Module):
 class TextClassifier(nn.Module):
     """Classify a text by its first token, `[CLS]`: tanh(x_1 W_pool) W_class.
 
-    The encoder becomes part of this model, and gets a pooler if it has none; one class is for yes or no.
+    The encoder becomes part of this model, as of the others, and gets a pooler if it has none; one class is for yes or no.
 
     Source: lecture, "Text classification"; Devlin et al. (2019), section 4.1.
     """
@@ -113,8 +104,6 @@ class TextClassifier(nn.Module):
 
 class WordClassifier(nn.Module):
     """Classify every token, such as person, place or neither: x_n W_class.
-
-    The encoder becomes part of this model.
 
     Source: lecture, "Word classification"; Devlin et al. (2019), section 5.3.
     """

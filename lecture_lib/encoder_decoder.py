@@ -1,6 +1,6 @@
 """The encoder-decoder: read one text, write another (Vaswani 2017, Marian); the lecture's English to French.
 
-Source: lecture, "Encoder-decoder model example: machine translation"; Vaswani et al. (2017), figure 1.
+Source: lecture, "Encoder-decoder model example: machine translation"; Vaswani et al. (2017), section 3 and figure 1.
 Axes: B batch, N source tokens, M target tokens, D = d_model, |V| = vocab_size of the target.
 """
 
@@ -21,15 +21,7 @@ from lecture_lib.transformer import (
 class EncoderDecoder(nn.Module):
     """Read a source with an encoder; write a target with a decoder whose layers look back at the source.
 
-    Args:
-        config: the choices of the encoder.
-        decoder_config: those of the decoder; None: the same.
-        shared_embedding: whether source and target use one token table, as with one vocabulary for both.
-
-    Raises:
-        ValueError: encoder and decoder differ in width, or share a table but differ in vocabulary.
-
-    Source: Vaswani et al. (2017), section 3.
+    The two have one width, and share a table (`shared_embedding`) only with one vocabulary; `decoder_config` None: the same.
     """
 
     def __init__(
@@ -42,13 +34,11 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         decoder_config = config if decoder_config is None else decoder_config
         if config.d_model != decoder_config.d_model:
+            raise ValueError(f"both must share d_model: got {config.d_model} and {decoder_config.d_model}")
+        sizes = config.vocab_size, decoder_config.vocab_size
+        if shared_embedding and sizes[0] != sizes[1]:
             raise ValueError(
-                f"encoder and decoder must share d_model: got {config.d_model} and {decoder_config.d_model}"
-            )
-        if shared_embedding and config.vocab_size != decoder_config.vocab_size:
-            raise ValueError(
-                "a shared embedding needs one vocabulary, got "
-                f"{config.vocab_size} source and {decoder_config.vocab_size} target tokens"
+                f"a shared table needs one vocabulary, got {sizes[0]} source, {sizes[1]} target ids"
             )
         self.config, self.shared_embedding = decoder_config, shared_embedding
         self.source = InputEmbedding(config)
@@ -68,18 +58,14 @@ class EncoderDecoder(nn.Module):
             self.head.weight = self.target.tokens.weight
 
     def forward(self, source_ids: Tensor, target_ids: Tensor, source_lengths: Tensor | None = None) -> Tensor:
-        """Score, at every place of the target, what comes next, given the source (teacher forcing).
+        """Score, at every place of the target, what comes next, given the source (teacher forcing): (B, M, |V|) logits.
+
+        What is out of range, longer than the context, or of another batch is refused.
 
         Args:
             source_ids: (B, N) integer ids of the source, padded on the right.
             target_ids: (B, M) integer ids of the target so far, the first being the start token.
             source_lengths: (B,) number of real tokens in each source; None: all N.
-
-        Returns:
-            (B, M, |V|) logits.
-
-        Raises:
-            ValueError: an id or a length out of range, a text longer than the context, or unequal batches.
         """
         return self.decode(target_ids, self.encode(source_ids, source_lengths), source_lengths)
 
@@ -95,13 +81,10 @@ class EncoderDecoder(nn.Module):
         source_lengths: Tensor | None = None,
         here: Context | None = None,
     ) -> Tensor:
-        """Score what comes next in the target, (B, M, |V|), given the memory.
+        """Score what comes next in the target, (B, M, |V|), given the memory, as `forward`; `here` as for a `Decoder`.
 
         Args:
-            target_ids: (B, M) integer ids of the target so far.
             memory: (B, N, D) the source as `encode` gave it, or a `Context` that knows it.
-            source_lengths: (B,) number of real tokens in each source; None: all N.
-            here: says where the target tokens stand, as for a `Decoder`.
         """
         return self.head(self.features(target_ids, memory, source_lengths, here))
 

@@ -15,16 +15,7 @@ REQUIRED = MISSING  # a field without a default
 
 
 def whole(name: str, value: Any, low: int = 0) -> int:
-    """Give an integer as Python's own, and refuse what is none or too small.
-
-    Args:
-        name: what the message calls it.
-        value: any integer, NumPy's too; booleans are none.
-        low: the smallest allowed.
-
-    Raises:
-        ValueError: no integer, or below `low`.
-    """
+    """Give an integer, NumPy's too, as Python's own, and refuse what is none, such as True, or below `low`; `name` is for the message."""
     wanted = "a positive integer" if low == 1 else f"an integer, {low} or more"
     try:
         number = None if is_truth(value) else operator.index(value)
@@ -38,17 +29,7 @@ def whole(name: str, value: Any, low: int = 0) -> int:
 def real(
     name: str, value: Any, fits: Callable[[float], bool] = math.isfinite, wanted: str = "a number"
 ) -> float:
-    """Give a real number as Python's own, and refuse what is none or does not fit.
-
-    Args:
-        name: what the message calls it.
-        value: any real number, NumPy's too; booleans and texts are none.
-        fits: tells whether it may be.
-        wanted: what may be, for the message.
-
-    Raises:
-        ValueError: no number, or not one that fits.
-    """
+    """Give a real number, NumPy's too, as Python's own, and refuse what is none, or not `wanted`: what `fits` says no to."""
     try:
         number = math.nan if is_truth(value) or isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
@@ -127,22 +108,18 @@ def one_of(choices: tuple, default: Any = REQUIRED) -> Any:
 def check_fields(config: Any) -> None:
     """Check every field of a dataclass by what it declares, or else by its type; call it in `__post_init__`.
 
-    Args:
-        config: the dataclass, frozen or not; numbers are replaced by Python's own.
-
-    Raises:
-        ValueError: the first field whose value does not fit; the sentence names it.
+    Numbers are replaced by Python's own, in a frozen one too. The first field whose value does not fit is refused by name.
     """
     for each in fields(config):
         value = getattr(config, each.name)
         if value is None and (each.default is None or type(None) in get_args(each.type)):
             continue
-        checked = check_of(each)(each.name, value)
+        checked = declared_check(each)(each.name, value)
         if checked is not value:
             object.__setattr__(config, each.name, checked)
 
 
-def check_of(each: Field) -> Callable[[str, Any], Any]:
+def declared_check(each: Field) -> Callable[[str, Any], Any]:
     """The check that a field declares, or that of its type, such as `bool` or `RotaryScaling | None`."""
     kinds = get_args(each.type) or (each.type,)
     plain = all(isinstance(kind, type) for kind in kinds)

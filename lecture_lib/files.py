@@ -13,15 +13,9 @@ from typing import Any
 def atomic_write(
     path: str | os.PathLike[str], what: str | None = None, failures: tuple[type[Exception], ...] = ()
 ) -> Iterator[Path]:
-    """Write a file whole or not at all: under another name beside it, which takes its name at the end.
+    """Write a file whole or not at all: under another name beside it, given here, which takes its name at the end.
 
-    Args:
-        path: the file; what stood there is replaced. A folder is refused.
-        what: what an error calls it; None: the file's name.
-        failures: what the writer raises, beside OSError, when the disk refuses.
-
-    Yields:
-        The name to write to, of an empty file.
+    A folder is refused. `what`: what an error calls the file. `failures`: what the writer raises, beside OSError.
 
     Raises:
         FileNotFoundError: the folder does not exist.

@@ -1,9 +1,8 @@
-r"""The roofline of decoding: how fast can a model write, at best, on this machine?
+"""The roofline of decoding: how fast can a model write, at best, on this machine?
 
-For one new token every weight is read once and every key and value of the row; for B rows the weights are
-read once together. The step takes at least bytes / bandwidth and at least FLOPs / rate, whichever is longer:
-under the slope of the roof a machine waits for its memory, under its flat part for its arithmetic. Bytes are
-bytes, GB are 10^9 bytes.
+For one new token every weight is read once and every key and value of the row; for B rows the weights are read once
+together. The step takes at least bytes / bandwidth and at least FLOPs / rate, whichever is longer: under the slope of the
+roof a machine waits for its memory, under its flat part for its arithmetic. GB are 10^9 bytes.
 
 Source: Williams, Waterman & Patterson (2009); Pope et al. (2022), section 2; lecture, "How fast?".
 Axes: B rows, L layers, H heads, H_kv key-value heads, D_k = d_head, D = d_model.
@@ -48,10 +47,7 @@ class StepCost:
         return self.flops / self.bytes
 
     def tokens_per_second(self, bandwidth: float, flop_rate: float) -> float:
-        r"""Predict the speed of all rows together: $B \min(\mathrm{bandwidth}/\mathrm{bytes}, \mathrm{rate}/\mathrm{FLOPs})$.
-
-        Bandwidth of reading in bytes/s, rate of matrix products in FLOP/s.
-        """
+        r"""Predict the speed of all rows together: $B \min(\mathrm{bandwidth}/\mathrm{bytes}, \mathrm{rate}/\mathrm{FLOPs})$."""
         return self.batch * min(bandwidth / self.bytes, flop_rate / self.flops)
 
     def bandwidth_for(self, tokens_per_second: float) -> float:
@@ -64,15 +60,10 @@ class StepCost:
 
 
 def step_cost(model: Decoder, context: int, batch: int = 1) -> StepCost:
-    """Count what one decoding step reads and computes, from the weights as they are stored.
+    """Count what one step of B rows reads and computes, from the weights as they are stored; `context`: tokens in each row.
 
     A table of embeddings is looked up, one row a token, unless the head is the same table and reads it whole. Norms and
     activations are small beside the products, and not counted as operations; quantized layers count with codes and scales.
-
-    Args:
-        model: a decoder.
-        context: tokens in each row, the new one among them; none is refused.
-        batch: rows B.
     """
     context, batch = whole("context", context, 1), whole("batch", batch, 1)
     config, modules = model.config, list(model.modules())
@@ -117,13 +108,10 @@ class MemoryBudget:
 def memory_budget(
     n_parameters: float, memory: float, token_bytes: float, bytes_per_parameter: float = 2.0
 ) -> MemoryBudget:
-    """Divide the memory of a card between weights and cached tokens; weights that do not fit are refused.
+    """Divide the memory of a card (bytes) between weights and cached tokens; weights that do not fit are refused.
 
-    Args:
-        n_parameters: number of weights.
-        memory: of the card, bytes.
-        token_bytes: of one cached token, from `kv_bytes_per_token`.
-        bytes_per_parameter: 4 for float32, 2 for float16 and bfloat16, 1 for INT8, 0.5 for INT4.
+    `token_bytes`: of one cached token, from `kv_bytes_per_token`. `bytes_per_parameter`: 4 for float32, 2 for float16 and
+    bfloat16, 1 for INT8, 0.5 for INT4.
 
     Example:
         >>> budget = memory_budget(7e9, memory=24e9, token_bytes=524_288)  # 7 B weights, a 24 GB card
@@ -138,10 +126,7 @@ def memory_budget(
 
 
 def measure_bandwidth(n_bytes: int = 2**28, device: torch.device | str = "cpu", repeats: int = 5) -> float:
-    """Measure in bytes/s how fast the machine reads memory: a sum over far more bytes than a processor keeps.
-
-    The fastest of `repeats` counts, as what stands in the way only makes it slower; on a CPU with torch's threads.
-    """
+    """Measure in bytes/s how fast memory is read, by the sum over far more bytes than a processor keeps; the best of `repeats`."""
     numbers = torch.ones(n_bytes // 4, dtype=torch.float32, device=device)
     return numbers.nbytes / fastest(numbers.sum, numbers.device, repeats)
 
@@ -149,10 +134,7 @@ def measure_bandwidth(n_bytes: int = 2**28, device: torch.device | str = "cpu", 
 def measure_matmul(
     n: int = 1024, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", repeats: int = 5
 ) -> float:
-    """Measure in FLOP/s how fast the machine multiplies matrices: n x n by n x n, 2 n^3 operations.
-
-    Small ones do not reach the rate of a GPU (take n = 8192 there); the fastest of `repeats` counts.
-    """
+    """Measure in FLOP/s how fast n x n matrices are multiplied, 2 n^3 operations; on a GPU take n = 8192. The best of `repeats`."""
     A = torch.ones(n, n, dtype=dtype, device=device)
     return 2 * n**3 / fastest(lambda: A @ A, A.device, repeats)
 

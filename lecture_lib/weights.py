@@ -1,8 +1,7 @@
 """Has a model got other weights? What was computed from the old ones must not be mixed with the new.
 
-Weights change in many ways: a step of an optimizer, a merged adapter, a checkpoint that is loaded (also with
-`assign=True`), another dtype or device, a layer that is replaced. Each leaves a trace that costs little to see:
-other modules or parameters in their places, another address, another version counter.
+A step of an optimizer, a merged adapter, a loaded checkpoint, another dtype or device, a layer that is replaced: each leaves a
+trace that costs little to see, as another module or parameter in its place, another address, another version counter.
 """
 
 from itertools import chain
@@ -11,11 +10,7 @@ from torch import Tensor, nn
 
 
 class Watch:
-    """Remember the weights of a model, and tell whether they are still the same.
-
-    Args:
-        model: any module. Numbers written through `parameter.data` leave no trace.
-    """
+    """Remember the weights of a model; numbers written through `parameter.data` leave no trace."""
 
     def __init__(self, model: nn.Module) -> None:
         self.owners = [d for m in model.modules() for d in (m._modules, m._parameters, m._buffers) if d]

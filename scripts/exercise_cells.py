@@ -34,7 +34,10 @@ def solution_source(name: str, body: str) -> str:
     first = node.body[1 if ast.get_docstring(node) is not None else 0]
     lines, indent = source.splitlines(), " " * first.col_offset
     head, body_lines = lines[: first.lineno - 1], lines[first.lineno - 1 :]
-    return "\n".join([*head, f"{indent}### BEGIN SOLUTION", *body_lines, f"{indent}### END SOLUTION"])
+    imports = task.given.split("def ")[0].splitlines() if task.kind == "bug" else []
+    return "\n".join(
+        [*imports, *head, f"{indent}### BEGIN SOLUTION", *body_lines, f"{indent}### END SOLUTION"]
+    )
 
 
 def start_source(name: str, instructors: str) -> str | None:

@@ -54,7 +54,7 @@ def released(name: str, settings: Config) -> str:
 
 
 def start(name: str, notebook: nbformat.NotebookNode) -> None:
-    """Put what a student starts with into the cells of those exercises that are not a function without its body."""
+    """Put what a student starts with into the cells of exercises that are not a function without its body."""
     sources = {cell.id: cell.source for cell in source_notebook(name).cells}
     tasks = {task.function: full for full, task in chapter(name.partition("_")[2]).items()}
     for cell in notebook.cells:

@@ -354,7 +354,7 @@ def test_dtype_follows_the_input():
 @pytest.mark.parametrize(
     ("q", "k", "v", "mask", "message"),
     [
-        ((4, 6), (7, 5), (7, 5), None, r"share D_k: got queries \(4, 6\) and keys \(7, 5\)"),
+        ((4, 6), (7, 5), (7, 5), None, r"share D_k: got queries \(4, 6\), keys \(7, 5\)"),
         (
             (4, 6),
             (7, 6),

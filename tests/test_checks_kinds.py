@@ -7,7 +7,7 @@ from collections import Counter, deque
 import numpy as np
 import pytest
 import torch
-from answers import exercises, solutions
+from answers import CHAPTERS, exercises, solutions
 
 from lecture_lib import checks
 from lecture_lib.checks import Case, CheckFailed, Exercise, kinds, session
@@ -54,7 +54,7 @@ def judged(task, answer, seed=0, outside=False):
 
 
 def holds(task, right, wrong):
-    for seed in range(5):
+    for seed in range(2):
         for outside in (False, True):
             for answer in right:
                 found = judged(task, answer, seed, outside)
@@ -393,15 +393,12 @@ def test_every_kind_has_an_example():
 
 @pytest.mark.parametrize("task", kind("bug"), ids=lambda task: task.name)
 def test_a_bug_is_given_as_running_code_and_is_recognised(task):
-    notebook = next(name for name in chapters() if name.endswith(task.name.partition(".")[0]))
     names: dict = {}
-    for cell in source_notebook(notebook).cells[2:]:
-        if cell.cell_type == "code" and "nbgrader" not in cell.metadata:
+    for cell in source_notebook(CHAPTERS[task.name.partition(".")[0]]).cells[2:]:
+        if cell.cell_type == "code":  # the set-up cell
             exec(cell.source, names)
             break
-    from lecture_lib import attention
-
-    exec(task.given, {**vars(attention.dot_product), **names}, names)
+    exec(task.given, names)
     buggy = names[task.function]
     found = judged(task, buggy)
     assert not found.passed and "This is what comes out when" in found.hint

@@ -139,7 +139,7 @@ def test_wrong_calls_get_one_sentence():
         (lambda: encoder(IDS, segments=IDS), "segment id 9 is outside the 2 segments"),
         (
             lambda: encoder(IDS, segments=IDS[:, :3] * 0),
-            r"one segment a token: got \(2, 3\) for ids \(2, 5\)",
+            r"one segment a token: \(2, 3\) for ids \(2, 5\)",
         ),
         (lambda: TextClassifier(encoder, 0), "n_classes must be a positive integer, got 0"),
         (lambda: WordClassifier(encoder, 2.5), "n_classes must be a positive integer, got 2.5"),

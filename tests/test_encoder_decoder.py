@@ -130,7 +130,7 @@ def test_wrong_calls_get_one_sentence():
         (lambda: make(VASWANI, wide), "share d_model: got 12 and 24"),
         (
             lambda: make(VASWANI, dataclasses.replace(VASWANI, vocab_size=7)),
-            "one vocabulary, got 11 source and 7 target",
+            "one vocabulary, got 11 source, 7 target",
         ),
         (
             lambda: model(SOURCE, TARGET[:1], LENGTHS),

@@ -588,7 +588,7 @@ def read_with(model, tokens, cache):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: cache_for(batch=0), "at least one row and one token: got 0 and 10"),
+        (lambda: cache_for(batch=0), "batch must be a positive integer, got 0"),
         (lambda: Cached(decoder(), 10).read([[1] * 11, [2]]), "text of 11 tokens does not fit.* room for 10"),
         (lambda: Cached(decoder()).read([[1] * 41]), "text of 41 tokens does not fit.* room for 40"),
         (
@@ -611,9 +611,12 @@ def read_with(model, tokens, cache):
             lambda: decoder("llama")(torch.ones(2, 1).long(), here=cache_for().begin(1)),
             "keeps no gradients: read with it under torch.no_grad",
         ),
-        (lambda: cache_for().begin(11), "row of 11 tokens does not fit .* room for 10"),
+        (lambda: cache_for().begin(11), "row of 11 tokens does not fit: .* room for 10"),
         (lambda: cache_for().begin(3, torch.tensor([1, 4])), "0 ... 3, got"),
-        (lambda: cache_for().begin(3, torch.tensor([1])), "2 rows, got 1 lengths"),
+        (
+            lambda: cache_for().begin(3, torch.tensor([1])),
+            r"lengths of 2 rows must lie in 0 ... 3, got \[1\]",
+        ),
         (lambda: cache_for().truncate([1, 0]), r"rows of \[0, 0\] tokens cannot be cut to \[1, 0\]"),
         (
             lambda: kv_cache.generate(decoder(), torch.arange(30), 12),

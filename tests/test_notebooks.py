@@ -72,7 +72,10 @@ def test_no_line_of_a_solution_is_released(name):
     for cell in source.cells:
         if cell.metadata.get("nbgrader", {}).get("solution") and cell.id not in given:
             body = re.search(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", cell.source, re.DOTALL)[1]
+            given = checks.chapter(stem(name)).get(f"{stem(name)}.{cell.id}")
+            given = given.given if given else ""  # of a bug to find, all lines but one are right
             lines = [line.strip() for line in body.splitlines() if len(line.strip()) > 25]
+            lines = [line for line in lines if line.split("  # ")[0] not in given]
             assert not [line for line in lines if line in text], cell.id
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import regex
+import tiktoken
 import tokenizers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -33,7 +34,11 @@ from lecture_lib.tokenization import (
     spell,
     unspell,
 )
-from lecture_lib.tokenization.chunks import CHUNK
+from lecture_lib.tokenization.chunks import CHUNK, count_words
+from lecture_lib.tokenization.descriptions import describe_split
+from lecture_lib.tokenization.fast_encoding import MergeTable, _LongWord
+from lecture_lib.tokenization.pipeline import build_splitter
+from lecture_lib.tokenization.streaming import encode_in_blocks
 
 TEXTS = {
     "English": "It takes great courage to let yourself appear weak. The trophy did not fit, it's too big; we'll see.",
@@ -54,11 +59,18 @@ CORPUS = list(TEXTS.values())
 NEVER_SEEN = (
     "Quantum chromodynamics, naïve café: 量子色动力学 — «тест» £9.99 🧪\n\tfor k, v in d.items():  pass"
 )
-LLAMA3 = (
+LLAMA3 = (  # as it stands in the tokenizer.json of Llama 3
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 QWEN = LLAMA3.replace("{1,3}", "")
+PATTERNS = {
+    "gpt2": tokenization.GPT2_PATTERN,
+    "gpt4": LLAMA3,
+    "llama3": LLAMA3,
+    "qwen": QWEN,
+    r"[\p{L}\p{M}]+|\p{N}": r"[\p{L}\p{M}]+|\p{N}",
+}
 
 # All characters but lone surrogates and those that no Unicode version has assigned yet: of the latter two
 # libraries with tables of different age say different things.
@@ -391,6 +403,120 @@ def test_word_piece_training_is_the_library_but_for_ties():
     assert WordPieceTokenizer.train(corpus, 13).vocabulary == own.vocabulary
 
 
+# --- special tokens as text, tokens added later, patterns, gaps -------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(pieces.map("".join), st.sets(st.sampled_from(["<s>", "<|endoftext|>"])))
+@example("<s><|endoftext|>", {"<s>"})
+@example("a<s<|endoftext|>", set())
+def test_control_tokens_are_text_where_they_are_not_asked_for(own, library, text, asked):
+    text = f"<s>{text}<|endoftext|><|endoftext|"
+    plain = own.encode(text, special="never")
+    library.encode_special_tokens = True
+    assert (
+        plain == library.encode(text).ids == own.encode(text, special=False) == own.encode(text, special=())
+    )
+    library.encode_special_tokens = False
+    assert own.encode(text, special=True) == own.encode(text) == library.encode(text).ids
+    assert not set(plain) & set(own.special_tokens.values()) and own.decode(plain) == text
+    ranks = {unspell(token): i for token, i in own.vocabulary.items() if token not in own.special_tokens}
+    other = tiktoken.Encoding(
+        "x", pat_str=tokenization.GPT2_PATTERN, mergeable_ranks=ranks, special_tokens=own.special_tokens
+    )
+    assert own.encode(text, special=asked) == other.encode(text, allowed_special=asked, disallowed_special=())
+
+
+def test_word_piece_reads_control_tokens_as_text_on_demand():
+    own = WordPieceTokenizer.train(["[ MASK ] the mask [ cls ]"], 60)
+    library = tokenizers.Tokenizer.from_str(json.dumps(own.description))
+    library.encode_special_tokens = True
+    text = "the [MASK] [CLS]mask"
+    assert own.encode(text, special="never") == library.encode(text).ids
+    assert own.token_to_id("[MASK]") in own.encode(text) and own.encode(text)[1:-1] != own.encode(
+        text, False, False
+    )
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_the_pattern_is_to_choose_and_the_library_agrees(pattern):
+    trained = tokenizers.Tokenizer(models.BPE())
+    trained.pre_tokenizer = (
+        SPLITS["GPT-2"]()
+        if pattern == "gpt2"
+        else split_sequence(pre_tokenizers.Split(Regex(PATTERNS[pattern]), "isolated"))
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    trained.train_from_iterator(CORPUS, trainer)
+    own = BytePairTokenizer.train(CORPUS, 500, pattern=pattern)
+    assert (own.model["vocab"], own.model["merges"]) == model_of(trained)
+    again = tokenizers.Tokenizer.from_str(json.dumps(own.description))
+    for text in mixed_sentences(3):
+        assert own.encode(text) == trained.encode(text).ids == again.encode(text).ids
+        assert own.decode(own.encode(text)) == text
+
+
+@pytest.mark.parametrize("kind", [BytePairTokenizer, WordPieceTokenizer])
+def test_tokens_added_later_have_the_ids_of_the_library(kind):
+    own = kind.train(CORPUS, 500)
+    library = tokenizers.Tokenizer.from_str(json.dumps(own.description))
+    own.encode("x")  # what is remembered must not outlive the change
+    for add, tokens in (
+        ("add_special_tokens", ["<|user|>", "le", "<|user|>"]),
+        ("add_tokens", ["naïve", "<tool>", "le"]),
+        ("add_special_tokens", ["<|user|>", "<|end|>"]),
+    ):
+        assert getattr(own, add)(tokens) == getattr(library, add)(list(dict.fromkeys(tokens)))
+        again = tokenizers.Tokenizer.from_str(json.dumps(own.description))
+        for text in ("<|user|>le naïve<tool>", "le <|end|> naïve", "x"):
+            assert own.encode(text) == library.encode(text).ids == again.encode(text).ids
+        assert own.n_ids == own.n_tokens == library.get_vocab_size()
+    with pytest.raises(ValueError, match="tokens must be a list of strings"):
+        own.add_tokens("<one>")
+
+
+def test_ids_with_gaps_and_a_table_larger_than_the_tokenizer(own):
+    description = json.loads(json.dumps(own.description))
+    description["added_tokens"].append(
+        {"id": 900, "content": "<|user|>", "special": True, "normalized": False}
+    )
+    gaps = BytePairTokenizer(description)
+    assert (gaps.n_tokens, gaps.n_ids, gaps.vocab_size) == (601, 901, 901)
+    assert gaps.encode("<|user|>a") == [900, *own.encode("a")]
+    assert (
+        gaps.decode([700, 900, *own.encode("é"), 10**6]) == "<|user|>é"
+    )  # an id without a token has no text
+    with pytest.raises(ValueError, match="token id 700 is outside the vocabulary of 601 tokens"):
+        gaps.id_to_token(700)
+    gaps.add_tokens(["<new>"])
+    assert gaps.token_to_id("<new>") == 901
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(any_text, max_size=30), st.integers(20, 90))
+def test_a_text_in_pieces_has_the_ids_of_the_whole(own, parts, block):
+    text = "".join(parts)
+    assert list(own.encode_iterable(parts)) == own.encode(text) == list(own.encode_iterable(text))
+    encode = own.encode
+    assert list(encode_in_blocks(parts, encode, block, reach=40)) == encode(text)
+
+
+def test_pieces_are_read_as_they_are_needed(own):
+    read = 0
+
+    def lines():
+        nonlocal read
+        for _ in range(20_000):
+            read += 1
+            yield "It takes great courage to let yourself appear weak.\n"
+
+    ids = own.encode_iterable(lines())
+    assert [next(ids) for _ in range(3)] == own.encode("It takes great")[:3] and read < 2_000
+    assert next(iter(own.encode_iterable(["a" * 200_000]))) == own.encode("a" * 200_000)[0]
+
+
 # --- properties ---------------------------------------------------------------------------------------------
 
 
@@ -413,14 +539,18 @@ def test_training_on_bytes_that_are_no_utf8():
     assert own.decode_bytes([256]) == b"\xff\xfe"
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.parametrize("pattern", list(PATTERNS)[:4])
+@settings(max_examples=150, deadline=None)
 @given(any_text)
 @example("a \u2003 b")
 @example(" \x1c x  \n y ")
-def test_chunks_cut_only_where_words_begin(own, text):
-    words = own.split_words(text)
-    assert "".join(words) == text
-    assert [word for chunk in CHUNK.findall(text) for word in own.split_words(chunk)] == words
+@example("a\t 1 .\r\n \n 'LL")
+def test_chunks_cut_only_where_words_begin(pattern, text):
+    split = build_splitter(describe_split(PATTERNS[pattern]))
+    words = split(text)
+    assert words == regex.findall(PATTERNS[pattern], text) and "".join(words) == text
+    assert [word for chunk in CHUNK.findall(text) for word in split(chunk)] == words
+    assert not text or count_words([text], split) == count_words([text], split, at_spaces=False)
 
 
 @settings(max_examples=200, deadline=None)
@@ -428,12 +558,43 @@ def test_chunks_cut_only_where_words_begin(own, text):
 def test_the_queue_encodes_as_the_loop(ids, data):
     pairs = data.draw(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=8, unique=True))
     merges = {pair: (rank, 4 + rank % 6) for rank, pair in enumerate(pairs)}
-    assert encode_long_word(ids, merges) == encode_word(ids, merges)
+    expected = encode_word(ids, merges)
+    table = MergeTable(merges)
+    assert (
+        encode_long_word(ids, merges) == expected == table.encode(list(ids)) == _LongWord(ids, table).encode()
+    )
 
 
-def test_a_word_of_a_million_bytes_is_encoded_quickly(own, library):
-    text = "中文ab" * 3000
-    assert own.encode(text) == library.encode(text).ids
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.text("abcd", min_size=1, max_size=9), min_size=1, max_size=6),
+    st.integers(0, 20),
+    st.randoms(),
+)
+def test_tokens_said_to_be_encoded_as_themselves_are(words, n_merges, shuffle):
+    """Also where the merges are in an order in which no training would learn them."""
+    tokens = list("abcd")
+    coded = {"".join(chr("abcd".index(c)) for c in word): 1 for word in words}
+    learned = list(dict.fromkeys(learn_merges_incrementally(coded, tokens, 4 + n_merges)))
+    if shuffle.random() < 0.5:
+        shuffle.shuffle(learned)
+    ids = {token: i for i, token in enumerate(tokens)}
+    merges = {(a, b): (rank, ids[tokens[a] + tokens[b]]) for rank, (a, b) in enumerate(learned)}
+    table = MergeTable(merges)
+    for i in table.whole():
+        assert encode_word(["abcd".index(c) for c in tokens[i]], merges) == [i]
+
+
+def test_nearly_all_tokens_of_a_trained_tokenizer_are_known_to_be_whole(own):
+    assert len(own._table.whole()) > 0.8 * len(own._table.news)
+
+
+@pytest.mark.parametrize(
+    "text", ["中文ab" * 7000, "a" * 30_000, "aaab" * 9000, "".join(CORPUS).replace(" ", "") * 40]
+)
+def test_long_words_have_the_ids_of_the_library(own, library, text):
+    for part in (text, text[:5000], text[:70]):
+        assert own.encode(part) == library.encode(part).ids
 
 
 @given(st.lists(st.integers(0, 2), max_size=20))
@@ -500,6 +661,10 @@ def test_torch_is_not_imported():
         (lambda: BytePairTokenizer.train(["a"], 300, None), "list of strings, not None"),
         (lambda: BytePairTokenizer.train(["a", 3], 300), "must be a str .*, not int"),
         (lambda: BytePairTokenizer.train(["a\ud800"], 300), r"lone surrogate U\+D800"),
+        (lambda: BytePairTokenizer.train(["a\udc80"], 300), r"lone surrogate U\+DC80"),
+        (lambda: BytePairTokenizer.train(["a"], 300, ["<\ud800>"]), r"lone surrogate U\+D800"),
+        (lambda: BytePairTokenizer.train(["a"], 300, pattern="(a"), "pattern '\\(a' does not compile"),
+        (lambda: WordPieceTokenizer.train(["abc\udfff"], 100), r"lone surrogate U\+DFFF"),
         (lambda: BytePairTokenizer.train(["a"], 300, "<s>"), "list of strings, not '<s>'"),
         (lambda: BytePairTokenizer.train(["a"], 300, ["<s>", ""]), "not empty"),
         (lambda: WordPieceTokenizer.train([" "], 300), "the corpus is empty"),

@@ -21,7 +21,7 @@ def setup(app: Sphinx) -> dict:
     app.add_transform(docstrings.Fold)
     app.connect("source-read", chapters.read_source)
     app.connect("html-page-context", furniture.tidy_page, priority=900)
-    app.connect("build-finished", furniture.drop_icons)
+    app.connect("build-finished", furniture.repair_pages)
     app.connect("autodoc-process-docstring", docstrings.read_docstring)
     for name in ("charts.js", "course.js"):
         app.add_js_file(name, loading_method="defer")

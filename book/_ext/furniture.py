@@ -12,13 +12,18 @@ from scripts.settings import ROOT, colab_url, repository
 
 WORDS_A_MINUTE = 150  # for a text with formulas, read in a second language
 UNUSED = "thebe"
-ICONS = re.compile(r"<script[^>]*scripts/fontawesome\.js[^>]*></script>")
 
 
-# Attributes that tell a reader aloud something wrong: a name that is not what is seen, a list without items.
+# What the theme and its parts write and a page does without. The script of 1.5 MB draws icons that the style sheet has as a font, too.
+# The rest tells a reader aloud something wrong: a name that is not what is seen, none at all, a list without items.
 REPAIRS = {
-    ' aria-label="Toggle hidden content"': "",
-    '<div role="list" class="citation-list">': '<div class="citation-list">',
+    re.compile(r"<script[^>]*scripts/fontawesome\.js[^>]*></script>"): "",
+    re.compile(r' aria-label="Toggle hidden content"'): "",
+    re.compile(r'<div role="list" class="citation-list">'): '<div class="citation-list">',
+    re.compile(
+        r'<summary>(?=<span class="toctree-toggle")'
+    ): '<summary aria-label="the pages below this one">',
+    re.compile(r'(<button[^>]*search-button-field[^>]*?) aria-label="Search"'): r"\1",
 }
 
 
@@ -68,19 +73,19 @@ def tidy_page(app: Sphinx, pagename: str, template: str, context: dict, doctree:
             for file in context.get(kind, [])
             if UNUSED not in f"{file} {getattr(file, 'attributes', '')}".lower()
         ]
-    for old, new in REPAIRS.items():
-        context["body"] = context.get("body", "").replace(old, new)
     if doctree is not None and (ROOT / f"{pagename}.md").exists() or NOTEBOOK.fullmatch(pagename):
         context["body"] = re.sub(r"</h1>", f"</h1>\n{line(pagename, doctree)}", context["body"], count=1)
 
 
-def drop_icons(app: Sphinx, error: Exception | None) -> None:
-    """Take the theme's script of 1.5 MB that draws icons out of the pages: its style sheet has the same icons as a font."""
+def repair_pages(app: Sphinx, error: Exception | None) -> None:
+    """Repair what the theme writes into every page, and drop the script that no page loads."""
     if error is not None or app.builder.format != "html":
         return
     for path in Path(app.outdir).rglob("*.html"):
-        text = path.read_text(encoding="utf-8")
-        if len(shorter := ICONS.sub("", text)) < len(text):
-            path.write_text(shorter, encoding="utf-8")
+        repaired = text = path.read_text(encoding="utf-8")
+        for wrong, right in REPAIRS.items():
+            repaired = wrong.sub(right, repaired)
+        if repaired != text:
+            path.write_text(repaired, encoding="utf-8")
     for path in (Path(app.outdir) / "_static" / "scripts").glob("fontawesome.js*"):
         path.unlink()

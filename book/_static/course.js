@@ -1,15 +1,24 @@
 // Small things that all pages need: wide boxes that can be scrolled by keyboard, and search excerpts that show text.
 (function () {
   "use strict";
-  const WIDE = "article :is(pre, table, div, dl, dt, dd)";
+  const WIDE = "article :is(pre, table, div, dl, dt, dd, span.course-wide, mjx-container[display='true'])";
 
   function mark() {
-    for (const box of document.querySelectorAll(WIDE)) {
-      const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
-      if (scrolls) box.tabIndex = 0;
-      else if (box.classList.contains("course-scrolls")) box.removeAttribute("tabindex");
-      box.classList.toggle("course-scrolls", scrolls);
+    for (const box of document.querySelectorAll(".course-scrolls")) {
+      box.classList.remove("course-scrolls");
+      box.removeAttribute("tabindex");
     }
+    for (const formula of document.querySelectorAll("article span.math")) {
+      formula.classList.remove("course-wide");
+      const room = formula.closest("p, li, dd, td, div").clientWidth;
+      const set = formula.querySelector("mjx-container > *");
+      if (room && set && set.getBoundingClientRect().width > room) formula.classList.add("course-wide");
+    }
+    for (const box of document.querySelectorAll(WIDE))
+      if (box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX)) {
+        box.classList.add("course-scrolls");
+        box.tabIndex = 0;
+      }
   }
   window.addEventListener("load", () => {
     mark();

@@ -1,7 +1,7 @@
 """What every layer of a model needs to know beside its tokens: where they stand, and what they may look at.
 
-A model makes one `Context` at its door. Training, decoding with a cache and serving many texts at once differ
-in their contexts alone: the layers, and so the numbers, are the same.
+A model makes one `Context` at its door. Training, decoding with a cache and serving many texts at once differ in their contexts
+alone: the layers, and so the numbers, are the same.
 
 Axes: B texts, H heads, H_kv key-value heads, N tokens that ask, M tokens that are asked, D_k = d_head.
 """

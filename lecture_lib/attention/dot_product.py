@@ -36,30 +36,21 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
 
 def check_attention(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None) -> None:
     """Refuse what attention cannot use: arguments as `scaled_dot_product_attention`."""
-    shapes = f"got queries {tuple(Q.shape)}, keys {tuple(K.shape)} and values {tuple(V.shape)}"
-    if min(Q.ndim, K.ndim, V.ndim) < 2:
-        raise ValueError(f"queries, keys and values are tables with one row a token: {shapes}")
-    if Q.shape[-1] != K.shape[-1]:
-        raise ValueError(
-            f"queries and keys must share D_k: got queries {tuple(Q.shape)} and keys {tuple(K.shape)}"
-        )
+    got = f"got queries {tuple(Q.shape)}, keys {tuple(K.shape)} and values {tuple(V.shape)}"
+    if min(Q.ndim, K.ndim, V.ndim) < 2 or Q.shape[-1] != K.shape[-1]:
+        raise ValueError(f"queries, keys and values have one row a token, and the first two share D_k: {got}")
     if K.shape[-2] != V.shape[-2] or K.shape[-2] == 0:
-        raise ValueError(f"there must be at least one key, and one value for each: {shapes}")
+        raise ValueError(f"there must be at least one key, and one value for each: {got}")
     try:
         leading = torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2])
     except RuntimeError:
-        raise ValueError(f"the axes before the tokens must be the same: {shapes}") from None
+        raise ValueError(f"the axes before the tokens must be the same: {got}") from None
     if mask is not None:
         check_mask(mask, (*leading, Q.shape[-2], K.shape[-2]))
 
 
 def check_mask(mask: Tensor, scores: tuple[int, ...]) -> None:
-    """Refuse a mask that is not boolean or does not broadcast to the scores.
-
-    Args:
-        mask: bool, broadcastable to the scores (..., N, M).
-        scores: the shape of the scores.
-    """
+    """Refuse a mask that is not boolean, or does not broadcast to the `scores`, whose shape is given; as `scaled_dot_product_attention`."""
     if mask.dtype != torch.bool:
         raise ValueError(f"a mask is boolean, True where a query may look at a key: got {mask.dtype}")
     axes = zip(reversed(mask.shape), reversed(scores), strict=False)

@@ -1,7 +1,7 @@
 """Attention with many heads (lecture, Algorithm 12.2): self, cross and grouped-query, with a cache or none.
 
-`multi_head_attention` is the definition. `MultiHeadAttention`, which the models are made of, calls torch's
-fused kernel: the same numbers without ever storing the N x M scores; a test holds the two equal.
+`multi_head_attention` is the definition. `MultiHeadAttention`, which the models are made of, calls torch's fused kernel:
+the same numbers without ever storing the N x M scores; a test holds the two equal.
 
 Source: Vaswani et al. (2017), section 3.2.2; Ainslie et al. (2023) for grouped queries.
 Axes: B batch, H heads, H_kv key-value heads, N query tokens, M key tokens, D = d_model, D_k = d_head.
@@ -21,22 +21,13 @@ from lecture_lib.embedding import rotate
 class MultiHeadAttention(nn.Module):
     """Attend with several heads side by side and mix what they read: Concat[H_1, ..., H_H] W_o.
 
-    With n_kv_heads < n_heads (grouped-query), n_heads / n_kv_heads neighbouring query heads share one key-value
-    head.
+    With n_kv_heads < n_heads (grouped-query), n_heads / n_kv_heads neighbouring query heads share one key-value head.
+    Heads that do not divide the width, or key-value heads that do not divide the heads, are refused.
 
     Args:
-        d_model: width D of a token.
-        n_heads: number of query heads H.
         n_kv_heads: number of key-value heads H_kv, a divisor of H; None: H.
         d_head: width D_k of a head; None: D / H.
-        qkv_bias: whether W_q, W_k and W_v have biases.
-        out_bias: whether W_o has one.
         qk_norm_eps: normalise queries and keys by their root mean square, with this epsilon (Qwen3).
-
-    Raises:
-        ValueError: the heads do not divide the width, or the key-value heads not the heads.
-
-    Source: Bishop & Bishop (2024), Algorithm 12.2; Vaswani et al. (2017), section 3.2.2.
     """
 
     def __init__(
@@ -51,10 +42,9 @@ class MultiHeadAttention(nn.Module):
     ) -> None:
         super().__init__()
         n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
-        if n_heads < 1 or (d_head is None and d_model % n_heads):
-            raise ValueError(f"{n_heads} heads must divide d_model {d_model}")
-        if n_kv_heads < 1 or n_heads % n_kv_heads:
-            raise ValueError(f"{n_kv_heads} key-value heads must divide {n_heads} heads")
+        parts = f"{n_kv_heads} key-value heads must divide {n_heads} heads"
+        if min(n_kv_heads, n_heads) < 1 or n_heads % n_kv_heads or (d_head is None and d_model % n_heads):
+            raise ValueError(f"{parts}, and these {n_heads} heads must divide d_model {d_model}")
         d_head = d_model // n_heads if d_head is None else d_head
         self.d_model, self.n_heads, self.n_kv_heads, self.d_head = d_model, n_heads, n_kv_heads, d_head
         self.layer, self.windowed = (
@@ -74,19 +64,15 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, X: Tensor, memory: Tensor | Context | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """Let the tokens of X read from the memory, or from one another.
+        """Let the tokens of X read from the memory, or from one another; a width or a mask that does not fit is refused.
 
         Args:
             X: (B, N, D) tokens that ask.
-            memory: (B, M, D) tokens that are asked; None: X itself. Layers give a `Context`, which says this
-                and all else.
+            memory: (B, M, D) tokens that are asked; None: X itself. Layers give a `Context`, which says this and all else.
             mask: bool, broadcastable to (B, H, N, M), True where a query may look at a key; None: everywhere.
 
         Returns:
             (B, N, D) what each token has read; one that may look nowhere has read zeros.
-
-        Raises:
-            ValueError: a width, or the mask, does not fit.
         """
         here = memory if isinstance(memory, Context) else self.context(X, memory, mask)
         Q, K, V = self.project(X, here)
@@ -138,10 +124,9 @@ class MultiHeadAttention(nn.Module):
     def weights(
         self, X: Tensor, memory: Tensor | Context | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """Show who looks at whom, numbers that the fused kernel never stores; arguments as for `forward`.
+        """Show who looks at whom, as `forward`: (B, H, N, M) weights, numbers that the fused kernel never stores.
 
-        Returns:
-            (B, H, N, M) attention weights; each row sums to one, or to zero where a query may look nowhere.
+        Each row sums to one, or to zero where a query may look nowhere.
         """
         here = memory if isinstance(memory, Context) else self.context(X, memory, mask)
         Q, K, _ = self.project(X, here)
@@ -157,11 +142,9 @@ class MultiHeadAttention(nn.Module):
     def context(self, X: Tensor, memory: Tensor | None, mask: Tensor | None) -> Context:
         """Make the context of a call from outside a model, and refuse what does not fit."""
         asked = X if memory is None else memory
+        wanted = f"tokens must be (B, N, {self.d_model}), and the memory of the same batch and width"
         if X.ndim != 3 or asked.ndim != 3 or X.shape[::2] != asked.shape[::2] or X.shape[-1] != self.d_model:
-            raise ValueError(
-                f"tokens must be (B, N, {self.d_model}), and the memory of the same batch and width: "
-                f"got {tuple(X.shape)} and {tuple(asked.shape)}"
-            )
+            raise ValueError(f"{wanted}: got {tuple(X.shape)} and {tuple(asked.shape)}")
         if mask is not None:
             check_mask(mask, (len(X), self.n_heads, X.shape[1], asked.shape[1]))
             mask = torch.atleast_2d(mask)

@@ -5,21 +5,23 @@ needs no answer. A notebook does both in one process, a grader runs the first be
 """
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from lecture_lib.checks.mistake import Mistake, mistake
+from lecture_lib.checks.case import Case, changed_input, drawn_as_usual, gradients, writes_into
+from lecture_lib.checks.mistake import Mistake, is_source_of, mistake
 from lecture_lib.checks.plain import Raised, Refused, plain, raised, told
 from lecture_lib.checks.script import Questions, Trace
-from lecture_lib.checks.verdict import CourseError, Known, Verdict, diagnose, differs, reason, refused
+from lecture_lib.checks.verdict import CourseError, Known, Verdict, diagnose, reason, refused
 from lecture_lib.checks.watch import (
     Borrowed,
+    borrowed,
     call_watched,
     helpers,
     kernels_noted,
     libraries_as_loaded,
-    remember,
     replacements_undone,
     resolve,
     usual_settings,
@@ -32,22 +34,6 @@ EXPECTED_ERRORS = (
     "IndexError",
     "MemoryError",
 )  # what a reference may raise on purpose
-
-
-@dataclass(frozen=True)
-class Case:
-    """One call of the answer. All but `hidden` can be sent by `wire`."""
-
-    what: str  # for the reader: "batch (2, 3), N=4 queries, M=7 keys, D_k=6, D_v=5"
-    inputs: tuple  # positional arguments: tensors, arrays and builtins
-    named: dict = field(default_factory=dict)  # keyword arguments
-    gradient: tuple[int, ...] = ()  # positions of the float64 inputs whose gradient is compared as well
-    hidden: object = None  # what `ask` and `accept` know and the answer must not: never sent
-
-    @property
-    def sent(self) -> tuple:
-        """What the confined side needs: ``Case(*loads(dumps(case.sent), live=True))``."""
-        return self.what, self.inputs, self.named, self.gradient
 
 
 @dataclass(frozen=True)
@@ -91,10 +77,9 @@ class Exercise:
     def __post_init__(self) -> None:
         right = self.right or resolve(f"lecture_lib.{self.name}")
         rows = (each if isinstance(each, Mistake) else mistake(each, right) for each in self.mistakes)
-        drawn = self.cases
-        fields = {"right": right, "mistakes": tuple(rows), "cases": lambda seed: _drawn(drawn, seed)}
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "right", right)
+        object.__setattr__(self, "mistakes", tuple(rows))
+        object.__setattr__(self, "cases", functools.partial(drawn_as_usual, self.cases))
 
     @property
     def function(self) -> str:
@@ -113,16 +98,13 @@ class Exercise:
     def call(
         self, answer: Callable, case: Case, ask: Callable | None = None, kernels: list | None = None
     ) -> object:
-        """Call an answer on one case.
+        """Plain results of an answer on one case, ``Raised``, or ``Refused`` with the reason.
 
         Args:
             answer: a function or class, whoever wrote it.
             case: the call.
             ask: what the answer may ask.
-            kernels: a list that gets the names of torch's operators that do the exercise; None: nobody looks.
-
-        Returns:
-            Plain results, ``Raised``, or ``Refused`` with the reason.
+            kernels: gets the names of torch's operators that do the exercise; None: nobody looks.
         """
         try:
             with usual_settings():
@@ -136,24 +118,18 @@ class Exercise:
                     )
                 results = output.results if type(output) is Trace else plain(output)
                 if case.gradient:
-                    results = self._with_gradients(output, results, inputs, case)
-                changed = None if self.changes_inputs else self._changed(inputs, named, case)
-            return told(_writes_into(changed)) if changed else results
+                    found = gradients(output, inputs, case, self.input_names(case))
+                    results = {"the result": results, **found}
+                changed = (
+                    None
+                    if self.changes_inputs
+                    else changed_input(case, self.input_names(case), inputs, named)
+                )
+            return told(writes_into(changed)) if changed else results
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             return raised(error)
-
-    def _with_gradients(self, output: object, results: object, inputs: tuple, case: Case) -> dict:
-        names = [f"its gradient with respect to {self.input_names(case)[place]}" for place in case.gradient]
-        gradients = _gradients(output, [inputs[place] for place in case.gradient])
-        return {"the result": results, **dict(zip(names, gradients, strict=True))}
-
-    def _changed(self, inputs: tuple, named: dict, case: Case) -> str | None:
-        """The name of an argument that is not as it was."""
-        before = [*zip(self.input_names(case), case.inputs, strict=False), *case.named.items()]
-        pairs = zip(before, (*inputs, *(named[name] for name in case.named)), strict=True)
-        return next((name for (name, old), new in pairs if differs(new, old)), None)
 
     def run(self, answer: object, cases: list[Case], ask: Callable | None = None) -> list:
         """Call the answer on every case: on the confined side, and in the notebook.
@@ -171,7 +147,7 @@ class Exercise:
             return [answer] * len(cases)
         theirs = self._theirs()
         if any(answer is each for each in theirs.values()):
-            return [_borrowed(f"lecture_lib.{self.name}")] * len(cases)
+            return [borrowed(f"lecture_lib.{self.name}")] * len(cases)
         ask = ask or (self.questions(cases) if self.ask else lambda place: None)
         outputs, kernels = [], []
         with replacements_undone():
@@ -181,9 +157,9 @@ class Exercise:
                     call = lambda case=case, place=place, used=used: self.call(answer, case, ask(place), used)  # noqa: E731
                     outputs.append(call_watched(call, theirs))
                 except Borrowed as error:
-                    outputs.append(_borrowed(str(error)))
+                    outputs.append(borrowed(str(error)))
                 kernels += used[:1]
-        return [_borrowed(kernels[0])] * len(cases) if kernels else outputs
+        return [borrowed(kernels[0])] * len(cases) if kernels else outputs
 
     def called(self, answer: object) -> object:
         """The answer as something to call: itself, or for a value a function that gives a copy of it."""
@@ -191,9 +167,12 @@ class Exercise:
             if answer is None or answer is ...:
                 return Raised("NotImplementedError", "", unwritten=True)
             return lambda: copy.deepcopy(answer)
+        if self.kind == "bug" and is_source_of(answer, self.given):
+            return Raised("NotImplementedError", "", unwritten=True)  # the bug is still there, untouched
         if not callable(answer):
-            words = f"this is a {type(answer).__name__}: hand over `{self.function}` itself, not its result"
-            return told(words)
+            return told(
+                f"this is a {type(answer).__name__}: hand over `{self.function}` itself, not its result"
+            )
         return answer
 
     def _theirs(self) -> dict[str, object]:
@@ -221,10 +200,8 @@ class Exercise:
         """Outputs and questions of one of our own functions."""
         asking = self.questions(cases)
         with libraries_as_loaded():
-            outputs = [
-                self.call(answer, case, asking(place) if self.ask else None)
-                for place, case in enumerate(cases)
-            ]
+            places = enumerate(cases)
+            outputs = [self.call(answer, case, asking(i) if self.ask else None) for i, case in places]
         return outputs, asking.asked
 
     def expected(self, cases: list[Case]) -> list:
@@ -242,11 +219,7 @@ class Exercise:
         return outputs
 
     def known(self, cases: list[Case]) -> Known:
-        """Expected results and those of every mistake: once a class, not once a student.
-
-        Raises:
-            CourseError: the reference is refused itself.
-        """
+        """Expected results and those of every mistake, once a class; CourseError if the reference is refused itself."""
         wrong = tuple(self._outputs(each.function, cases)[0] for each in self.mistakes)
         return Known(self.expected(cases), wrong)
 
@@ -267,41 +240,10 @@ class Exercise:
         """
         if self.ask and asked is None:
             raise ValueError(f"{self.name} counts questions: pass `asked` of task.questions(cases) to judge")
-        expected = known.expected if known else self.expected(cases)
+        expected, asked = known.expected if known else self.expected(cases), asked or [[] for _ in cases]
         outputs = [*outputs, *[told("gave no result")] * len(cases)][: len(cases)]
-        asked = asked or [[] for _ in cases]
         rows = zip(cases, outputs, expected, asked, strict=True)
         verdict = Verdict(self, cases, outputs, expected, [reason(self, *row) for row in rows])
         if verdict.passed or verdict.unwritten:
             return verdict
         return diagnose(verdict, known or self.known(cases))
-
-
-def _drawn(cases: Callable[[int], list[Case]], seed: int) -> list[Case]:
-    """Cases under torch's usual settings, with libraries as they were loaded."""
-    remember()
-    with usual_settings(), libraries_as_loaded():
-        return cases(seed)
-
-
-def _gradients(output: object, inputs: list) -> list:
-    import torch
-
-    if type(output) is not torch.Tensor or not output.requires_grad:
-        words = "a result that carries no gradient back to the inputs (no .detach(), .item(), numpy)"
-        return [Refused(words)] * len(inputs)
-    direction = torch.cos(torch.arange(output.numel(), dtype=output.dtype)).reshape(output.shape)
-    gradients = torch.autograd.grad(output, inputs, direction, allow_unused=True)
-    zeros = (torch.zeros_like(x) for x in inputs)
-    return [plain(zero if g is None else g) for g, zero in zip(gradients, zeros, strict=True)]
-
-
-def _writes_into(name: str) -> str:
-    return (
-        f"writes into the caller's {name}: `{name} += ...`, `{name}[...] = ...` and methods such as add_ or append change "
-        f"the object itself; work on a copy, or write `{name} = {name} + ...`"
-    )
-
-
-def _borrowed(name: str) -> Refused:
-    return told(f"calls {name}: the exercise is to write that yourself")

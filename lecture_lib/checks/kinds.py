@@ -16,18 +16,20 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.mistake import altered_source
 
 
-def find_the_bug(of: Exercise, name: str, hint: str, **more: object) -> Exercise:
+def find_the_bug(of: Exercise, name: str, hint: str, imports: str = "", **more: object) -> Exercise:
     """The exercise `of` with a mistake in running code, which the student repairs.
 
     Args:
         of: the exercise whose cases, reference and mistakes serve here too.
         name: ``stem.function`` of the function that has the bug.
         hint: the beginning of the hint of the mistake that is given.
+        imports: lines above the function, for what its notebook does not import.
         more: points, difficulty and minutes.
     """
     bug = next(each for each in of.mistakes if each.hint.startswith(hint))
     old, new = of.function, name.rpartition(".")[2]
     source = re.sub(rf"\b{old}\b", new, _with_changes(of.right, bug.changes))
+    source = f"{imports}\n\n\n{source}" if imports else source
     return replace(of, name=name, right=of.right, kind="bug", given=source, **more)
 
 

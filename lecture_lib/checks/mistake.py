@@ -54,6 +54,15 @@ def source_of(function: Callable) -> str:
     return ast.unparse(tree)
 
 
+def is_source_of(function: object, source: str) -> bool:
+    """Whether a function was written so, but for comments and layout."""
+    try:
+        own = textwrap.dedent(inspect.getsource(function))
+        return ast.dump(ast.parse(own)) == ast.dump(ast.parse(source))
+    except (OSError, TypeError, SyntaxError):  # no source, or none that stands alone
+        return False
+
+
 def altered_source(function: Callable, *changes: tuple[str, str]) -> str:
     """The normalised source with pieces replaced.
 

@@ -25,6 +25,10 @@ _NOT_THE_READERS = (
 )
 
 
+class NotPlain(ValueError):
+    """A value that is no plain data, or a message that does not hold any, within the limits."""
+
+
 @dataclass(frozen=True)
 class Array:
     """An array with the library and the number type it came with (bfloat16 is held as float32)."""

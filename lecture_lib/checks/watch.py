@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from lecture_lib.checks.plain import Raised
+from lecture_lib.checks.plain import Raised, Refused, told
 
 LIBRARIES = ("math", "random", "numpy", "torch", "torch.Tensor", "torch.nn", "torch.nn.functional")
 _as_loaded: dict[str, dict[str, object]] = {}  # callables of each library when it was first seen
@@ -22,6 +22,11 @@ _as_loaded: dict[str, dict[str, object]] = {}  # callables of each library when 
 
 class Borrowed(Exception):
     """The answer called what it was asked to write."""
+
+
+def borrowed(name: str) -> Refused:
+    """Tell that an answer calls somebody else's."""
+    return told(f"calls {name}: the exercise is to write that yourself")
 
 
 def codes(function: object) -> Iterable[types.CodeType]:

@@ -4,36 +4,18 @@ What comes back has the very types that were sent: a tuple is a tuple and may be
 as they were, a tensor keeps its strides. No object is built that is not named here, and nothing is unpickled.
 """
 
-import base64
 import json
-import math
 import sys
 from collections.abc import Callable
 
 import numpy as np
 
-from lecture_lib.checks.plain import DEEPEST, KEYS, MOST, WIDEST, Array, Raised, Refused
+from lecture_lib.checks.arrays import array_in, array_out, bytes_, plain_array_in, tensor_in, tensor_out, text
+from lecture_lib.checks.plain import DEEPEST, KEYS, MOST, WIDEST, Array, NotPlain, Raised, Refused
 
 MOST_BYTES = 8 * 2**20  # of one message
 ENTRIES, DEPTH = 4 * MOST, 2 * DEEPEST  # a level of plain data is two of JSON at most
-NUMBERS = (
-    "float64",
-    "float32",
-    "float16",
-    "complex64",
-    "complex128",
-    "int64",
-    "int32",
-    "int16",
-    "int8",
-    "bool",
-)
-NUMBERS = (*NUMBERS, "uint8", "uint16", "uint32", "uint64")
 CONTAINERS = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
-
-
-class NotPlain(ValueError):
-    """A value that is no plain data, or a message that does not hold any, within the limits."""
 
 
 def dumps(value: object) -> bytes:
@@ -86,14 +68,6 @@ def _no(text: str) -> None:
     raise NotPlain("a number outside its tag")
 
 
-def _text(raw: bytes) -> str:
-    return base64.b64encode(raw).decode("ascii")
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
-
-
 class _Limits:
     """Counts what a message holds."""
 
@@ -119,7 +93,7 @@ class _Writer(_Limits):
         if kind in _LEAVES:
             return _LEAVES[kind](value)
         if "torch" in sys.modules and kind is sys.modules["torch"].Tensor:
-            return _tensor_out(value)
+            return tensor_out(value)
         raise NotPlain(f"{kind.__module__}.{kind.__qualname__} is not plain data")
 
 
@@ -129,50 +103,23 @@ def _int_out(value: int) -> object:
     return value if value.bit_length() < 64 else ["int", hex(value)]
 
 
-def _array_out(array: np.ndarray) -> list:
-    if array.dtype.name not in NUMBERS or not array.dtype.isnative:
-        raise NotPlain(f"an array of {array.dtype}")
-    return ["numpy", array.dtype.name, list(array.shape), _text(array.tobytes())]
-
-
-def _tensor_out(tensor: object) -> list:
-    """The storage as it lies, so that views and broadcast tensors arrive as what they are."""
-    torch = sys.modules["torch"]
-    name = str(tensor.dtype).removeprefix("torch.")
-    if (
-        tensor.layout is not torch.strided
-        or tensor.device.type != "cpu"
-        or name not in (*NUMBERS, "bfloat16")
-    ):
-        raise NotPlain(f"a tensor of {name}, {tensor.layout}, on {tensor.device}")
-    tensor = tensor.detach().resolve_conj().resolve_neg()
-    flat = torch.as_strided(tensor, (_span(tensor.shape, tensor.stride()),), (1,))
-    raw = flat.contiguous().view(torch.uint8).numpy().tobytes() if flat.numel() else b""
-    return ["torch", name, list(tensor.shape), list(tensor.stride()), _text(raw)]
-
-
-def _span(shape: tuple, stride: tuple) -> int:
-    """How many places of the storage a tensor reaches over."""
-    return 1 + sum((n - 1) * s for n, s in zip(shape, stride, strict=True)) if math.prod(shape) else 0
-
-
 _LEAVES: dict[type, Callable] = {
     int: _int_out,
     float: lambda x: ["float", x.hex()],
     complex: lambda z: ["complex", z.real.hex(), z.imag.hex()],
-    str: lambda s: s if s.isascii() else ["str", _text(s.encode("utf-8", "surrogatepass"))],
-    bytes: lambda b: ["bytes", _text(b)],
-    np.ndarray: _array_out,
-    Array: lambda a: ["Array", a.kind, a.dtype, *_array_out(a.values)[1:]],
+    str: lambda s: s if s.isascii() else ["str", text(s.encode("utf-8", "surrogatepass"))],
+    bytes: lambda b: ["bytes", text(b)],
+    np.ndarray: array_out,
+    Array: lambda a: ["Array", a.kind, a.dtype, *array_out(a.values)[1:]],
     Raised: lambda r: (
         [
             "Raised",
-            *(_text(s.encode("utf-8", "surrogatepass")) for s in (r.kind, r.words, r.line)),
+            *(text(s.encode("utf-8", "surrogatepass")) for s in (r.kind, r.words, r.line)),
             r.unwritten,
         ]
-        + [_text(s.encode("utf-8", "surrogatepass")) for s in r.family]
+        + [text(s.encode("utf-8", "surrogatepass")) for s in r.family]
     ),
-    Refused: lambda r: ["Refused", _text(r.reason.encode("utf-8", "surrogatepass")), r.is_sentence],
+    Refused: lambda r: ["Refused", text(r.reason.encode("utf-8", "surrogatepass")), r.is_sentence],
 }
 
 
@@ -213,45 +160,11 @@ def _hex_in(text: str) -> int:
 
 
 def _str_in(text: str) -> str:
-    return _bytes(text).decode("utf-8", "surrogatepass")
+    return bytes_(text).decode("utf-8", "surrogatepass")
 
 
 def _word_in(text: str) -> str:
     return _str_in(text)[:4000]
-
-
-def _sizes(sizes: list) -> tuple[int, ...]:
-    if (
-        type(sizes) is not list
-        or len(sizes) > 16
-        or not all(type(n) is int and 0 <= n < 2**40 for n in sizes)
-    ):
-        raise NotPlain("no shape")
-    return tuple(sizes)
-
-
-def _array_in(name: str, shape: list, text: str) -> np.ndarray:
-    if name not in NUMBERS:
-        raise NotPlain("no number type")
-    return np.frombuffer(_bytes(text), np.dtype(name)).reshape(_sizes(shape)).copy()
-
-
-def _plain_array_in(kind: str, dtype: str, name: str, shape: list, text: str) -> Array:
-    if kind not in ("torch.Tensor", "numpy.ndarray") or type(dtype) is not str or not 0 < len(dtype) < 20:
-        raise NotPlain("an array of no kind")
-    return Array(kind, dtype, _array_in(name, shape, text))
-
-
-def _tensor_in(name: str, shape: list, stride: list, text: str) -> object:
-    import torch
-
-    if name not in (*NUMBERS, "bfloat16"):
-        raise NotPlain("no number type")
-    dtype, raw, shape, stride = getattr(torch, name), _bytes(text), _sizes(shape), _sizes(stride)
-    flat = torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
-    if _span(shape, stride) != flat.numel():
-        raise NotPlain("a tensor that does not fit its bytes")
-    return flat.as_strided(shape, stride)
 
 
 def _raised_in(kind: str, words: str, line: str, unwritten: bool, *family: str) -> Raised:
@@ -271,10 +184,10 @@ _READ: dict[str, Callable] = {
     "float": float.fromhex,
     "complex": lambda real, imag: complex(float.fromhex(real), float.fromhex(imag)),
     "str": _str_in,
-    "bytes": _bytes,
-    "numpy": _array_in,
-    "torch": _tensor_in,
-    "Array": _plain_array_in,
+    "bytes": bytes_,
+    "numpy": array_in,
+    "torch": tensor_in,
+    "Array": plain_array_in,
     "Raised": _raised_in,
     "Refused": _refused_in,
 }

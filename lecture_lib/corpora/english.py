@@ -49,12 +49,9 @@ NOT_PROSE = re.compile(
 def english_paragraphs(min_bytes: int | None = None, split: str | None = None) -> list[str]:
     """Collect real English prose, cleaned and without repetition, in the order of the files: lines of eight words or more.
 
-    Args:
-        min_bytes: bytes (UTF-8, a newline per paragraph counted) to reach; None gives all of the standard library.
-            Installed packages are added in alphabetical order, only as far as they are needed; if all are not enough,
-            it is refused.
-        split: "train" (95 of 100 paragraphs), "validation" (the others) or None for both. Which side a paragraph is
-            on depends on its own text alone, so the two never share one, whatever `min_bytes` is.
+    `min_bytes` (UTF-8, a newline per paragraph counted) None: all of the standard library. Installed packages are added in
+    alphabetical order, only as far as they are needed; if all are not enough, it is refused. `split`: "train" (95 of 100),
+    "validation" (the others) or None. The side of a paragraph depends on its own text alone, so the two never share one.
     """
     choice("split", split, ("train", "validation", None))
     min_bytes = None if min_bytes is None else whole("min_bytes", min_bytes, 1)
@@ -70,9 +67,7 @@ def english_paragraphs(min_bytes: int | None = None, split: str | None = None) -
                 return list(found)
         if min_bytes is None:
             return list(found)
-    raise ValueError(
-        f"this Python installation holds {n_bytes} bytes of English, fewer than the {min_bytes} asked for"
-    )
+    raise ValueError(f"Python here holds {n_bytes} bytes of English, fewer than the {min_bytes} asked for")
 
 
 def english_text(min_bytes: int | None = None, split: str | None = None) -> str:
@@ -110,8 +105,6 @@ def is_prose(paragraph: str) -> bool:
 def _folders() -> Iterator[Path]:
     """Give the standard library first, then each installed package, alphabetically."""
     standard, *installed = (Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))
-    if not standard.is_dir():
-        raise ValueError(f"the Python standard library is not a folder here: {standard}")
     yield standard
     packages = {path for folder in installed if folder.is_dir() for path in folder.iterdir()}
     yield from sorted(
@@ -136,11 +129,7 @@ def _text_files(folder: Path) -> Iterator[Path]:
 
 
 def _blocks(path: Path) -> Iterator[str]:
-    """Give the pieces of a file that may hold prose.
-
-    Two patterns stand in for a parser: forty times faster, and what they take wrongly is no prose and is
-    dropped later.
-    """
+    """Give the pieces of a file that may hold prose, by patterns: forty times faster than a parser, and what is no prose is dropped later."""
     source = path.read_text(encoding="utf-8", errors="ignore")
     if path.suffix == ".txt":
         yield source

@@ -1,10 +1,9 @@
 """The French half of the translation grammar: words with their genders, and the rules that join them.
 
-Rules: articles and adjectives agree in gender and number; most adjectives follow the noun, a few short ones
-precede it; le, la, de, ne lose their vowel before a vowel or mute h (l'arbre, d'un, n'aime); de + le = du, de
-+ les = des, some = des, but de before an adjective or after a negation (also for un, une); ma becomes mon,
-beau bel, ce cet before such a sound. A token that ends in an apostrophe is written together with the next
-one.
+Rules: articles and adjectives agree in gender and number; most adjectives follow the noun, a few short ones precede it;
+le, la, de, ne lose their vowel before a vowel or mute h (l'arbre, d'un, n'aime); de + le = du, de + les = des, some = des,
+but de before an adjective or after a negation (also for un, une); ma becomes mon, beau bel, ce cet before such a sound.
+A token that ends in an apostrophe is written together with the next one.
 """
 
 from collections.abc import Sequence

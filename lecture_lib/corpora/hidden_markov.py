@@ -26,9 +26,7 @@ from lecture_lib.fields import whole
 class HiddenMarkovSource:
     """Tokens emitted by a hidden state that walks as a Markov chain; what is no such chain is refused.
 
-    Args:
-        transitions: (K, K) p(next state | state); every state is reached again.
-        emissions: (K, S) p(token | state).
+    `transitions` (K, K) are p(next state | state), every state being reached again; `emissions` (K, S) are p(token | state).
     """
 
     def __init__(self, transitions: np.ndarray, emissions: np.ndarray) -> None:
@@ -37,8 +35,8 @@ class HiddenMarkovSource:
         n_states, self.vocab_size = self.emissions.shape
         if self.transitions.shape != (n_states, n_states):
             raise ValueError(
-                f"K states need (K, K) transitions and (K, S) emissions: got {self.transitions.shape} and "
-                f"{self.emissions.shape}"
+                "K states need (K, K) transitions and (K, S) emissions: "
+                f"got {self.transitions.shape} and {self.emissions.shape}"
             )
         self.stationary = stationary_distribution(self.transitions)
 
@@ -65,25 +63,14 @@ class HiddenMarkovSource:
         return ids, states
 
     def next_distributions(self, ids: Sequence[int]) -> np.ndarray:
-        """p(x_n | x_<n) for every position by the forward recursion: what an ideal decoder would say.
-
-        Args:
-            ids: (N,) token ids that this source can emit; others are refused.
-
-        Returns:
-            (N, S) probabilities; row n is the prediction *of* token n, from those before it.
-        """
+        """As `MarkovSource.next_distributions`, by the forward recursion: (N, S) probabilities."""
         return self._forward(token_ids(ids, self.vocab_size)) @ self.emissions
 
     def masked_distributions(self, ids: Sequence[int], masked: Sequence[bool]) -> np.ndarray:
         """p(x_n | the unmasked tokens other than n) by forward and backward: what an ideal encoder would say.
 
-        Args:
-            ids: (N,) token ids, as for `next_distributions`; what stands at masked positions is not looked at.
-            masked: (N,) bool, True where the token is hidden; another length is refused.
-
-        Returns:
-            (N, S) probabilities, for unmasked positions too (as if the token there were hidden).
+        `masked` (N,) is True where a token is hidden; what stands there is not looked at. The (N, S) probabilities are of unmasked
+        positions too, as if the token there were hidden.
         """
         masked = np.asarray(masked, dtype=bool)
         if masked.shape != np.shape(ids):
@@ -106,9 +93,7 @@ class HiddenMarkovSource:
         """
         n = whole("n", n, 1)
         if self.vocab_size ** (n - 1) > 1_000_000:
-            raise ValueError(
-                f"there may be up to a million texts, S^(n-1): got S={self.vocab_size}, n={n}; take a smaller n"
-            )
+            raise ValueError(f"S^(n-1) may be up to a million texts: got S={self.vocab_size}, n={n}; lower n")
         starts = np.diag(self.stationary)  # (texts, K): P(text, state); here one row for each first state
         return (
             sum(self._conditional_entropy(start, n) for start in starts),

@@ -22,10 +22,8 @@ from lecture_lib.corpora.probabilities import (
 class MarkovSource:
     """Tokens of which each is drawn from p(next | last `order` tokens); what is no such source is refused.
 
-    Args:
-        transitions: (C, S) probabilities of the next token; C = S^order. The row of a context is its tokens read as a
-            number in base S, the latest token last; order 1: the row is the token before. Every context is reached
-            again, so that long texts have common statistics.
+    `transitions` (C, S) are probabilities of the next token; C = S^order. The row of a context is its tokens read as a number
+    in base S, the latest token last. Every context is reached again, so that long texts have common statistics.
     """
 
     def __init__(self, transitions: np.ndarray) -> None:
@@ -33,9 +31,7 @@ class MarkovSource:
         n_contexts, self.vocab_size = self.transitions.shape
         self.order = next((k for k in range(1, n_contexts + 1) if self.vocab_size**k >= n_contexts), 1)
         if self.vocab_size**self.order != n_contexts:
-            raise ValueError(
-                f"transitions must have S^order rows for S columns, got {self.transitions.shape}"
-            )
+            raise ValueError(f"transitions need S^order rows for S columns, got {self.transitions.shape}")
         self.stationary = stationary_distribution(self._context_matrix())
 
     @classmethod
@@ -49,10 +45,7 @@ class MarkovSource:
         return float(self.stationary @ entropy(self.transitions))
 
     def sample(self, n_tokens: int, seed: int) -> np.ndarray:
-        """Draw a text, (n_tokens,) int64, its first context from the stationary distribution.
-
-        The same seed gives the same text; a longer text begins with the shorter one.
-        """
+        """Draw a text, (n_tokens,) int64, from a stationary first context; a longer one begins with it."""
         n_tokens, rng = size(n_tokens, "tokens"), randomness(seed)
         context = draw_index(np.cumsum(self.stationary).tolist(), rng)
         heights = np.cumsum(self.transitions, axis=1).tolist()
@@ -63,13 +56,9 @@ class MarkovSource:
         return ids
 
     def next_distributions(self, ids: Sequence[int]) -> np.ndarray:
-        """p(x_n | x_<n) for every position: what an ideal decoder would say.
+        """p(x_n | x_<n) for every position, (N, S): what an ideal decoder would say; ids that cannot be emitted are refused.
 
-        Args:
-            ids: (N,) token ids that this source can emit; others are refused.
-
-        Returns:
-            (N, S) probabilities; row n is the prediction *of* token n, from those before it.
+        Row n is the prediction *of* token n, from those before it.
         """
         ids = token_ids(ids, self.vocab_size)
         contexts = self.stationary.copy()  # P(context | tokens so far); known after `order` tokens
@@ -77,9 +66,7 @@ class MarkovSource:
         for n, token in enumerate(ids):
             predictions[n] = contexts @ self.transitions
             if predictions[n, token] == 0:
-                raise ValueError(
-                    f"this source cannot emit token {token} at position {n}, after {ids[:n].tolist()[-5:]}"
-                )
+                raise ValueError(f"this source cannot emit token {token} at position {n}, after {ids[:n]}")
             # The oldest token of the context is forgotten, the new one is its last digit.
             kept = (contexts * self.transitions[:, token]).reshape(self.vocab_size, -1).sum(axis=0)
             contexts = np.zeros_like(contexts)

@@ -1,10 +1,9 @@
 """Sentences about things, animals, persons and food; the probability of a hidden word is known exactly.
 
-A sentence is drawn in two steps: a frame (a row of slots) by its probability, then each slot's word by its
-weight. Given the frame the words are independent, so conditional probabilities are sums over a dozen frames.
-What a masked language model learns from such sentences ("red" comes before "car" and "dress", never before
-"swims"; a train is likelier to pull into a station than a lasagna) can be held against these numbers. Source:
-the lecture, "Encoder models: pre-training"; Devlin et al. (2019), section 3.1.
+A sentence is drawn in two steps: a frame (a row of slots) by its probability, then each slot's word by its weight. Given the
+frame the words are independent, so conditional probabilities are sums over a dozen frames. What a masked language model
+learns from such sentences ("red" comes before "car" and "dress", never before "swims") can be held against these numbers.
+Source: the lecture, "Encoder models: pre-training"; Devlin et al. (2019), section 3.1.
 """
 
 import math
@@ -140,9 +139,7 @@ def mask_distribution(words: Sequence[str], position: int) -> dict[str, float]:
     if not 0 <= position < len(words):
         raise ValueError(f"position {position} is not in a sentence of {len(words)} words")
     hidden = [*words[:position], MASK, *words[position + 1 :]]
-    total = probability(hidden)
-    if total == 0:
-        raise ValueError(f"the grammar has no sentence like {' '.join(hidden)!r}")
+    total = _possible(hidden)
     found: dict[str, float] = {}
     for frame, p in zip(FRAMES, _frame_probabilities(hidden), strict=True):
         for word, p_word in frame.slots[position].items() if p else ():
@@ -152,11 +149,16 @@ def mask_distribution(words: Sequence[str], position: int) -> dict[str, float]:
 
 def topic_distribution(words: Sequence[str]) -> dict[str, float]:
     """P(topic | words) for the four `TOPICS`, exactly, `MASK` where a word is hidden; what is no sentence is refused."""
+    total = _possible(words)
+    by_frame = list(zip(FRAMES, _frame_probabilities(words), strict=True))
+    return {topic: sum(p for frame, p in by_frame if frame.topic == topic) / total for topic in TOPICS}
+
+
+def _possible(words: Sequence[str]) -> float:
     total = probability(words)
     if total == 0:
         raise ValueError(f"the grammar has no sentence like {' '.join(words)!r}")
-    by_frame = list(zip(FRAMES, _frame_probabilities(words), strict=True))
-    return {topic: sum(p for frame, p in by_frame if frame.topic == topic) / total for topic in TOPICS}
+    return total
 
 
 def _frame_probabilities(words: Sequence[str]) -> list[float]:

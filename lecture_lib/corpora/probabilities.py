@@ -30,39 +30,24 @@ def probability_table(table: np.ndarray, name: str) -> np.ndarray:
     if table.ndim != 2 or 0 in table.shape:
         raise ValueError(f"{name} must be a table with a row per condition, got shape {table.shape}")
     if not (table >= 0).all() or np.abs(table.sum(axis=1) - 1).max() > 1e-6:
-        raise ValueError(
-            f"every row of {name} must hold probabilities that sum to 1, got sums {table.sum(axis=1)}"
-        )
+        raise ValueError(f"rows of {name} must be probabilities that sum to 1, got {table.sum(axis=1)}")
     return table
 
 
 def entropy(distributions: np.ndarray) -> np.ndarray:
-    """H = - sum_s p_s ln p_s of each row.
-
-    Args:
-        distributions: (R, S) probabilities.
-
-    Returns:
-        (R,) nats.
-    """
+    """H = - sum_s p_s ln p_s of each row of a table of probabilities, (R,) in nats."""
     logs = np.log(distributions, where=distributions > 0, out=np.zeros_like(distributions))
     return -(distributions * logs).sum(axis=1)
 
 
 def stationary_distribution(walk: np.ndarray) -> np.ndarray:
-    """Solve pi P = pi, sum pi = 1; a walk whose answer depends on where it begins is refused.
+    """Solve pi P = pi, sum pi = 1: the share of time, (K,), that a long walk spends in each state.
 
-    Args:
-        walk: (K, K) p(next state | state).
-
-    Returns:
-        (K,) share of time that a long walk spends in each state.
+    `walk` (K, K) is p(next state | state); one whose answer depends on where it begins is refused.
     """
     drift = walk.T - np.eye(len(walk))
     if np.linalg.matrix_rank(drift, tol=1e-10) < len(walk) - 1:
-        raise ValueError(
-            "the chain falls apart into pieces that never meet, so it has no single entropy rate"
-        )
+        raise ValueError("the chain falls apart into pieces that never meet: it has no single entropy rate")
     equations = np.vstack([drift, np.ones(len(walk))])
     pi = np.linalg.lstsq(equations, np.eye(len(walk) + 1)[-1], rcond=None)[0].clip(min=0)
     return pi / pi.sum()

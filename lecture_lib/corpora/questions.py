@@ -1,10 +1,9 @@
 """Questions and answers for the three stages of human feedback: babble, demonstrations, comparisons.
 
-Text to learn language from (`documents`) holds facts and lists of questions, so that a model trained on it
-answers a question with more questions. Demonstrations answer. Comparisons say which of two replies a rater
-prefers; the rater's score is known (`score`), and preference follows it as in Bradley & Terry: P(a over b) =
-sigmoid(score a - score b). Source: the lecture, "Reinforcement learning with human feedback"; Ouyang et al.
-(2022), Figure 2.
+Text to learn language from (`documents`) holds facts and lists of questions, so that a model trained on it answers a question
+with more questions. Demonstrations answer. Comparisons say which of two replies a rater prefers; the rater's `score` is known,
+and preference follows it as in Bradley & Terry: P(a over b) = sigmoid(score a - score b). Source: the lecture,
+"Reinforcement learning with human feedback"; Ouyang et al. (2022), Figure 2.
 """
 
 import math

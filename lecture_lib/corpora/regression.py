@@ -16,17 +16,12 @@ from lecture_lib.fields import real
 def regression_tasks(
     n_tasks: int, n_pairs: int, d: int, seed: int, noise: float = 0.1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""Draw B tasks of N pairs: w, x from N(0, 1) in each of D components, y = w . x + noise * sqrt(D) * N(0, 1).
+    """Draw B tasks of N pairs: w, x from N(0, 1) in each of D components, y = w . x + noise * sqrt(D) * N(0, 1).
 
-    Args:
-        n_tasks: B.
-        n_pairs: N.
-        d: D.
-        seed: the same seed gives the same numbers.
-        noise: standard deviation of the noise, in units of that of w . x, which is sqrt(D); not negative.
+    `noise` is not negative, and in units of the standard deviation of w . x, which is sqrt(D).
 
     Returns:
-        X (B, N, D), y (B, N) and w (B, D), float64.
+        X (B, N, D), y (B, N) and w (B, D), float64; the same for the same seed.
     """
     n_tasks, n_pairs, d = size(n_tasks, "tasks"), size(n_pairs, "pairs"), size(d, "dimensions")
     noise = real("noise", noise, lambda x: x >= 0, "a number, 0 or more")
@@ -37,16 +32,12 @@ def regression_tasks(
 
 
 def prompt_tokens(X: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Write tasks as x_1, (x_1, y_1), x_2, (x_2, y_2) ...: at position 0, 2, 4 ... the next y is asked for.
-
-    Args:
-        X: (B, N, D).
-        y: (B, N); other shapes are refused.
+    """Write tasks X (B, N, D) with y (B, N) as x_1, (x_1, y_1), x_2 ...: at position 0, 2, 4 ... the next y is asked for.
 
     Returns:
         (B, 2N, D + 2) float64: x, then y or 0, then 1 where y is shown.
     """
-    n_tasks, n_pairs, d = _check_pairs(X, y)
+    n_tasks, n_pairs, d = _sizes(X, y)
     tokens = np.zeros((n_tasks, n_pairs, 2, d + 2))
     tokens[..., :d] = X[:, :, None]
     tokens[:, :, 1, d] = y
@@ -54,7 +45,7 @@ def prompt_tokens(X: np.ndarray, y: np.ndarray) -> np.ndarray:
     return tokens.reshape(n_tasks, 2 * n_pairs, d + 2)
 
 
-def _check_pairs(X: np.ndarray, y: np.ndarray) -> tuple[int, int, int]:
+def _sizes(X: np.ndarray, y: np.ndarray) -> tuple[int, int, int]:
     """Give B, N, D of tasks, and refuse questions and answers that do not belong together."""
     if X.ndim != 3 or X.shape[:2] != y.shape:
         raise ValueError(f"X must be (B, N, D) and y (B, N): got {X.shape} and {y.shape}")
@@ -62,14 +53,11 @@ def _check_pairs(X: np.ndarray, y: np.ndarray) -> tuple[int, int, int]:
 
 
 def ridge_predictions(X: np.ndarray, y: np.ndarray, noise: float = 0.1) -> np.ndarray:
-    r"""E[y_n | x_n, earlier pairs] = x_n . (X^T X + lambda I)^-1 X^T y with lambda = noise^2 D, as `prompt_tokens`.
+    """E[y_n | x_n, earlier pairs] = x_n . (X^T X + lambda I)^-1 X^T y, (B, N), with lambda = noise^2 D, as `prompt_tokens`.
 
-    The noise is that of `regression_tasks`; 0 gives the least-squares answer of smallest norm.
-
-    Returns:
-        (B, N) predictions; that of the first pair is 0.
+    The noise is that of `regression_tasks`; 0 gives the least-squares answer of smallest norm. The first prediction is 0.
     """
-    n_tasks, n_pairs, d = _check_pairs(X, y)
+    n_tasks, n_pairs, d = _sizes(X, y)
     predictions = np.zeros((n_tasks, n_pairs))
     for n in range(1, n_pairs):
         past, known = X[:, :n], y[:, :n, None]

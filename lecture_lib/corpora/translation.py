@@ -1,9 +1,9 @@
 """English sentences and their one correct French translation, with gender, agreement and elision.
 
-"the old owl does not like my green trees" -> "le vieux hibou n'aime pas mes arbres verts". Every English
-sentence of the grammar has exactly one reading and one translation, so a model's output is right or wrong,
-and `translate` tells. Some pairs of adjective and noun are held out of training: whoever translates them has
-learnt rules, not pairs. Source: the lecture, "Encoder-decoder model example: machine translation".
+"the old owl does not like my green trees" -> "le vieux hibou n'aime pas mes arbres verts". Every English sentence of the
+grammar has exactly one reading and one translation, so a model's output is right or wrong, and `translate` tells. Some pairs
+of adjective and noun are held out of training: whoever translates them has learnt rules, not pairs.
+Source: the lecture, "Encoder-decoder model example: machine translation".
 """
 
 import random
@@ -107,10 +107,8 @@ class Clause:
 def sentence_pairs(n_pairs: int, seed: int, held_out: bool = False) -> list[tuple[list[str], list[str]]]:
     """Draw sentences and translate them: pairs (English tokens, French tokens), some of which may occur again.
 
-    Args:
-        n_pairs: how many.
-        seed: the same seed gives the same pairs; a longer list begins with the shorter one.
-        held_out: False: no pair of `HELD_OUT` occurs in them; True: at least one does, in each.
+    A longer list begins with the shorter one of the same seed. `held_out` False: no pair of `HELD_OUT` occurs in them; True: at
+    least one does, in each.
     """
     n_pairs, rng = size(n_pairs, "pairs"), randomness(seed)
     found = []

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lecture_lib.embedding.rotary_scaling import RotaryScaling
+from lecture_lib.fields import positive_real
 
 
 def sinusoidal_positions(positions: int | Tensor, d_model: int, halves: bool = False) -> Tensor:
@@ -54,24 +55,19 @@ def rotary_frequencies(
     r"""Give each pair of features its own clock: $\omega_i = \theta^{-2i/D_k}$ for $i = 0 \dots D_k/2 - 1$.
 
     Args:
-        d_head: width D_k of one head, even.
-        theta: the base; the slowest clock takes about 2 pi theta tokens for a turn.
+        d_head: width D_k of one head; an odd one is refused.
+        theta: the base, positive; the slowest clock takes about 2 pi theta tokens for a turn.
         scaling: how to slow the clocks down for a longer context; None: not at all.
-        device: where the frequencies live.
         length: number of tokens of the text; only "dynamic" scaling depends on it.
 
     Returns:
         (d_head / 2,) float32 angles per token, in radians.
 
-    Raises:
-        ValueError: d_head is odd or theta is not positive.
-
     Source: Su et al. (2021), eq. 15.
     """
     if d_head % 2:
         raise ValueError(f"rotary positions turn features in pairs: d_head must be even, got {d_head}")
-    if theta <= 0:
-        raise ValueError(f"the rotary base theta must be positive, got {theta}")
+    theta = positive_real("theta", theta)
     pairs = torch.arange(0, d_head, 2, device=device).float()
     # In float32, rounded as in Hugging Face models: at position 100,000 it matters.
     frequencies = 1 / theta ** (pairs / d_head)
@@ -79,9 +75,7 @@ def rotary_frequencies(
 
 
 def rotary_tables(positions: Tensor, frequencies: Tensor, amplitude: float = 1.0) -> tuple[Tensor, Tensor]:
-    r"""Read the clocks at the given positions: $\cos(n\,\omega_i)$ and $\sin(n\,\omega_i)$.
-
-    A model computes these once and all its layers turn by them.
+    r"""Read the clocks: $\cos(n\,\omega_i)$ and $\sin(n\,\omega_i)$. A model computes these once and all its layers turn by them.
 
     Args:
         positions: (..., N) positions of the tokens, any integers, in any order.
@@ -97,18 +91,15 @@ def rotary_tables(positions: Tensor, frequencies: Tensor, amplitude: float = 1.0
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    r"""Turn each pair of features by its angle: $(a, b) \to (a\cos - b\sin,\; b\cos + a\sin)$.
+    r"""Turn each pair of features by its angle, (..., N, D_k): $(a, b) \to (a\cos - b\sin,\; b\cos + a\sin)$.
 
     The pairs are (i, i + D_k / 2), the half-split order of Hugging Face's models, which reorder the weights to match;
     the paper and Meta's own Llama code pair (2i, 2i + 1).
 
     Args:
-        x: (..., N, D_k) queries or keys.
+        x: (..., N, D_k) queries or keys; the result has its dtype.
         cos: (..., N, D_k / 2) cosines, broadcast over the leading axes of x.
         sin: (..., N, D_k / 2) sines, likewise.
-
-    Returns:
-        (..., N, D_k) the turned vectors, in the dtype of x.
     """
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     a, b = x.chunk(2, dim=-1)

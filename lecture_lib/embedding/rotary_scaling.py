@@ -1,8 +1,7 @@
-r"""Rotary clocks slowed down, so that a model reads texts longer than those it was trained on.
+"""Rotary clocks slowed down, so that a model reads texts longer than those it was trained on.
 
-Source: Grattafiori et al. (2024), section 3.2, for Llama 3's rule; Peng et al. (2023) for YaRN; the names and
-their meaning are those of a Hugging Face config.json.
-Axes: D_k = d_head.
+Source: Grattafiori et al. (2024), section 3.2, for Llama 3's rule; Peng et al. (2023) for YaRN; the names and their meaning
+are those of a Hugging Face config.json. Axes: D_k = d_head.
 """
 
 import math
@@ -26,12 +25,9 @@ OPTIONAL = {"yarn": ("beta_fast", "beta_slow", "truncate", "attention_factor", "
 class RotaryScaling:
     r"""How rotary frequencies $\omega_i$ are slowed down: $s\,\omega_i + (1 - s)\,\omega_i / \text{factor}$.
 
-    The share s that stays is 0 for every clock ("linear"); or it falls from 1 for the fast clocks, which tell
-    neighbours apart, to 0 for those that make less than about one turn in the first context ("llama3",
-    "yarn"). "dynamic" raises the base theta as far as the length of the text asks for.
-
-    Raises:
-        ValueError: a number is out of range, is missing, or has no meaning in this kind.
+    The share s that stays is 0 for every clock ("linear"); or it falls from 1 for the fast clocks, which tell neighbours
+    apart, to 0 for those that make less than about one turn in the first context ("llama3", "yarn"). "dynamic" raises the
+    base theta as far as the length of the text asks for. A number that is missing or means nothing in its kind is refused.
     """
 
     factor: float = positive()  # how many times longer the context becomes
@@ -77,16 +73,7 @@ class RotaryScaling:
         return 0.1 * grown + 1
 
     def slow(self, frequencies: Tensor, theta: float, length: int | None = None) -> Tensor:
-        """Slow clocks down.
-
-        Args:
-            frequencies: (D_k / 2,) angles per token.
-            theta: their base.
-            length: number of tokens of the text, for "dynamic"; None: no more than the first context.
-
-        Returns:
-            (D_k / 2,) the slower clocks.
-        """
+        """Slow clocks of base theta down, (D_k / 2,) angles per token; "dynamic" asks for the `length` of the text."""
         if self.rope_type == "dynamic":
             return self._rebased(frequencies, length or 0)
         stays = torch.zeros_like(frequencies)

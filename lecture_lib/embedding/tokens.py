@@ -1,8 +1,7 @@
-r"""Tokens as vectors: the table Omega_e that a model looks its words up in, and reads them out by.
+"""Tokens as vectors: the table Omega_e that a model looks its words up in, and reads them out by.
 
-The lecture keeps its vocabulary as a matrix Omega_e of D rows and |V| columns, one column a token (Prince's
-convention). Here a token is a row: the code stores the table Omega_e^T, (vocab_size, d_model), and a vector
-is `table[id]`.
+The lecture keeps its vocabulary as a matrix Omega_e of D rows and |V| columns, one column a token (Prince's convention).
+Here a token is a row: the code stores the table Omega_e^T, (vocab_size, d_model), and a vector is `table[id]`.
 
 Source: lecture, "Embedding"; Vaswani et al. (2017), section 3.4.
 Axes: N tokens, D = d_model; `...` any number of leading axes.
@@ -67,13 +66,10 @@ def tied_logits(X: Tensor, table: Tensor) -> Tensor:
 
 
 def check_ids(ids: Tensor, vocab_size: int, kind: str = "token") -> None:
-    """Refuse ids that are no integers or outside 0 ... vocab_size - 1.
-
-    The values are read on a CPU only: on a GPU reading them would make the program wait for the device.
+    """Refuse ids, (...) of any `kind`, that are no integers or outside 0 ... vocab_size - 1.
 
     Args:
-        ids: (...) token ids, or those of another `kind`.
-        vocab_size: number of rows of the table.
+        ids: (...) integers; read on a CPU only, as on a GPU this would make the program wait for the device.
         kind: what the ids stand for, named in the message.
     """
     if ids.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):

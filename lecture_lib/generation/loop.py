@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lecture_lib.fields import whole
 from lecture_lib.generation.reread import Model, Reader, Reread
 from lecture_lib.generation.text import Decodes, Stop
 from lecture_lib.padding import pad
@@ -35,18 +36,14 @@ def generate(
     pad_id: int | None = None,
     attention_mask: Tensor | None = None,
 ) -> Tensor | list[Tensor]:
-    """Continue texts, one token after another.
-
-    The model is used as it is: call `model.eval()` first if it has dropout.
+    """Continue texts, one token after another; call `model.eval()` first if the model has dropout.
 
     Args:
         model: as for `Reread`, or anything with its method `read`.
-        ids: (N,) or (B, N) ids, one prompt or a table of them, or a list of prompts of any lengths (lists,
-            tensors or arrays of ids).
+        ids: (N,) or (B, N) ids, one prompt or a table of them, or a list of prompts (lists, tensors or arrays).
         max_new_tokens: largest number of new tokens of a text.
         sampling: how a token is chosen; temperature 0: greedy.
-        generator: source of the random numbers: one for all texts, in turn, or a list of one for each text,
-            which then comes out as it would alone. None: torch's own.
+        generator: one for all texts, in turn, or one for each, which then comes out as it would alone; None: torch's.
         stop: token ids and strings that end a text; they are part of it. A string may end inside a token.
         lengths: (B,) number of real tokens in each right-padded row of ids; None: all N.
         tokenizer: gives the text in which stop strings are looked for.
@@ -57,9 +54,8 @@ def generate(
             padding on the left or on the right; in place of `lengths`.
 
     Returns:
-        (M,) or (B, M) ids, prompt and new tokens, in the form of the prompts; a list of B tensors, each as long
-        as its text, for a list of prompts, and for a table whose texts may differ in length (by `stop`, `lengths`
-        or `attention_mask`), unless `pad_id` says what fills the rows.
+        (M,) or (B, M) ids, prompt and new tokens, in the form of the prompts; a list of B tensors for a list of prompts,
+        and for a table whose texts may differ in length (by `stop`, `lengths` or `attention_mask`), but for `pad_id`.
 
     Raises:
         ValueError: prompts or numbers that do not fit, no room in the context, or logits of another shape.
@@ -89,10 +85,9 @@ def stream(
     tokenizer: Decodes | None = None,
     context_length: int | None = None,
 ) -> Iterator[int]:
-    """Give the new tokens of one text as they come; arguments as for `generate`, `decode_stream` makes text of them.
+    """Give the new tokens of one text, the one that ends it included, as they come; arguments as `generate`.
 
-    Returns:
-        Iterator over token ids, the one that ends the text included.
+    `decode_stream` makes text of them.
 
     Raises:
         ValueError: as `generate`, or more than one prompt.
@@ -120,12 +115,9 @@ def follow(
     end: Stop,
     context_length: int | None,
 ) -> Iterator[tuple[int, int]]:
-    """Lengthen the rows in place until all texts have ended: read, choose, append.
+    """Lengthen the rows in place until all texts have ended: (row, token) of what each text gets, step by step.
 
     A text that has ended is read on, so that what the others get does not depend on it.
-
-    Returns:
-        Iterator over row and token of what each text gets, step by step.
     """
     check_room(reader, rows, max_new_tokens, context_length)
     starts, running = [len(row) for row in rows], list(range(len(rows)))
@@ -147,36 +139,22 @@ def follow(
 
 def check_room(reader: Reader, rows: list[list[int]], n_new: int, window: int | None) -> None:
     """Refuse texts that do not fit into the context of the model, before anything is computed."""
-    if n_new < 0 or (window is not None and window < 1):
-        raise ValueError(
-            f"max_new_tokens must be 0 or more and context_length 1 or more, got {n_new} and {window}"
-        )
+    n_new = whole("max_new_tokens", n_new)
+    window = None if window is None else whole("context_length", window, 1)
     context = getattr(getattr(reader, "config", None), "context_length", None)
     longest = max(map(len, rows))
     read = longest + max(n_new - 1, 0)  # the last new token need not be read
     if context is not None and min(read, window or read) > context:
         raise ValueError(
             f"a prompt of {longest} tokens and {n_new} new ones do not fit into the context of {context} tokens: "
-            f"shorten them, or let the model see the last tokens only with context_length={context}"
+            f"shorten them, or show the model the last ones only, context_length={context}"
         )
 
 
 def to_rows(
     ids: Prompts, lengths: Tensor | None = None, attention_mask: Tensor | None = None
 ) -> list[list[int]]:
-    """Write prompts as lists of token ids.
-
-    Args:
-        ids: (N,) or (B, N) integer ids, or a list of prompts of any lengths, each a list, an array or a tensor.
-        lengths: (B,) number of real tokens in each right-padded row of (B, N) ids; None: all N.
-        attention_mask: (B, N) 1 for real tokens, 0 for padding, in place of `lengths`.
-
-    Returns:
-        B lists without padding.
-
-    Raises:
-        ValueError: ids that are not integers, a prompt without tokens, or lengths or a mask that do not fit.
-    """
+    """Write prompts, as `generate`, as lists of token ids without padding, and refuse what does not fit."""
     rows = nested(ids)
     rows = [rows] if is_one_prompt(rows) else rows
     if attention_mask is not None:
@@ -191,9 +169,8 @@ def to_rows(
         n = [operator.index(length) for length in nested(lengths)]
         if not isinstance(ids, Tensor) or ids.ndim != 2 or len(n) != len(rows):
             raise ValueError(f"lengths {tuple(lengths.shape)} need ids (B, N) with one row a length")
-        if not all(0 <= length <= ids.shape[1] for length in n):
-            wrong = max(n) if min(n) >= 0 else min(n)
-            raise ValueError(f"every length must lie in 0 ... {ids.shape[1]}, got {wrong}")
+        if wrong := [length for length in n if not 0 <= length <= ids.shape[1]]:
+            raise ValueError(f"every length must lie in 0 ... {ids.shape[1]}, got {wrong[0]}")
         rows = [row[:length] for row, length in zip(rows, n, strict=True)]
     if not rows or not all(rows):
         raise ValueError("there must be at least one prompt, and at least one token in each")

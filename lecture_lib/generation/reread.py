@@ -26,8 +26,7 @@ class Reread:
     """Read every text from its beginning.
 
     Args:
-        model: gives (B, N, |V|) logits for (B, N) ids; called as `model(ids)`, or `model(ids, lengths)` when
-            the texts differ in length and are padded on the right.
+        model: gives (B, N, |V|) logits for (B, N) ids; called `model(ids, lengths)` if the texts are padded (on the right).
     """
 
     def __init__(self, model: Model) -> None:
@@ -37,11 +36,7 @@ class Reread:
 
     @torch.no_grad()
     def read(self, rows: list[list[int]]) -> Tensor:
-        """Give the (B, |V|) logits of the tokens that follow B lists of token ids.
-
-        Raises:
-            ValueError: the model gives logits of another shape.
-        """
+        """Read as `Reader.read`: (B, |V|) logits; a model that gives logits of another shape is refused."""
         ids, lengths = pad(rows, 0, self.device)
         ragged = min(map(len, rows)) < ids.shape[1]
         logits = self.model(ids, lengths) if ragged else self.model(ids)  # (B, N, |V|)

@@ -19,8 +19,7 @@ from lecture_lib.wrapped import unwrapped
 class Conditioned:
     """The distribution p(target | source) as a model of the target alone, for `generate`, `stream`, `beam_search`.
 
-    The source is read once, and again only when the model has got other weights. A single source serves any
-    number of targets, such as the beams of a search.
+    The source is read once, and again only when the model has got other weights. A single one serves any number of targets.
 
     Args:
         model: has `encode(source_ids, source_lengths)` and `decode(target_ids, memory, source_lengths)`.
@@ -50,10 +49,7 @@ class Conditioned:
         return self.encoded.expand(batch, -1, -1), None if lengths is None else lengths.expand(batch)
 
     def __call__(self, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Score, at every place of the targets (B, M), what comes next: (B, M, |V|).
-
-        `lengths` is not needed: a decoder looks back only, so padding on the right changes nothing before it.
-        """
+        """Score, at every place of the targets (B, M), what comes next: (B, M, |V|); a decoder needs no `lengths`."""
         memory, source_lengths = self.memory(len(ids))
         return self.model.decode(ids, memory, source_lengths)
 
@@ -80,20 +76,15 @@ def translate(
     What the model's checkpoint forbids or forces (`model.generation`), such as padding among the words, is kept to.
 
     Args:
-        model: an encoder-decoder, with `encode` and `decode`.
+        model: as for `Conditioned`.
         source_ids: (B, N) integer ids of the sources, padded on the right.
-        max_new_tokens: largest number of target tokens, the end token included.
-        start_id: token that every target begins with.
-        end_id: token that ends a target.
+        max_new_tokens: largest number of target tokens, the end token included; every target begins with `start_id`.
         source_lengths: (B,) number of real tokens in each source; None: all N.
         beam_width: number of beams; 1: greedy.
-        length_penalty: exponent of the number of tokens by which log-probabilities are divided in a beam search.
+        length_penalty: as in `beam_search`.
 
     Returns:
         B tensors, the target tokens of each source without start and end.
-
-    Raises:
-        ValueError: sources or numbers that do not fit.
     """
     generation = getattr(unwrapped(model), "generation", None)
     sampling = SamplingParameters() if generation is None else generation.sampling

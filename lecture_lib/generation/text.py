@@ -1,8 +1,7 @@
 """From tokens to text while they come: where to stop, and which characters are complete.
 
-A byte-level token may hold half a character: `é` is two bytes, an emoji four. What a token adds to a text can depend
-on the token before it, too: SentencePiece drops the space before the first word of a text, WordPiece joins `##ing`
-to what stands before it. No axes: lists of ids and strings.
+A byte-level token may hold half a character: `é` is two bytes, an emoji four. What a token adds to a text can depend on the
+token before it, too: SentencePiece drops the space before the first word, WordPiece joins `##ing` to what stands before.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -22,16 +21,9 @@ class Decodes(Protocol):
 
 
 def added_text(decode: Decode, ids: list[int], prompt: list[int] | None = None) -> str:
-    """Give what tokens add to the text of the tokens before them.
+    """Give what new tokens add to the text of those before them, beyond its complete characters.
 
-    Args:
-        decode: gives the text of a list of ids.
-        ids: the new tokens.
-        prompt: the tokens before them; [] if there are none; None if they are not known, so that the new tokens are
-            read as they are in the middle of a text.
-
-    Returns:
-        The text beyond the complete characters of the prompt.
+    `prompt` is the tokens before them; None: not known, so that the new ones are read as in the middle of a text.
     """
     prompt = _stand_in(decode, ids) if prompt is None else prompt
     before = decode(prompt).rstrip(REPLACEMENT) if prompt else ""
@@ -53,12 +45,8 @@ def _stand_in(decode: Decode, ids: list[int]) -> list[int]:
 class Stop:
     """Tell whether a text is at its end: its last token is a stop token, or it holds a stop string.
 
-    Args:
-        stop: token ids and strings; a single one may stand alone; None is none.
-        tokenizer: gives the text in which strings are looked for.
-
-    Raises:
-        ValueError: a string without a tokenizer, an empty string, or what is neither token id nor string.
+    A single one may stand alone; None is none. `tokenizer` gives the text in which strings are looked for. A string without
+    it, an empty string, and what is neither token id nor string are refused.
     """
 
     def __init__(
@@ -75,14 +63,9 @@ class Stop:
         self.tokenizer = tokenizer
 
     def __call__(self, new_ids: list[int], prompt_ids: Sequence[int] | None = None) -> bool:
-        """Look at a text.
+        """Tell whether a text, of at least one new token, is at its end; `prompt_ids` as the `prompt` of `added_text`.
 
-        Args:
-            new_ids: (n,) at least one token id; the prompt is not among them.
-            prompt_ids: the tokens before them, as in `added_text`. A string may begin there; it ends in a new token.
-
-        Returns:
-            True if nothing should follow.
+        A string may begin in the prompt; it ends in a new token.
         """
         if new_ids[-1] in self.ids:
             return True
@@ -107,7 +90,7 @@ def _as_list(stop: Collection[int | str] | int | str | None) -> list[int | str]:
 def decode_stream(
     tokens: Iterable[int], decode: Decode, prompt: Iterable[int] | None = None
 ) -> Iterator[str]:
-    """Give the text of tokens piece by piece, each character as soon as it is complete.
+    """Give the text of tokens piece by piece, none empty, each character as soon as it is complete.
 
     A character of several bytes may be spread over several tokens; until its last byte is there the decoder writes U+FFFD
     for it, so U+FFFD at the end is held back until the next token, or the end, decides. Nothing else is held back: the
@@ -119,9 +102,6 @@ def decode_stream(
             but for U+FFFD at its end.
         prompt: the tokens before them. None: they follow others, whichever these are, so that a tokenizer which marks
             the beginnings of words gives the space before the first word; []: the text begins with them.
-
-    Returns:
-        Iterator over pieces of text, none empty.
 
     Example:
         >>> list(decode_stream([67, 195, 169, 33], lambda ids: bytes(ids).decode(errors="replace")))

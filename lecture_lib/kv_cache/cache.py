@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from lecture_lib.attention import Context
+from lecture_lib.fields import whole
 from lecture_lib.transformer import ModelConfig, depends_on_length, rotary
 
 Clocks = tuple[Tensor, Tensor]
 
 
 class KVCache:
-    """Room for the keys and values of B rows, each of which grows at its own pace.
+    """Room for the keys and values of B rows, each of which grows at its own pace; no row or no token is refused.
 
     A token's slot is its position. Row b goes on at its own length, wherever the others are; padding is sent to
     a spare slot that nobody looks at. The lengths are plain numbers: nothing is asked of a GPU.
@@ -25,12 +26,7 @@ class KVCache:
     Args:
         config: of the model; says layers, key-value heads and their width.
         batch: number of rows B.
-        max_length: number of tokens that a row has room for.
-        dtype: of keys and values, that of the model; None: torch's default.
-        device: where they are, where the model is; None: torch's default.
-
-    Raises:
-        ValueError: no room for a row or for a token.
+        max_length: number of tokens that a row has room for; dtype and device are those of the model.
 
     Example:
         >>> config = ModelConfig(vocab_size=9, d_model=8, n_heads=4, n_layers=3, context_length=16)
@@ -47,9 +43,8 @@ class KVCache:
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        if batch < 1 or max_length < 1:
-            raise ValueError(f"a cache has at least one row and one token: got {batch} and {max_length}")
-        self.config, self.batch, self.max_length = config, batch, max_length
+        self.config = config
+        self.batch, self.max_length = whole("batch", batch, 1), whole("max_length", max_length, 1)
         # Zeros, so that nothing that was in the memory before can be NaN.
         shape = (config.n_layers, 2, self.batch, self.max_length + 1, config.n_kv_heads, config.d_head)
         self.pool = torch.zeros(shape, dtype=dtype, device=device)
@@ -64,14 +59,9 @@ class KVCache:
         return self.pool.nbytes
 
     def begin(self, n_tokens: int, lengths: Tensor | list[int] | None = None) -> Context:
-        """Make room for new tokens and say where they stand: the context of the next forward.
+        """Make room for N new tokens a row, of which `lengths` (B,) are real (None: all): the context of the next forward.
 
-        Args:
-            n_tokens: number N of new tokens in a row.
-            lengths: (B,) number of real ones in each right-padded row; None: all N.
-
-        Raises:
-            ValueError: lengths of another batch or out of range, or a row that is longer than its room.
+        Lengths that do not fit, and a row that is longer than its room, are refused.
         """
         starts, self.lengths = self.lengths, self.lengths_after(n_tokens, lengths)
         end, device = starts[0] + n_tokens, self.pool.device
@@ -96,15 +86,11 @@ class KVCache:
     def lengths_after(self, n_tokens: int, lengths: Tensor | list[int] | None = None) -> list[int]:
         """Count the tokens of each row with the new ones, and refuse what does not fit."""
         added = [n_tokens] * self.batch if lengths is None else [int(n) for n in lengths]
-        if len(added) != self.batch:
-            raise ValueError(f"the cache has {self.batch} rows, got {len(added)} lengths")
-        if not all(0 <= new <= n_tokens for new in added):
-            raise ValueError(f"every length must lie in 0 ... {n_tokens}, got {added}")
+        if len(added) != self.batch or not all(0 <= new <= n_tokens for new in added):
+            raise ValueError(f"lengths of {self.batch} rows must lie in 0 ... {n_tokens}, got {added}")
         after = [old + new for old, new in zip(self.lengths, added, strict=True)]
         if max(after) > self.max_length:
-            raise ValueError(
-                f"a row of {max(after)} tokens does not fit into a cache with room for {self.max_length}"
-            )
+            raise ValueError(f"a row of {max(after)} tokens does not fit: it has room for {self.max_length}")
         return after
 
     def grown(self, max_length: int) -> "KVCache":
@@ -117,9 +103,8 @@ class KVCache:
     def truncate(self, lengths: list[int] | int) -> None:
         """Forget what stands behind these lengths, one for each row or one for all; 0: forget all."""
         lengths = [lengths] * self.batch if isinstance(lengths, int) else list(lengths)
-        if len(lengths) != self.batch or not all(
-            0 <= new <= old for new, old in zip(lengths, self.lengths, strict=True)
-        ):
+        known = dict(enumerate(self.lengths))
+        if not len(lengths) == len(known) or not all(0 <= n <= known[b] for b, n in enumerate(lengths)):
             raise ValueError(f"rows of {self.lengths} tokens cannot be cut to {lengths}")
         self.lengths = lengths
 
@@ -133,13 +118,9 @@ def look(
 ) -> Context:
     """Say what new tokens may look at among stored ones, and how theirs join them.
 
-    Args:
-        config: of the model.
-        stored: (L, 2, B, M, H_kv, D_k) keys and values, a view of the pool.
-        positions: (N,) or (B, N) of the new tokens; (N,): they take the last N of the M slots; (B, N): each
-            takes the slot of its position.
-        clocks: cosines and sines at every position; None: the model is not rotary, or they are read here.
-        target: the pool and (B, N) slots in it, where some of the tokens are padding.
+    `stored` (L, 2, B, M, H_kv, D_k) is a view of the pool. Tokens at positions (N,) take the last N of the M slots, at (B, N)
+    the slots of their positions, or, where some are padding, those of `target`: the pool and (B, N) slots in it. `clocks` are
+    cosines and sines at every position; None: the model is not rotary, or they are read here.
     """
     n_tokens, n_stored = int(positions.shape[-1]), stored.shape[3]  # in a recording the second varies
     every = stored.transpose(3, 4).flatten(0, 1).unbind()  # 2 L times (B, H_kv, M, D_k)

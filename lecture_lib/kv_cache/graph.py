@@ -1,8 +1,7 @@
 """Record a step once and replay it: what Python does between the kernels of a small model takes longer than they.
 
-On a GPU the recording is a CUDA graph: all kernels of a step start at one stroke, at the addresses and in the
-shapes in which they were recorded. On a CPU it is the program that `torch.jit.trace` writes down, in which the
-number of stored tokens may vary. What is recorded is the model's own forward; nothing is written twice.
+On a GPU the recording is a CUDA graph: all kernels of a step start at one stroke, at the recorded addresses and shapes. On a
+CPU it is the program that `torch.jit.trace` writes down, in which the number of stored tokens may vary.
 
 Source: PyTorch documentation, "CUDA Graphs" and "torch.jit.trace"; gpt-fast (2023) for fixed shapes.
 """
@@ -18,17 +17,10 @@ Step = Callable[[Tensor, Tensor, Tensor], Tensor]  # tokens, positions, stored k
 
 @torch.no_grad()
 def record(model: nn.Module, step: Step, tokens: Tensor, positions: Tensor, stored: Tensor) -> Step:
-    """Record a step.
+    """Record a step from examples of its arguments: a function of the same ones with the same results.
 
-    Args:
-        model: whose weights the step uses.
-        step: changes nothing but `stored`; a recorded one knows the weights of now alone.
-        tokens: (B, 1) an example.
-        positions: (1,) or (B, 1) an example.
-        stored: (L, 2, B, M, H_kv, D_k) an example; on a GPU the memory itself, which every replay uses.
-
-    Returns:
-        A function of the same arguments with the same results, on a GPU in the same memory each time.
+    It knows the weights of now alone. On a GPU every replay uses the memory of `stored` itself, (L, 2, B, M, H_kv, D_k), and
+    gives its results in the same memory each time.
     """
     if stored.is_cuda:
         return graph(step, tokens, positions, stored)

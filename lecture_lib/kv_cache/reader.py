@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lecture_lib import generation
 from lecture_lib.attention import Context
 from lecture_lib.decoder import Decoder
+from lecture_lib.fields import whole
 from lecture_lib.generation import Conditioned
 from lecture_lib.kv_cache.cache import KVCache, look
 from lecture_lib.kv_cache.graph import record
@@ -25,21 +26,17 @@ PATIENCE = 100  # steps after which a recording on a CPU has paid for itself
 
 
 class Cached:
-    """Read texts with a cache: the logits of `Reread`, each token computed once.
+    """Read texts with a cache: the logits of `Reread`, each token computed once; a model without use for one is refused.
 
     It may serve one call of `generate` after another. Texts that do not go on where the last ones ended are
     read anew, and so are all once the model has got other weights.
 
     Args:
         model: a decoder, or an encoder-decoder with its source, `Conditioned(model, source_ids)`.
-        max_length: number of tokens that a row has room for; None: as many as are needed, which makes the cache
-            grow now and then.
+        max_length: number of tokens that a row has room for; None: as many as are needed, the cache growing now and then.
         chunk_size: read prompts in pieces of so many tokens, which bounds the memory it takes; None: at once.
         recorded: whether a step is recorded once and replayed: on a GPU as a CUDA graph, on a CPU by
             `torch.jit.trace`. None: at once on a GPU, after 100 steps on a CPU.
-
-    Raises:
-        ValueError: a model that has no use for a cache.
     """
 
     def __init__(
@@ -54,10 +51,9 @@ class Cached:
         if not hasattr(self.whole, "features"):
             kind = type(self.whole).__name__
             raise ValueError(f"a cache serves a Decoder, or Conditioned(EncoderDecoder, source): got {kind}")
-        for name, number in (("max_length", max_length), ("chunk_size", chunk_size)):
-            if number is not None and number < 1:
-                raise ValueError(f"{name} must be a positive integer, got {number}")
-        self.config, self.max_length, self.chunk_size = self.whole.config, max_length, chunk_size
+        self.config = self.whole.config
+        self.max_length = None if max_length is None else whole("max_length", max_length, 1)
+        self.chunk_size = None if chunk_size is None else whole("chunk_size", chunk_size, 1)
         self.device = next(self.whole.parameters()).device
         self.recorded = False if depends_on_length(self.config) else recorded  # its steps are never alike
         self.patience = PATIENCE if recorded is None else 0
@@ -66,16 +62,9 @@ class Cached:
 
     @torch.inference_mode()
     def read(self, rows: list[list[int]]) -> Tensor:
-        """Read what is new in B texts, and score what follows each.
+        """Read what is new in B texts: the (B, |V|) logits of what follows each; on a GPU the next call may overwrite them.
 
-        Args:
-            rows: B lists of token ids, none empty.
-
-        Returns:
-            (B, |V|) logits; a recorded step on a GPU overwrites them at the next call.
-
-        Raises:
-            ValueError: a text that does not fit, an id out of range, or a model in training with dropout.
+        A text that does not fit, an id out of range, and a model in training with dropout are refused.
         """
         limit, longest = self.max_length or self.config.context_length, max(map(len, rows))
         if longest > limit:

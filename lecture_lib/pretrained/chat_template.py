@@ -13,19 +13,7 @@ REFUSED = (TypeError, ValueError, LookupError, ArithmeticError, RecursionError)
 
 
 def render(template: str, names: Mapping[str, Any]) -> str:
-    """Fill a template in, with the helpers that `transformers` gives to it.
-
-    Args:
-        template: in Jinja's language.
-        names: what it may read.
-
-    Returns:
-        The text.
-
-    Raises:
-        ValueError: the template is damaged, refuses what it reads, or tries to reach out of the sandbox.
-        ImportError: the package jinja2 is missing.
-    """
+    """Fill a chat template in, with the helpers of `transformers`; a damaged one, or one that refuses, is refused."""
     try:
         import jinja2
     except ImportError:

@@ -77,12 +77,10 @@ def load_pretrained(
 ) -> tuple[nn.Module, PretrainedTokenizer | None]:
     """Load a model and its tokenizer.
 
-    The model's `generation` holds what the checkpoint says about sampling and about the tokens that begin and
-    end a text (`GenerationSettings`).
+    The model's `generation` (`GenerationSettings`) holds what the checkpoint says about sampling and the ends of texts.
 
     Args:
-        name_or_folder: a folder, or the name of a model on the Hugging Face Hub, such as
-            "openai-community/gpt2".
+        name_or_folder: a folder, or the name of a model on the Hugging Face Hub, such as "openai-community/gpt2".
         dtype: of the weights, such as torch.bfloat16 or "bfloat16"; None or "auto": as they are stored.
         device: where the model lives; None: the CPU; "auto": a GPU if there is one.
         tokenizer: False: leave the tokenizer out.
@@ -127,12 +125,11 @@ def save_pretrained(
 
     Args:
         model: an `Encoder`, one of its heads, a `Decoder` or an `EncoderDecoder`, wrapped or not.
-        tokenizer: its tokenizer; None: the model alone.
-        folder: where; it is made if it does not exist.
+        tokenizer: None: the model alone.
+        folder: made if it does not exist.
 
     Raises:
-        ValueError: no Hugging Face family has such a model; the sentence names the choice that stands in the
-            way.
+        ValueError: no Hugging Face family has such a model; the sentence names the choice that stands in the way.
     """
     model, folder = unwrapped(model), Path(folder)
     family, architecture, misfit = nearest(model)
@@ -158,12 +155,6 @@ def describe(
     """Write the config.json and the generation_config.json of a model; {} where there is nothing to say.
 
     What the files that the model came from said besides is kept, and so is their way of saying it.
-
-    Args:
-        model: the model.
-        family: its `nearest`.
-        architecture: likewise.
-        roles: ids of tokens with a role, as the tokenizer knows them.
     """
     configs, more = family.facts(model)
     config = {**family.write(configs), **more, "architectures": [architecture]}

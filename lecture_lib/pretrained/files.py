@@ -1,7 +1,6 @@
 """Files of a checkpoint: found, read with one clear sentence for whatever is wrong, and replaced all at once.
 
-Weights are read from safetensors alone: numbers behind a table of contents, with nothing in them that could
-run.
+Weights are read from safetensors alone: numbers behind a table of contents, with nothing in them that could run.
 """
 
 import json
@@ -72,11 +71,7 @@ REASONS = {  # errors of huggingface_hub, the narrower first
 
 
 def find_folder(name_or_folder: str | os.PathLike[str]) -> Path:
-    """Find the folder of a checkpoint, downloading it if it is a name on the Hugging Face Hub.
-
-    Raises:
-        FileNotFoundError: there is no such folder, and the name cannot be reached.
-    """
+    """Find the folder of a checkpoint, downloading it if it is a name on the Hugging Face Hub."""
     folder = Path(name_or_folder)
     if folder.is_dir():
         return folder
@@ -96,15 +91,7 @@ def find_folder(name_or_folder: str | os.PathLike[str]) -> Path:
 
 
 def refuse_pointers(folder: Path, tokenizer: bool = True) -> None:
-    """Refuse a folder that was cloned without Git LFS, which leaves small text files in place of large ones.
-
-    Args:
-        folder: the checkpoint.
-        tokenizer: whether the files of its tokenizer would be read, too.
-
-    Raises:
-        ValueError: a file that would be read is such a pointer.
-    """
+    """Refuse a folder that was cloned without Git LFS, which leaves small text files in place of large ones."""
     weights = (CONFIG, "generation_config.json", INDEX, "model*.safetensors", "pytorch_model*.bin")
     wanted = {*weights, *WANTED} if tokenizer else weights
     for path in sorted(path for pattern in wanted for path in folder.glob(pattern) if path.is_file()):
@@ -117,19 +104,7 @@ def refuse_pointers(folder: Path, tokenizer: bool = True) -> None:
 
 
 def read_settings(path: Path, optional: bool = False) -> dict[str, Any]:
-    """Read a JSON file of a checkpoint.
-
-    Args:
-        path: the file.
-        optional: give an empty object if there is no such file.
-
-    Returns:
-        The object that it holds.
-
-    Raises:
-        FileNotFoundError: there is no such file, and it is not optional.
-        ValueError: it is not JSON, or cut off, or not an object.
-    """
+    """Read the object that a JSON file of a checkpoint holds; {} if there is none and it is `optional`."""
     if optional and not path.is_file():
         return {}
     if not path.is_file():
@@ -138,12 +113,7 @@ def read_settings(path: Path, optional: bool = False) -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Find the safetensors files of a checkpoint, one or several (shards).
-
-    Raises:
-        FileNotFoundError: there are none, or a shard is missing.
-        ValueError: the weights are there as pickles only, or the index of the shards makes no sense.
-    """
+    """Find the safetensors files of a checkpoint, one or several (shards)."""
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if (folder / INDEX).is_file():
@@ -167,11 +137,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def open_weights(path: Path) -> dict[str, Callable[[], Tensor]]:
-    """Open a safetensors file without reading its numbers yet: name of each tensor, a function that reads it.
-
-    Raises:
-        ValueError: the file is cut off or no safetensors file.
-    """
+    """Open a safetensors file without reading its numbers yet: name of each tensor, a function that reads it."""
     try:
         file = safe_open(path, framework="pt")
         return {name: lambda name=name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -193,16 +159,10 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
-    """Replace a checkpoint by another: the old one stands until the new one is complete.
+    """Give a folder to write a new checkpoint into; the old one stands until the new one is complete.
 
-    Then config.json goes first and comes last, so that a crash leaves either one of the two or a folder
-    without config.json, which nothing loads. Files that are no checkpoint's stay.
-
-    Args:
-        folder: of the checkpoint; it is made if it does not exist.
-
-    Yields:
-        A folder to write the new files into.
+    Then config.json goes first and comes last, so that a crash leaves either one of the two or a folder without config.json,
+    which nothing loads. Files that are no checkpoint's stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".saving-") as new:

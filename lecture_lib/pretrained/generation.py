@@ -1,7 +1,7 @@
 """generation_config.json: how a checkpoint asks to be sampled, and the tokens that begin, end and fill texts.
 
-Source: `transformers`, GenerationConfig; where a file is silent its defaults stand (greedy; top_k=50 when it
-draws). A checkpoint without the file says it in config.json.
+Source: `transformers`, GenerationConfig; where a file is silent its defaults stand (greedy; top_k=50 when it draws).
+A checkpoint without the file says it in config.json.
 """
 
 from collections.abc import Mapping
@@ -27,11 +27,7 @@ IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """What a checkpoint says about generation; change it by `dataclasses.replace`, and it is saved so.
-
-    Raises:
-        ValueError: what should be a token id is none.
-    """
+    """What a checkpoint says about generation; change it by `dataclasses.replace`, and it is saved so."""
 
     sampling: SamplingParameters = field(default_factory=SamplingParameters)
     end_ids: tuple[int, ...] = token_ids()  # tokens after which a text is finished
@@ -44,11 +40,7 @@ class GenerationSettings:
 
 
 def ids(theirs: Json, name: str) -> list[int]:
-    """Read a setting that holds one token id, several or none; negative ones stand for none.
-
-    Raises:
-        ValueError: it holds something else.
-    """
+    """Read a setting that holds one token id, several or none; negative ones stand for none."""
     value = theirs.get(name)
     several = value if isinstance(value, list) else [] if value is None else [value]
     if not all(type(i) is int for i in several):
@@ -57,16 +49,7 @@ def ids(theirs: Json, name: str) -> list[int]:
 
 
 def read_generation(file: Json, config: Json, translates: bool) -> GenerationSettings:
-    """Read what a checkpoint says about generation.
-
-    Args:
-        file: content of its generation_config.json, empty if there is none.
-        config: content of its config.json.
-        translates: whether the model writes from a start token on, and not after a prompt.
-
-    Raises:
-        ValueError: a number out of range, or what should be a token id is none.
-    """
+    """Read what the two files of a checkpoint say; a model that `translates` writes from a start token on, after no prompt."""
     theirs = file or config
     roles = {name: found for each in (config, theirs) for name in IDS if (found := ids(each, name))}
     end, pad = roles.get("eos_token_id", []), roles.get("pad_token_id", [])
@@ -86,12 +69,7 @@ def read_generation(file: Json, config: Json, translates: bool) -> GenerationSet
 
 
 def write_generation(settings: GenerationSettings, translates: bool) -> dict[str, Any]:
-    """Write a generation_config.json that is read as these settings; what is not read here stays as it was.
-
-    Args:
-        settings: what it shall say.
-        translates: as in `read_generation`.
-    """
+    """Write a generation_config.json that is read as these settings; what is not read here stays as it was."""
     sampling, read = settings.sampling, {*OURS.values(), *DRAWN.values(), *IDS, "do_sample"}
     theirs = {
         name: value

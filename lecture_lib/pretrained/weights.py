@@ -19,11 +19,7 @@ DTYPES = {
 
 
 def links(model: nn.Module, family: Family, architecture: str) -> list[Link]:
-    """Say where each parameter of a model stands in a checkpoint; a shared one is taken under its first name.
-
-    Raises:
-        ValueError: a parameter has no place there.
-    """
+    """Say where each parameter of a model stands in a checkpoint; a shared one is taken under its first name."""
     names = [name for name, _ in model.named_parameters()]
     shared = frozenset(name for name, _ in model.named_parameters(remove_duplicate=False)) - set(names)
     found: dict[str, list[str]] = {}
@@ -31,10 +27,7 @@ def links(model: nn.Module, family: Family, architecture: str) -> list[Link]:
         module, _, kind = name.rpartition(".")
         theirs = family.name_of(module, architecture)
         if theirs is None or kind not in ("weight", "bias"):
-            raise ValueError(
-                f"the parameter {name} has no place in a {family.model_type} checkpoint; "
-                "merge adapters before saving"
-            )
+            raise ValueError(f"{name} has no place in a {family.model_type} checkpoint; merge adapters first")
         found.setdefault(f"{theirs}.{kind}", []).append(name)
     return [family.link(theirs, tuple(ours), shared) for theirs, ours in found.items()]
 
@@ -47,18 +40,9 @@ def fill(
     dtype: torch.dtype | None,
     device: torch.device,
 ) -> None:
-    """Read the weights into a model, and refuse a checkpoint that holds too few, too many or other ones.
+    """Read the `stored` tensors into a model, and refuse a checkpoint that holds too few, too many or other ones.
 
-    Args:
-        model: from `Family.build`.
-        wanted: its `links`.
-        family: of the checkpoint.
-        stored: the tensors, under their full names.
-        dtype: of the weights; None: that of most of them, and norms keep their own.
-        device: where they go.
-
-    Raises:
-        ValueError: a tensor is missing, without a place, of another shape, quantized, or not what it should be.
+    `dtype` None: that of most weights, and norms keep their own.
     """
     lost = [link.theirs[0] for link in wanted if not link.row and not stored.keys() & set(link.theirs)]
     if lost:
@@ -85,16 +69,11 @@ def fill(
 
 
 def check_rest(model: nn.Module, family: Family, rest: Stored) -> None:
-    """Refuse tensors that have no place, and those that say another thing than what stands in for them.
-
-    Raises:
-        ValueError: there is one.
-    """
+    """Refuse tensors that have no place, and those that say another thing than what stands in for them."""
     extra = [name for name in rest if not any(re.search(known, name) for known in family.replaced)]
     if extra:
         raise ValueError(
-            f"the checkpoint holds tensors that its config has no place for ({len(extra)}, "
-            f"the first is {extra[0]})"
+            f"it holds {len(extra)} tensors without a place in its config, the first is {extra[0]}"
         )
     for name, load in rest.items():
         compute = next(f for known, f in family.replaced.items() if re.search(known, name))
@@ -109,11 +88,7 @@ def check_rest(model: nn.Module, family: Family, rest: Stored) -> None:
 
 
 def read(link: Link, stored: Stored, shapes: list[torch.Size]) -> list[Tensor]:
-    """Read one tensor and cut it into the parameters that it holds.
-
-    Raises:
-        ValueError: the tensor has another shape, or is quantized.
-    """
+    """Read one tensor and cut it into the parameters that it holds."""
     shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
     name = next((name for name in link.theirs if name in stored), None)
     if name is None:
@@ -123,24 +98,16 @@ def read(link: Link, stored: Stored, shapes: list[torch.Size]) -> list[Tensor]:
         raise ValueError(f"the tensor {name} is stored as {tensor.dtype}, which is not supported")
     expected = (1, *shape) if link.row else tuple(reversed(shape)) if link.transposed else shape
     if tuple(tensor.shape) != expected:
-        raise ValueError(
-            f"the tensor {name} has shape {tuple(tensor.shape)}, but its config asks for {expected}"
-        )
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}, but its config asks for {expected}")
     tensor = tensor[0] if link.row else tensor.mT if link.transposed else tensor
     return list(tensor.split([shape[0] for shape in shapes]))
 
 
 def gather(model: nn.Module, family: Family, architecture: str) -> dict[str, Tensor]:
-    """Take the weights out of a model, under the names of a family.
-
-    Raises:
-        ValueError: a parameter has no place there.
-    """
+    """Take the weights out of a model, under the names of a family."""
     for name, module in model.named_modules():
         if next(module.buffers(recurse=False), None) is not None:
-            raise ValueError(
-                f"{name} is a {type(module).__name__}; merge adapters and undo quantization before saving"
-            )
+            raise ValueError(f"{name} is a {type(module).__name__}; undo adapters and quantization first")
     state, tensors = dict(model.named_parameters()), {}
     for link in links(model, family, architecture):
         tensor = torch.cat([state[name].detach() for name in link.ours])
@@ -150,11 +117,7 @@ def gather(model: nn.Module, family: Family, architecture: str) -> dict[str, Ten
 
 
 def find_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    """Give a dtype by its name; None for "auto".
-
-    Raises:
-        ValueError: weights cannot have it.
-    """
+    """Give a dtype by its name; None for "auto"."""
     found = DTYPES.get(dtype.removeprefix("torch.")) if isinstance(dtype, str) else dtype
     if dtype is None or dtype == "auto":
         return None
@@ -165,11 +128,7 @@ def find_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
 
 
 def find_device(device: torch.device | str | int | None) -> torch.device:
-    """Give a device by its name.
-
-    Raises:
-        ValueError: there is no such device here.
-    """
+    """Give a device by its name."""
     gpu = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if device == "auto":
         device = gpu

@@ -102,7 +102,7 @@ def next_log_probs(step: Callable[[Tensor], Tensor], beams: Tensor) -> Tensor:
     logits = step(beams)
     if logits.ndim != 2 or len(logits) != len(beams):
         raise ValueError(
-            f"step must give (W, |V|) logits for ids {tuple(beams.shape)}: got {tuple(logits.shape)}"
+            f"step gives (W, |V|) logits for ids {tuple(beams.shape)}: got {tuple(logits.shape)}"
         )
     log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
     if log_probs.isnan().any():

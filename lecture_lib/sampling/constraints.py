@@ -58,7 +58,9 @@ def apply_constraints(
     if not len(logits) == len(rows) == len(n_new) == len(last):
         sizes = f"{len(rows)} texts, {len(n_new)} numbers of new tokens, {len(last)} of is_last"
         raise ValueError(f"one text for each row of logits {tuple(logits.shape)}: got {sizes}")
-    check_vocabulary(sampling, logits.shape[-1])
+    vocab_size = logits.shape[-1]
+    if (token := largest_token(sampling)) >= vocab_size:
+        raise ValueError(f"token id {token} of a constraint is outside the vocabulary of {vocab_size} tokens")
     forbidden, forced = torch.zeros(2, *logits.shape, dtype=torch.bool, device="cpu")
     for i, (row, n) in enumerate(zip(rows, n_new, strict=True)):
         only = forced_token(sampling, n, last[i])
@@ -66,23 +68,16 @@ def apply_constraints(
             forbidden[i], forced[i, only] = True, True
         else:
             forbidden[i, list(bad_tokens(sampling, row, n, end_ids))] = True
-        suppressed = [token for token in suppressed_tokens(sampling, n) if token < logits.shape[-1]]
+        suppressed = [token for token in suppressed_tokens(sampling, n) if token < vocab_size]
         forbidden[i, suppressed], forced[i, suppressed] = True, False
     logits = logits.masked_fill(forbidden.to(logits.device), -torch.inf)
     return logits.masked_fill(forced.to(logits.device), 0)
 
 
-def check_vocabulary(sampling: SamplingParameters, vocab_size: int) -> None:
-    """Refuse tokens that there are not; to suppress one of them does no harm."""
-    named = {token for word in sampling.bad_words for token in word} | {
-        sampling.forced_first,
-        sampling.forced_last,
-    }
-    largest = max(named - {None}, default=0)
-    if largest >= vocab_size:
-        raise ValueError(
-            f"token id {largest} of a constraint is outside the vocabulary of {vocab_size} tokens"
-        )
+def largest_token(sampling: SamplingParameters) -> int:
+    """Give the largest id that is forced, or in a bad word; 0 if there is none."""
+    named = {sampling.forced_first, sampling.forced_last, *(i for word in sampling.bad_words for i in word)}
+    return max(named - {None}, default=0)
 
 
 def forced_token(sampling: SamplingParameters, n_new: int, is_last: bool) -> int | None:

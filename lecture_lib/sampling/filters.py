@@ -7,10 +7,10 @@ A number out of range is refused. No function waits for the device, so all may r
 Axes: V tokens of the vocabulary, N tokens of the text so far; `...` any number of leading axes, such as the batch.
 """
 
-import math
-
 import torch
 from torch import Tensor
+
+from lecture_lib.fields import chance, positive_real, whole
 
 # How far the rounding of logits may move a probability, as a fraction of it; half precision is taken as it stands.
 LAST_DIGITS = {torch.float64: 4e-15, torch.float32: 1.5e-6, torch.bfloat16: 1.5e-6, torch.float16: 1.5e-6}
@@ -24,7 +24,7 @@ def probabilities(logits: Tensor, at_least: torch.dtype = torch.float32) -> Tens
     """
     if logits.ndim == 0 or logits.shape[-1] == 0 or not logits.is_floating_point():
         raise ValueError(
-            f"logits must be (..., |V|) floating-point numbers, got {tuple(logits.shape)} {logits.dtype}"
+            f"logits are (..., |V|) floating-point numbers, got {tuple(logits.shape)} {logits.dtype}"
         )
     return logits.to(torch.promote_types(logits.dtype, at_least)).softmax(-1)
 
@@ -43,9 +43,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
         >>> apply_temperature(torch.tensor([2.0, 1.0, 0.0]), 0.5)
         tensor([4., 2., 0.])
     """
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"the temperature must be positive, got {temperature}; for 0 use `greedy`")
-    return logits / temperature
+    return logits / positive_real("temperature", temperature, "positive (for 0 use `greedy`)")
 
 
 def top_k(logits: Tensor, k: int) -> Tensor:
@@ -59,9 +57,7 @@ def top_k(logits: Tensor, k: int) -> Tensor:
         >>> top_k(torch.tensor([1.0, 3.0, 2.0, 0.0]), 2)
         tensor([-inf, 3., 2., -inf])
     """
-    if k < 1:
-        raise ValueError(f"top-k must keep at least 1 token, got k = {k}")
-    smallest_kept = logits.topk(min(k, logits.shape[-1])).values[..., -1:]  # (..., 1)
+    smallest_kept = logits.topk(min(whole("k", k, 1), logits.shape[-1])).values[..., -1:]  # (..., 1)
     return logits.masked_fill(logits < smallest_kept, -torch.inf)
 
 
@@ -71,6 +67,7 @@ def top_p(logits: Tensor, p: float) -> Tensor:
     The token that crosses p is kept, so the set holds at least p and at least one token. Said from below: a token goes if
     it and all the less likely ones together hold at most 1 - p. The logits are rounded, so a sum that misses p by no more
     than their last digits has reached it: of n equal tokens, k / n keeps k. Which of equals stay, torch's sort decides.
+    Source: Holtzman et al. (2020), section 3.1.
 
     Args:
         logits: (..., V) logits.
@@ -79,11 +76,8 @@ def top_p(logits: Tensor, p: float) -> Tensor:
     Example:
         >>> top_p(torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), 0.7).exp()
         tensor([0.5000, 0.3000, 0.0000, 0.0000])
-
-    Source: Holtzman et al. (2020), section 3.1.
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"top-p keeps a probability between 0 and 1, got p = {p}")
+    p = chance("p", p)
     ascending, order = logits.sort(dim=-1)
     wide = torch.float32 if logits.device.type == "mps" else torch.float64
     rounding = LAST_DIGITS.get(logits.dtype, 0.0) * min(p, 1 - p) + (0 < p < 1) * logits.shape[-1] * 2.0**-50
@@ -93,7 +87,7 @@ def top_p(logits: Tensor, p: float) -> Tensor:
 
 
 def min_p(logits: Tensor, p: float) -> Tensor:
-    r"""Keep tokens p times as likely as the best, $p_i \geq p \max_j p_j$: (..., V) logits, the others -inf.
+    r"""Keep tokens p times as likely as the best, $p_i \geq p \max_j p_j$: (..., V) logits, others -inf (Nguyen et al., 2025).
 
     Args:
         logits: (..., V) logits.
@@ -102,11 +96,8 @@ def min_p(logits: Tensor, p: float) -> Tensor:
     Example:
         >>> min_p(torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), 0.25).exp()
         tensor([0.5000, 0.3000, 0.1500, 0.0000])
-
-    Source: Nguyen et al. (2025), section 3.
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"min-p is a ratio of probabilities between 0 and 1, got p = {p}")
+    p = chance("p", p)
     probs, rounding = probabilities(logits), LAST_DIGITS.get(logits.dtype, 0.0) * min(p, 1 - p)
     return logits.masked_fill(probs < (p - rounding) * probs.amax(-1, keepdim=True), -torch.inf)
 
@@ -126,8 +117,7 @@ def repetition_penalty(logits: Tensor, ids: Tensor, penalty: float, lengths: Ten
         >>> repetition_penalty(torch.tensor([2.0, 1.0, -1.0, -2.0]), torch.tensor([0, 3, 3]), 2.0)
         tensor([ 1.,  1., -1., -4.])
     """
-    if not penalty > 0:
-        raise ValueError(f"the repetition penalty must be positive, got {penalty}")
+    penalty = positive_real("the repetition penalty", penalty)
     appeared = appeared_tokens(ids, lengths, logits)
     return torch.where(appeared, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 

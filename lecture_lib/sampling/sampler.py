@@ -98,13 +98,10 @@ def process_logits(
 
 
 def greedy(logits: Tensor) -> Tensor:
-    r"""Take the most likely token, the first of equals: $\mathrm{argmax}_i z_i$.
+    r"""Take the most likely token, the first of equals, (...) ids: $\mathrm{argmax}_i z_i$.
 
     Args:
         logits: (..., V) logits.
-
-    Returns:
-        (...) token ids.
 
     Example:
         >>> greedy(torch.tensor([[1.0, 3.0, 2.0], [0.0, 0.0, -1.0]]))
@@ -118,10 +115,10 @@ def draw(logits: Tensor, generator: torch.Generator | Sequence[torch.Generator] 
 
     Token i arrives after the time E_i / p_i, exponential with rate p_i, and the first of exponential clocks is clock i with
     probability p_i. `torch.multinomial` runs the same race, but asks the device whether the probabilities are valid.
-    Arguments as `sample`; as many generators as rows, or it is refused.
+    Arguments as `sample`; never a token with the logit -inf. As many generators as rows, or it is refused.
 
     Returns:
-        (...) token ids; never one with the logit -inf.
+        (...) token ids.
 
     Example:
         >>> draw(torch.tensor([-torch.inf, 0.0, -torch.inf]))
@@ -146,7 +143,7 @@ def sample(
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
     lengths: Tensor | None = None,
 ) -> Tensor:
-    """Choose the next token of every row: turn the knobs, then take the most likely token or draw one.
+    """Choose the next token of every row, (...) ids: turn the knobs, then take the most likely token or draw one.
 
     Args:
         logits: (..., V) logits of the next token; on a CPU, a row with NaN or +inf, or all -inf, is refused.
@@ -155,13 +152,8 @@ def sample(
         generator: source of the random numbers; one for each row of (B, V) logits: a row then gets the same token
             whatever stands beside it. None: torch's own.
         lengths: (...) number of real tokens in each right-padded row of ids; None: all are real.
-
-    Returns:
-        (...) token ids.
     """
     if logits.device.type == "cpu" and not logits.amax(-1).isfinite().all():
-        raise ValueError(
-            "a row of logits holds NaN or +inf, or rules every token out: no token can be chosen"
-        )
+        raise ValueError("no token can be chosen: logits hold NaN or +inf, or a row rules every token out")
     logits = process_logits(logits, sampling, ids, lengths)
     return greedy(logits) if sampling.temperature == 0 else draw(logits, generator)

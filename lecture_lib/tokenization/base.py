@@ -80,9 +80,6 @@ class Tokenizer(TextTokenizer):
 
         Settings for truncation and padding are kept in the file but do not act on `encode`.
 
-        Args:
-            path: the file.
-
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: the file is damaged, or holds another kind of tokenizer; the sentence says which.

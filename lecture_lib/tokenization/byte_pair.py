@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Self
 
 from lecture_lib.files import read_json, read_text
 from lecture_lib.tokenization.added_tokens import check_special_tokens, check_vocab_size
-from lecture_lib.tokenization.base import Cache, Tokenizer
+from lecture_lib.tokenization.base import CACHED, Cache, Tokenizer
 from lecture_lib.tokenization.byte_level import BYTE_TO_CHARACTER, PATTERNS, spell, to_bytes, to_text, unspell
-from lecture_lib.tokenization.chunks import CHUNK, count_words
+from lecture_lib.tokenization.chunks import count_words
 from lecture_lib.tokenization.descriptions import describe_byte_pair, describe_split
 from lecture_lib.tokenization.fast_encoding import MergeTable
 from lecture_lib.tokenization.fast_training import collector_paused, learn_merges_incrementally
@@ -26,10 +26,6 @@ from lecture_lib.tokenization.pipeline import Normalizer, build_normalizer, buil
 CUT_AT_SPACES = [
     describe_split(pattern, offsets) for pattern in PATTERNS.values() for offsets in (True, False)
 ]
-
-
-class _NoCut(Exception):
-    """A space that no visible character follows: the text cannot be cut at every space."""
 
 
 class BytePairTokenizer(Tokenizer):
@@ -49,8 +45,8 @@ class BytePairTokenizer(Tokenizer):
         super().__init__(description)
         self._splitter = build_splitter(description.get("pre_tokenizer"))
         self._chunked = description["pre_tokenizer"] in CUT_AT_SPACES
-        self._chunks = Cache(super()._encode_ordinary)
-        self._after_space = Cache(self._encode_after_space)
+        self._after_space: dict[str, tuple[int, ...]] = {}  # ids of what stands between two spaces
+        self._seen: set[str] = set()  # parts that came, but are not kept yet
         self._merges = read_merges(self.model)
         self._added_ids = {token.id for token in self.added_tokens}
         self._contents = {token.content: token.content.encode() for token in self.added_tokens}
@@ -85,7 +81,7 @@ class BytePairTokenizer(Tokenizer):
         progress: bool = False,
         pattern: str = "gpt2",
     ) -> Self:
-        """Learn merges from texts.
+        r"""Learn merges from texts.
 
         Args:
             texts: the corpus, any number of texts; bytes need not be valid UTF-8.
@@ -95,10 +91,8 @@ class BytePairTokenizer(Tokenizer):
             min_frequency: pairs rarer than this are not merged.
             progress: show a progress bar.
             pattern: how a text is cut into words: "gpt2", "llama3" (or "gpt4"), "qwen", or a regular expression
-                whose matches are words, as is what lies between them.
-
-        Returns:
-            The tokenizer.
+                whose matches are words, as is what lies between them (with classes such as `\p{L}`: the library that
+                reads the file does not mean quite the same characters by `\w`).
 
         Raises:
             ValueError: the corpus is empty, a text holds a lone surrogate, `vocab_size` is too small for the bytes
@@ -134,9 +128,6 @@ class BytePairTokenizer(Tokenizer):
             vocab: JSON file with the id of each token.
             merges: text file with one merge a line, after a line `#version`.
             special_tokens: those of them that the vocabulary has are matched as a whole.
-
-        Returns:
-            The tokenizer.
 
         Raises:
             FileNotFoundError: one of the files does not exist.
@@ -179,21 +170,27 @@ class BytePairTokenizer(Tokenizer):
     def _encode_ordinary(self, text: str) -> list[int]:
         if not self._chunked:
             return super()._encode_ordinary(text)
-        parts = iter(text.split(" "))
+        first, *parts = text.split(" ")
         try:
-            ids = list(self._chunks[next(parts)])
-            ids.extend(chain.from_iterable(map(self._after_space.__getitem__, parts)))
-            return ids
-        except _NoCut:
-            return list(chain.from_iterable(map(self._chunks.__getitem__, CHUNK.findall(text))))
+            known = list(chain.from_iterable(map(self._after_space.__getitem__, parts)))
+            return super()._encode_ordinary(first) + known
+        except KeyError:
+            self._remember(parts)
+            return super()._encode_ordinary(text)
 
-    def _encode_after_space(self, part: str) -> Iterable[int]:
-        if part.isascii() and part.isalpha():  # then it is one word
-            return self._cache[" " + part]
-        if not part or part[0].isspace():
-            raise _NoCut
-        words = self._splitter(" " + part)
-        return chain.from_iterable(map(self._cache.__getitem__, words))
+    def _remember(self, parts: list[str]) -> None:
+        """Keep the ids of parts once most of a text has come before; in a new text few parts come again."""
+        unknown = set(parts).difference(self._after_space)
+        again = unknown & self._seen
+        if 2 * len(again) > len(unknown):
+            for part in again:
+                if part and not part[0].isspace():  # else the word begins elsewhere
+                    self._after_space[part] = tuple(super()._encode_ordinary(" " + part))
+            self._seen -= again
+        self._seen |= unknown - again
+        if len(self._after_space) + len(self._seen) > CACHED:
+            self._after_space.clear()
+            self._seen.clear()
 
     def _encode_word(self, word: str) -> list[int]:
         data = to_bytes(word)

@@ -28,15 +28,12 @@ def as_texts(corpus: Iterable[str | bytes]) -> Iterator[str]:
 def count_words(
     texts: Iterable[str | bytes], split_words: Callable[[str], list[str]], at_spaces: bool = True
 ) -> dict[str, int]:
-    """Count the words of a corpus.
+    """Count the words of a corpus; ValueError if it is empty.
 
     Args:
         texts: the corpus.
         split_words: cuts a chunk into words.
         at_spaces: whether a word begins at every space that a visible character follows.
-
-    Raises:
-        ValueError: the corpus is empty.
     """
     chunks: Counter[str] = Counter()
     behind_space: Counter[str] = Counter()

@@ -24,14 +24,7 @@ def describe_byte_pair(
     special_tokens: Iterable[str],
     split: dict[str, Any] = BYTE_LEVEL,
 ) -> dict[str, Any]:
-    """Compose the tokenizer.json of a byte-level tokenizer.
-
-    Args:
-        vocab: id of each token, spelled in the byte alphabet.
-        merges: pairs of tokens in the order learned.
-        special_tokens: tokens of `vocab` that are matched as a whole.
-        split: the section `pre_tokenizer`.
-    """
+    """Compose the tokenizer.json of a byte-level tokenizer; `split` is the section `pre_tokenizer`."""
     return {
         "version": "1.0",
         "truncation": None,

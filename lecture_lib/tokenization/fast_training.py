@@ -32,13 +32,8 @@ def learn_merges_incrementally(
     and `a` `aa`) the second reuses its id, and the count of a pair that was merged is kept. Both are the
     rules of the `tokenizers` library, whose merges come out; `learn_merges` differs in such words alone.
 
-    Args:
-        words: frequency of each word.
-        tokens: the alphabet in the order of its ids; the new tokens are appended to it.
-        vocab_size: stop when `tokens` has this length.
-        min_frequency: stop when the most frequent pair is rarer than this.
-        join: how two tokens spell a third.
-        progress: show a progress bar.
+    `words` holds the frequency of each word, `tokens` the alphabet in the order of its ids; the new tokens, which
+    `join` spells, are appended to it until there are `vocab_size` or no pair is as frequent as `min_frequency`.
 
     Returns:
         The merged pairs in order; a pair can come back (the last place counts).

@@ -1,7 +1,7 @@
 """Byte-pair encoding proper: count pairs, merge the most frequent one, repeat (Sennrich, Haddow & Birch, 2016).
 
-`learn_merges` and `encode_word` are the definitions, written to be read; module `fast_merges` holds what
-`BytePairTokenizer` calls where speed counts, and tests hold both equal.
+`learn_merges` and `encode_word` are the definitions, written to be read; `fast_training` and
+`fast_encoding` hold what `BytePairTokenizer` calls where speed counts, and tests hold both equal.
 
 A word is a sequence of token ids; a merge is a pair of ids and the id that replaces it. No axes: plain lists.
 """

@@ -5,6 +5,7 @@ The families of byte-level BPE differ only here: GPT-2 cuts words by one pattern
 Each part is read from its JSON section; a part that is not known is named, never passed over.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from functools import partial, reduce
@@ -12,11 +13,12 @@ from typing import Any
 
 import regex
 
-from lecture_lib.tokenization.byte_level import GPT2_PATTERN
+from lecture_lib.tokenization.byte_level import GPT2_PATTERN, PATTERNS
 
 Section = Mapping[str, Any]
 Normalizer = Callable[[str], str]
 Splitter = Callable[[str], list[str]]
+WHOLE = frozenset(PATTERNS.values())
 
 
 def unchanged(text: str) -> str:
@@ -66,8 +68,20 @@ def build_splitter(section: Section | None) -> Splitter:
     if last.get("add_prefix_space", True):
         splitters.append(_add_space)
     if last.get("use_regex", True):
-        splitters.append(regex.compile(GPT2_PATTERN).findall)
+        splitters.append(_split_by(GPT2_PATTERN))
     return splitters[0] if len(splitters) == 1 else partial(_split_in_turn, splitters)
+
+
+def _split_by(pattern: str) -> Splitter:
+    """Cut by one of the patterns that leave nothing between their matches; ASCII has fewer characters to look up."""
+    full = regex.compile(pattern)
+    in_classes = pattern.replace(r"\p{L}\p{N}", "a-zA-Z0-9")
+    ascii_only = re.compile(in_classes.replace(r"\p{L}", "[a-zA-Z]").replace(r"\p{N}", "[0-9]"), re.ASCII)
+    return partial(_find_all, ascii_only, full)
+
+
+def _find_all(ascii_only: re.Pattern[str], full: regex.Pattern[str], text: str) -> list[str]:
+    return (ascii_only if text.isascii() else full).findall(text)
 
 
 def _split_in_turn(splitters: list[Splitter], text: str) -> list[str]:
@@ -84,6 +98,10 @@ def _add_space(word: str) -> list[str]:
 def _build_split(step: Section) -> Splitter:
     """Read one step before `ByteLevel`."""
     match step:
+        case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated"} if (
+            pattern in WHOLE
+        ):
+            return _split_by(pattern)
         case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated"}:
             return partial(_isolate, _compile(pattern))
         case {"type": "Split", "pattern": {"String": str(text)}, "behavior": "Isolated"}:

@@ -26,9 +26,6 @@ def encode_in_blocks(
         encode: gives the ids of a text.
         block: characters after which a place to cut is looked for.
         reach: how far the ids can depend on the text, in characters.
-
-    Returns:
-        Iterator over the ids, those of a block when it is complete.
     """
     held, size, limit = [], 0, block
     for piece in pieces:

@@ -85,11 +85,14 @@ class WordPieceTokenizer(Tokenizer):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], lowercase: bool = True) -> Self:
-        """Read a tokenizer.json, or the vocab.txt of BERT (one token a line); errors as `Tokenizer.load`.
+        """Read a tokenizer.json, or the vocab.txt of BERT (one token a line).
 
         Args:
             path: the file; the ending `.txt` says that it is a vocab.txt.
             lowercase: for a vocab.txt, whether the model is uncased; a tokenizer.json says so itself.
+
+        Raises:
+            FileNotFoundError, ValueError: as `Tokenizer.load`.
         """
         if not os.fspath(path).endswith(".txt"):
             return super().load(path)
@@ -118,19 +121,8 @@ class WordPieceTokenizer(Tokenizer):
         the one with the lowest ids goes first too, but the ids of the pieces `##a` follow the random order of
         a hash table, so that two runs on the same text differ. Here they are sorted.
 
-        Args:
-            texts: the corpus.
-            vocab_size: tokens in the end, special tokens and alphabet included.
-            special_tokens: they get the first ids; [UNK] must be one of them.
-            min_frequency: pairs rarer than this are not merged.
-            lowercase: uncased, accents stripped.
-            progress: show a progress bar.
-
-        Returns:
-            The tokenizer.
-
-        Raises:
-            ValueError: the corpus is empty, or `vocab_size` is too small for the alphabet.
+        Arguments and errors (ValueError) are those of `BytePairTokenizer.train`; [UNK] must be one of the special
+        tokens, and `lowercase` makes the tokenizer uncased and strips accents.
         """
         special_tokens = check_special_tokens(special_tokens)
         untrained = cls(

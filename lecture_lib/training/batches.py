@@ -52,13 +52,9 @@ def random_windows(
         ids: (n_tokens,) the text, longer than a window: a tensor, a list, or an array, also one mapped from a file.
         batch_size: B windows in a batch.
         context_length: N tokens in a window.
-        generator: source of the places; None: torch's own.
 
     Returns:
-        Batches with inputs ((B, N) ids,) and (B, N) targets.
-
-    Raises:
-        ValueError: a text too short or not of ids, or a size below 1.
+        Batches with inputs ((B, N) ids,) and (B, N) targets; a text too short or not of ids is refused.
     """
     batch_size, n = whole("batch_size", batch_size, 1), whole("context_length", context_length, 1)
     ids = _as_text(ids, n)
@@ -99,6 +95,6 @@ def _as_text(ids: Sequence[int] | Tensor, context_length: int) -> Tensor:
         ids = torch.from_numpy(array.astype(np.int64 if array.dtype.kind in "iu" else np.float64))
     if ids.ndim != 1 or len(ids) <= context_length or ids.is_floating_point() or ids.dtype == torch.bool:
         raise ValueError(
-            f"the text must be one row of more than {context_length} tokens, got {tuple(ids.shape)} {ids.dtype}"
+            f"give one row of more than {context_length} tokens, got {tuple(ids.shape)} {ids.dtype}"
         )
     return ids.long()

@@ -1,7 +1,7 @@
 """Checkpoints: all that a training needs to go on exactly, in one file that is never half written.
 
-A full disk or a killed process leaves the checkpoint before as it was. Only tensors and plain values are stored, and nothing in a file
-is executed.
+A full disk or a killed process leaves the checkpoint before as it was. Only tensors and plain values are stored, and nothing
+in a file is executed.
 """
 
 import pickle

@@ -28,9 +28,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.warmup_steps > self.max_steps:
-            raise ValueError(
-                f"the warm-up must lie within the {self.max_steps} steps, got {self.warmup_steps}"
-            )
+            raise ValueError(f"a warm-up of {self.warmup_steps} must lie within the {self.max_steps} steps")
 
 
 @dataclass

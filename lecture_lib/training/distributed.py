@@ -1,8 +1,7 @@
 """Several processes, one model: each takes its rows of every batch, and the gradients are averaged.
 
-`torchrun --nproc_per_node=2 script.py` starts the same script twice and tells each process its rank by
-environment variables; nothing else in the script changes. Without torchrun there is one process and nothing
-happens here. Source: Li et al. (2020), PyTorch Distributed.
+`torchrun --nproc_per_node=2 script.py` starts the same script twice and tells each process its rank by environment variables.
+Without torchrun there is one process and nothing happens here. Source: Li et al. (2020), PyTorch Distributed.
 """
 
 import atexit

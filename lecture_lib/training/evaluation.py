@@ -1,7 +1,6 @@
 """How good a model is: mean loss, perplexity, bits per byte.
 
-Source: Shannon (1951); Jelinek et al. (1977), perplexity. Bits per byte do not depend on the tokenizer,
-perplexity does.
+Source: Shannon (1951); Jelinek et al. (1977), perplexity. Bits per byte do not depend on the tokenizer, perplexity does.
 """
 
 import math
@@ -31,8 +30,7 @@ class Evaluation:
 def target_loss(model: nn.Module, batch: Batch) -> Tensor:
     """Mean of -ln p(target), as `cross_entropy` explains it, by torch's fused kernel.
 
-    Args:
-        model: called with the inputs, gives logits (B, |V|) or (B, M, |V|).
+    The model is called with the inputs of the batch and gives logits (B, |V|) or (B, M, |V|).
 
     Returns:
         () nats per target; 0 if nothing is asked.
@@ -50,11 +48,7 @@ def evaluate(
 ) -> Evaluation:
     """Measure the mean loss over all targets of the batches, without dropout; nothing asked in any of them is refused.
 
-    Args:
-        model: left in the mode in which it came.
-        batches: gone through once.
-        objective: mean loss of a batch in nats per target.
-        n_bytes: size of the text in bytes (UTF-8), for bits per byte.
+    The model is left in the mode in which it came. `n_bytes`: size of the text in bytes (UTF-8), for bits per byte.
     """
     was_training = model.training
     model.eval()

@@ -9,10 +9,7 @@ from types import FrameType
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether Ctrl-C was pressed; a second Ctrl-C interrupts at once.
-
-    Outside the main thread no signal arrives, and the function always says no.
-    """
+    """Give a function that tells whether Ctrl-C was pressed, outside the main thread never; a second one interrupts at once."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return

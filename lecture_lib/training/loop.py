@@ -1,9 +1,8 @@
 """The training loop: forward, backward, clip, step; with a progress bar, checkpoints and an exact way back.
 
-A run that was stopped and resumed gives the same numbers as one that was not: the checkpoint holds weights,
-optimizer, step and the state of torch's random numbers, and the batches of the steps done are drawn again and
-passed over. So `batches` must begin as it began the first time (a new generator with the same seed); this is
-checked.
+A run that was stopped and resumed gives the same numbers as one that was not: the checkpoint holds weights, optimizer, step
+and the state of torch's random numbers, and the batches of the steps done are drawn again and passed over. So `batches`
+must begin as it began the first time (a new generator with the same seed); this is checked.
 """
 
 import builtins
@@ -40,10 +39,8 @@ def train(
     Args:
         model: called with the inputs of a batch.
         batches: as many as steps times accumulation steps, or more; the same ones in every process.
-        config: the choices.
         objective: mean loss of a batch in nats per target; `model` in it may be a replica of the model.
-        validation: a finite number of batches, for an evaluation every `config.evaluate_every` steps and at
-            the end.
+        validation: a finite number of batches, for an evaluation every `config.evaluate_every` steps and at the end.
         checkpoint: file to save to, every `config.checkpoint_every` steps, at the end and when interrupted.
         resume: go on from that file if there is one; with more `max_steps` also after the end, along the new schedule.
         progress: show a bar; None: where someone can see it, on a terminal or in a notebook.
@@ -53,8 +50,7 @@ def train(
 
     Raises:
         ValueError: too few batches, a checkpoint that exists already or is of another run, nothing to train.
-        TrainingDivergedError: loss or gradient is no longer a finite number; the weights are those before
-            this step.
+        TrainingDivergedError: loss or gradient is no longer a finite number; the weights are those before this step.
         KeyboardInterrupt: Ctrl-C; the step is finished and the checkpoint written before.
         OSError: a checkpoint could not be written; the one before is unharmed.
     """

@@ -30,12 +30,7 @@ def cross_entropy(
         label_smoothing: epsilon, 0 to 1.
 
     Returns:
-        () nats; 0 if nothing is asked.
-
-    Raises:
-        ValueError: shapes that do not fit, a target that is no class, or epsilon outside 0 ... 1.
-
-    Source: Vaswani et al. (2017), section 5.4.
+        () nats; 0 if nothing is asked. Shapes that do not fit, and a target that is no class, are refused.
     """
     label_smoothing = chance("label_smoothing", label_smoothing)
     check_targets(logits, targets, ignore_index)
@@ -83,16 +78,11 @@ def mask_tokens(
 
     Args:
         ids: (B, N) token ids.
-        mask_id: id of the mask, one of the vocabulary, or it is refused.
-        vocab_size: |V|; "any token" is uniform over it.
+        mask_id: id of the mask, one of the |V| of the vocabulary, or it is refused.
         special_ids: never chosen: padding, start, end.
-        probability: share of the tokens that are chosen, 0 to 1.
-        generator: source of the choices; None: torch's own.
 
     Returns:
         (B, N) ids to show, and (B, N) targets: the true id where a token was chosen, -100 elsewhere.
-
-    Source: Devlin et al. (2019), section 3.1, task 1.
     """
     probability = chance("probability", probability)
     if not 0 <= mask_id < vocab_size:
@@ -109,7 +99,7 @@ def mask_tokens(
 
 
 def mlm_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean of -ln p(hidden token) over the tokens that `mask_tokens` chose, as `cross_entropy`; the others cost nothing.
+    """Mean of -ln p(hidden token), as `cross_entropy`, over the tokens that `mask_tokens` chose.
 
     Returns:
         As `cross_entropy`.
@@ -120,9 +110,8 @@ def mlm_loss(logits: Tensor, targets: Tensor) -> Tensor:
 def check_targets(logits: Tensor, targets: Tensor, ignore_index: int) -> None:
     """Refuse targets that cannot be looked up in the logits, as `cross_entropy`."""
     if logits.ndim < 1 or logits.shape[:-1] != targets.shape:
-        raise ValueError(
-            f"logits (..., |V|) need targets (...): got {tuple(logits.shape)} and {tuple(targets.shape)}"
-        )
+        shapes = f"{tuple(logits.shape)} and {tuple(targets.shape)}"
+        raise ValueError(f"logits (..., |V|) need targets (...): got {shapes}")
     wrong = targets[(targets != ignore_index) & ((targets < 0) | (targets >= logits.shape[-1]))]
     if wrong.numel():
         raise ValueError(f"targets must lie in 0 ... {logits.shape[-1] - 1}, got {int(wrong[0])}")

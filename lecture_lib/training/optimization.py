@@ -45,10 +45,8 @@ def learning_rate(
     The first step has peak / warmup_steps, the last of the warm-up the peak, the last of all final_fraction * peak.
     A `step` (from 0) outside the training is refused, and so is a warm-up longer than it.
     """
-    if not 0 <= step < max_steps:
-        raise ValueError(f"step must lie in 0 ... {max_steps - 1}, got {step}")
-    if not 0 <= warmup_steps <= max_steps:
-        raise ValueError(f"the warm-up must lie within the {max_steps} steps, got {warmup_steps}")
+    if not (0 <= step < max_steps and 0 <= warmup_steps <= max_steps):
+        raise ValueError(f"step {step} and a warm-up of {warmup_steps} must lie within the {max_steps} steps")
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
     after_peak = max_steps - max(warmup_steps, 1)  # steps from the peak to the end
@@ -62,11 +60,7 @@ def threshold(name: str, value: Any) -> float:
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -> Tensor:
-    """Scale all gradients together so that their global norm sqrt(sum g^2) is at most `max_norm`.
-
-    Args:
-        parameters: those whose gradients count; ones without a gradient are passed over.
-        max_norm: the threshold; None: only measure.
+    """Scale all gradients together so that their global norm sqrt(sum g^2) is at most `max_norm`; None: only measure.
 
     Returns:
         () the norm before clipping, in single precision or better.

@@ -42,13 +42,8 @@ def next_token_batches(
 ) -> Iterator[Batch]:
     """Ask, at every token of a row, for the next one; a row of fewer than two tokens is refused.
 
-    Args:
-        rows: lists of ids.
-        order: lists of row numbers, from `shuffled` or `in_order`.
-        pad_id: fills up the inputs.
-
-    Returns:
-        Batches with inputs (ids (B, N), lengths (B,)) and (B, N) targets.
+    `order` is lists of row numbers, from `shuffled` or `in_order`. Batches have inputs (ids (B, N), lengths (B,)), filled up by
+    `pad_id`, and (B, N) targets.
     """
     for chosen in order:
         ids, lengths = pad([rows[i][:-1] for i in chosen], pad_id)

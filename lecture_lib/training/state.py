@@ -77,11 +77,7 @@ class TrainingState:
         return batches
 
     def update(self, loss: float) -> None:
-        """Follow the gradient, if it and the loss are finite.
-
-        Raises:
-            TrainingDivergedError: they are not; the weights are as they were.
-        """
+        """Follow the gradient, if it and the loss are finite; else the weights are as they were (TrainingDivergedError)."""
         config = self.config
         rate = learning_rate(
             self.step, config.max_steps, config.learning_rate, config.warmup_steps, config.final_fraction
@@ -128,10 +124,10 @@ class TrainingState:
         changed = [
             f"{k} {then.get(k)} -> {now[k]}" for k in now if now[k] != then.get(k) and k not in may_change
         ]
+        if (before := len(content["random_states"][0])) != self.n_processes:
+            changed.append(f"number of processes {before} -> {self.n_processes}")
         if changed:
             raise ValueError(f"the checkpoint is of a training with other settings: {', '.join(changed)}")
-        if len(content["random_states"][0]) != self.n_processes:
-            raise ValueError(f"resume with as many processes as before: {len(content['random_states'][0])}")
         try:
             load_plain_state(self.model, content["model"])
             self.optimizer.load_state_dict(content["optimizer"])
@@ -143,9 +139,7 @@ class TrainingState:
             self.draw(stream)
         self.step, self.run = content["step"], TrainingRun(**content["run"])
         if _checksum(self.last_batch) != content["last_batch"]:
-            raise ValueError(
-                "these are not the batches of the run to resume: begin with the same text and a new generator"
-            )
+            raise ValueError("not the batches of the run to resume: give the same text and a new generator")
         torch.set_rng_state(content["random_states"][0][self.rank])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(content["random_states"][-1][self.rank], self.device)

@@ -12,16 +12,7 @@ from torch.nn import functional as F
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    r"""Approximate GELU by a sigmoid: $x\,\sigma(1.702\,x)$.
-
-    Args:
-        x: (...) inputs.
-
-    Returns:
-        (...) activations.
-
-    Source: Hendrycks & Gimpel (2016), section 2.
-    """
+    r"""Approximate GELU of (...) inputs by a sigmoid: $x\,\sigma(1.702\,x)$ (Hendrycks & Gimpel, 2016, section 2)."""
     return x * torch.sigmoid(1.702 * x)
 
 

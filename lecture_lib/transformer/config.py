@@ -1,7 +1,6 @@
 """The choices that make a transformer: one set for BERT, GPT-2, Llama, Mistral, Qwen, Marian, Vaswani (2017).
 
-Source: lecture, Algorithm 12.3 and "Three types of transformer models"; the config.json files of the families
-named.
+Source: lecture, Algorithm 12.3 and "Three types of transformer models"; the config.json files of the families named.
 """
 
 from dataclasses import dataclass
@@ -18,14 +17,10 @@ POSITIONS = ("learned", "sinusoidal", "sinusoidal_halves", "rotary")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Say everything about a model but its weights.
+    """Say everything about a model but its weights; what is out of range, or does not fit together, is refused.
 
-    Fields left at None are filled in, so `config.d_head` is always a number. Note that `dataclasses.replace`
-    keeps the filled-in numbers: name `d_head`, `n_kv_heads` and `d_ff` again (None will do) when you change
-    `n_heads` or `d_model`.
-
-    Raises:
-        ValueError: a value is out of range, or two do not fit together.
+    Fields left at None are filled in, so `config.d_head` is always a number. Note that `dataclasses.replace` keeps the filled-in
+    numbers: name `d_head`, `n_kv_heads` and `d_ff` again (None will do) when you change `n_heads` or `d_model`.
     """
 
     vocab_size: int = at_least(1)  # |V|, number of tokens the model knows
@@ -62,21 +57,16 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.d_head is None and self.d_model % self.n_heads:
-            raise ValueError(
-                f"{self.n_heads} heads must divide d_model {self.d_model}, or d_head must be given"
-            )
+            raise ValueError(f"{self.n_heads} heads must divide d_model {self.d_model}, or give d_head")
         d_head = self.d_model // self.n_heads
         for name, default in {"d_ff": 4 * self.d_model, "n_kv_heads": self.n_heads, "d_head": d_head}.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, default)
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"{self.n_kv_heads} key-value heads must divide {self.n_heads} heads")
-        if self.positions == "rotary" and self.d_head % 2:
-            raise ValueError(
-                f"rotary positions turn pairs of features: d_head must be even, got {self.d_head}"
-            )
-        if self.positions.startswith("sinusoidal") and self.d_model % 2:
-            raise ValueError(f"sines and cosines come in pairs: d_model must be even, got {self.d_model}")
+        name = "d_head" if self.positions == "rotary" else "d_model"
+        if self.positions != "learned" and (width := getattr(self, name)) % 2:
+            raise ValueError(f"{self.positions} positions come in pairs: {name} must be even, got {width}")
         if self.rope_scaling is not None and self.positions != "rotary":
             raise ValueError(f"rope_scaling needs rotary positions, got {self.positions!r}")
         object.__setattr__(self, "full_layers", tuple(self.full_layers))

@@ -20,18 +20,13 @@ def make_context(
     positions: Tensor | None = None,
     is_causal: bool = False,
 ) -> Context:
-    """Say where the tokens of a batch stand and what they may look at.
+    """Say where the tokens of a batch stand and what they may look at; what does not fit into the context is refused.
 
     Args:
-        config: of the model.
         tokens: (B, N, ...) ids or vectors.
         lengths: (B,) number of real tokens in each right-padded row; None: all N.
         positions: (N,) or (B, N) places of the tokens; None: 0 ... N - 1.
         is_causal: whether a token looks back only; padding on the right is then out of sight by itself.
-
-    Raises:
-        ValueError: not one length a text, or one outside 0 ... N; not one position a token, or one beyond the
-            context.
     """
     positions, n = place(config, tokens, positions), tokens.shape[1]
     mask = length_mask(lengths, tokens)
@@ -50,14 +45,11 @@ def make_context(
 
 
 def length_mask(lengths: Tensor | None, tokens: Tensor) -> Tensor | None:
-    """Make the padding mask of texts, and refuse lengths that do not fit.
+    """Make the padding mask of texts, (B, 1, 1, N) bool, True for real tokens; lengths that do not fit are refused.
 
     Args:
-        lengths: (B,) number of real tokens; None: all.
+        lengths: (B,) number of real tokens; None: all are, and the mask is None.
         tokens: (B, N, ...) the texts.
-
-    Returns:
-        (B, 1, 1, N) bool, True for real tokens; None if all are real.
     """
     if lengths is None:
         return None
@@ -70,9 +62,7 @@ def place(config: ModelConfig, tokens: Tensor, positions: Tensor | None = None) 
     """Give the positions of (B, N, ...) tokens, (N,) or (B, N), and refuse those beyond the context."""
     context, shape = config.context_length, tokens.shape[:2]
     if tokens.ndim < 2 or shape[1] == 0:
-        raise ValueError(
-            f"ids must be (B, N), at least one token in each of B texts; got {tuple(tokens.shape)}"
-        )
+        raise ValueError(f"ids must be (B, N), at least one token a text; got {tuple(tokens.shape)}")
     if shape[1] > context:
         raise ValueError(f"the text has {shape[1]} tokens, but the context of the model is {context}")
     if positions is None:
@@ -89,7 +79,6 @@ def rotary(config: ModelConfig, positions: Tensor, length: int | None = None) ->
     """Read the clocks of a rotary model.
 
     Args:
-        config: of the model.
         positions: (N,) or (B, N) places of the tokens.
         length: of the whole text, which clocks with "dynamic" scaling ask for; None: up to the last position.
 

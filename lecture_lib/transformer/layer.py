@@ -98,9 +98,9 @@ class TransformerLayer(nn.Module):
 
     def residual(self, X: Tensor, sublayer: Callable[[Tensor], Tensor], norm: nn.Module) -> Tensor:
         """Add what a sublayer f says to what was there: Norm(f(X) + X), or pre-LN f(Norm(X)) + X."""
-        says = sublayer(norm(X) if self.norm_first else X)
-        X = X + (self.dropout(says) if self.training else says)
-        return X if self.norm_first else norm(X)
+        if self.norm_first:
+            return X + self.dropout(sublayer(norm(X)))
+        return norm(X + self.dropout(sublayer(X)))
 
 
 def make_attention(config: ModelConfig) -> MultiHeadAttention:
@@ -119,10 +119,7 @@ def make_attention(config: ModelConfig) -> MultiHeadAttention:
 class TransformerStack(nn.Module):
     """Layers one above another: X_l = Layer_l(X_{l-1}); with pre-LN, a norm after the last.
 
-    Args:
-        cross_attention: whether every layer also reads from a memory.
-
-    Source: Bishop & Bishop (2024), section 12.1.7; Vaswani et al. (2017), section 3.1.
+    With `cross_attention` every layer also reads from a memory.
     """
 
     def __init__(self, config: ModelConfig, cross_attention: bool = False) -> None:
@@ -137,15 +134,10 @@ class TransformerStack(nn.Module):
                 layer.cross_attention.layer = i
 
     def forward(self, X: Tensor, here: Context | None = None, there: Context | None = None) -> Tensor:
-        """Refine the tokens layer by layer.
+        """Refine the tokens layer by layer, (B, N, D), as `TransformerLayer.forward`; without `here` all look at all.
 
         Args:
             X: (B, N, D) embedded tokens.
-            here: where they stand and what they may look at; None: at 0 ... N - 1, and at everything.
-            there: the memory, for layers with cross-attention.
-
-        Returns:
-            (B, N, D) refined tokens.
         """
         if here is None or (here.rotary is None and self.config.positions == "rotary"):
             here = complete(self.config, X, here)
@@ -171,19 +163,12 @@ class InputEmbedding(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, ids: Tensor, positions: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
-        """Embed a batch of texts.
+        """Embed a batch of texts, (B, N, D); what is out of range, or a segment for a model without, is refused.
 
         Args:
             ids: (B, N) integer token ids.
             positions: (N,) or (B, N) integer positions, as the model's door gives them; None: 0 ... N - 1.
             segments: (B, N) integer segment of each token; None: segment 0 everywhere.
-
-        Returns:
-            (B, N, D) vectors.
-
-        Raises:
-            ValueError: an id or a segment out of range, segments for a model without, or a text longer than the
-                context.
         """
         positions = place(self.config, ids) if positions is None else positions
         X = self.tokens(ids)  # (B, N, D)
@@ -194,9 +179,7 @@ class InputEmbedding(nn.Module):
         if self.segments is not None:
             segments = torch.zeros_like(ids) if segments is None else segments
             if segments.shape != ids.shape:
-                raise ValueError(
-                    f"one segment a token: got {tuple(segments.shape)} for ids {tuple(ids.shape)}"
-                )
+                raise ValueError(f"one segment a token: {tuple(segments.shape)} for ids {tuple(ids.shape)}")
             check_ids(segments, self.config.n_segments, "segment")
             X = X + self.segments(segments)
         elif segments is not None:

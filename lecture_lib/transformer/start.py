@@ -1,6 +1,6 @@
 """A model before its training: the first weights, and their number.
 
-Source: Radford et al. (2019).
+Source: Radford et al. (2019), section 2.3.
 """
 
 import math
@@ -19,8 +19,6 @@ def initialise(model: nn.Module, config: ModelConfig, generator: torch.Generator
 
     In a pre-LN model each of the n sublayers adds to the same path, so their last maps (W_o, W_out) start
     smaller by $1/\sqrt{n}$ and the sum does not grow with depth.
-
-    Source: Radford et al. (2019), section 2.3.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):

@@ -113,6 +113,44 @@ def counts_overlaps_once(words: Words, n_merges: int, first_new_id: int = 256) -
     return mistaken(words, n_merges, first_new_id)
 
 
+# fmt: off
+LEARN_MISTAKES = (
+    ("a word counts once, however frequent it is. What does the number beside a word say?",
+     "pair_counts(words)", "pair_counts(dict.fromkeys(words, 1))"),
+    ("of equally frequent pairs the one met first wins. Which rule does the task give for ties?",
+     "min(counts, key=lambda pair: (-counts[pair], pair))", "max(counts, key=counts.get)"),
+    ("of equally frequent pairs the highest wins. Which way does the task order ties?",
+     "min(counts, key=lambda pair: (-counts[pair], pair))",
+     "max(counts, key=lambda pair: (counts[pair], pair))"),
+    ("of equally frequent pairs the one that is met last wins. Which rule does the task give for ties?",
+     "min(counts, key=lambda pair: (-counts[pair], pair))", "max(reversed(counts), key=counts.get)"),
+    ("the pairs are counted once, before the first merge. Which pairs exist only after it?",
+     counts_at_start),
+    ("pairs run across the ends of words. May the last id of a word pair with the first of the next?",
+     one_long_word),
+    ("every merge gets the same new id. What is the id of the second merge?",
+     " + len(merges)", ""),
+    ("the new ids are counted from 256, whatever `first_new_id` says. Which argument tells where they begin?",
+     "first_new_id ", "256 "),
+    ("the new ids begin one too late. How many merges are there when the first id is given?",
+     "+ len(merges)", "+ len(merges) + 1"),
+    ("the merges are found but never applied to the words. What do the words look like in the next round?",
+     "tuple(merge(word, best, new_id))", "word"),
+    ("pairs that occur only once are never merged. Does the task set a least frequency?",
+     "{tuple(merge(word, best, new_id)): n for word, n in words.items()}",
+     "{tuple(merge(word, best, new_id)): n for word, n in words.items()}\n        if counts[best] < 2:\n            break"),
+    ("overlapping neighbours are counted once: three equal ids in a row are two pairs. Which count do you "
+     "take?",
+     counts_overlaps_once),
+    ("training breaks down when no pair is left. What should come back then?",
+     "(counts := pair_counts(words))", "[(counts := pair_counts(words))]"),
+    ("one merge too many is learned. When does the loop stop?",
+     " n_merges ", "= n_merges "),
+    ("the rarest pair is merged. Which end of the order is the most frequent?",
+     "-counts", "counts"),
+)
+# fmt: on
+
 LEARN = Exercise(
     name="tokenization.learn_merges",
     points=4,
@@ -126,71 +164,5 @@ LEARN = Exercise(
         "lecture_lib.tokenization.learn_merges_incrementally",
         "lecture_lib.tokenization.BytePairTokenizer",
     ),
-    # fmt: off
-    mistakes=(
-        (
-            "a word counts once, however frequent it is. What does the number beside a word say?",
-            "pair_counts(words)",
-            "pair_counts(dict.fromkeys(words, 1))",
-        ),
-        (
-            "of equally frequent pairs the one met first wins. Which rule does the task give for ties?",
-            "min(counts, key=lambda pair: (-counts[pair], pair))",
-            "max(counts, key=counts.get)",
-        ),
-        (
-            "of equally frequent pairs the highest wins. Which way does the task order ties?",
-            "min(counts, key=lambda pair: (-counts[pair], pair))",
-            "max(counts, key=lambda pair: (counts[pair], pair))",
-        ),
-        (
-            "of equally frequent pairs the one that is met last wins. Which rule does the task give for ties?",
-            "min(counts, key=lambda pair: (-counts[pair], pair))",
-            "max(reversed(counts), key=counts.get)",
-        ),
-        (
-            "the pairs are counted once, before the first merge. Which pairs exist only after it?",
-            counts_at_start,
-        ),
-        (
-            "pairs run across the ends of words. May the last id of a word pair with the first of the next?",
-            one_long_word,
-        ),
-        ("every merge gets the same new id. What is the id of the second merge?", " + len(merges)", ""),
-        (
-            "the new ids are counted from 256, whatever `first_new_id` says. Which argument tells where "
-            "they begin?",
-            "first_new_id ",
-            "256 ",
-        ),
-        (
-            "the new ids begin one too late. How many merges are there when the first id is given?",
-            "+ len(merges)",
-            "+ len(merges) + 1",
-        ),
-        (
-            "the merges are found but never applied to the words. What do the words look like in the next "
-            "round?",
-            "tuple(merge(word, best, new_id))",
-            "word",
-        ),
-        (
-            "pairs that occur only once are never merged. Does the task set a least frequency?",
-            "{tuple(merge(word, best, new_id)): n for word, n in words.items()}",
-            "{tuple(merge(word, best, new_id)): n for word, n in words.items()}\n        if counts[best] < 2:\n            break",
-        ),
-        (
-            "overlapping neighbours are counted once: three equal ids in a row are two pairs. Which count "
-            "do you take?",
-            counts_overlaps_once,
-        ),
-        (
-            "training breaks down when no pair is left. What should come back then?",
-            "(counts := pair_counts(words))",
-            "[(counts := pair_counts(words))]",
-        ),
-        ("one merge too many is learned. When does the loop stop?", " n_merges ", "= n_merges "),
-        ("the rarest pair is merged. Which end of the order is the most frequent?", "-counts", "counts"),
-    ),
-    # fmt: on
+    mistakes=LEARN_MISTAKES,
 )

@@ -75,6 +75,10 @@ def cut_cases(seed: int) -> list[Case]:
             ("größer", {"g": -3.0, "r": -3.2, "ö": -4.0, "ß": -4.1, "e": -2.0, "öß": -5.5}),
         ),
         Case(
+            "a piece of nine letters",
+            (a + b * 8 + c, letters | {a + b * 8: -9.0, b * 8 + c: -9.5, b * 4: -7.0}),
+        ),
+        Case(
             "a space is a character",
             (f"{a} {b}", {a: -1.0, f"{a} ": -3.0, f" {b}": -1.2, " ": -2.0, b: -1.5}),
         ),

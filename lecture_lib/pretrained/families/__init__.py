@@ -1,10 +1,8 @@
 """Families of Hugging Face models: one file each, with its settings, its names of tensors and its quirks.
 
-A new family is one new file here that holds a class on `Family`, or on a relative. config.json is read into
-`ModelConfig` and written from it by one table for both ways; a setting that would change the numbers and that
-our models do not have is refused, never ignored.
-
-Source: the configuration and model classes of `transformers`.
+A new family is one new file here that holds a class on `Family`, or on a relative. config.json is read into `ModelConfig`
+and written from it by one table for both ways; a setting that would change the numbers and that our models do not have
+is refused, never ignored. Source: the configuration and model classes of `transformers`.
 """
 
 import dataclasses
@@ -66,11 +64,7 @@ class Family:
     gated = False  # whether the feed-forward network is
 
     def read(self, theirs: Json) -> tuple[ModelConfig, ...]:
-        """Read a config.json: our config, or those of an encoder and of a decoder.
-
-        Raises:
-            ValueError: a setting that is not supported, is missing or makes no sense.
-        """
+        """Read a config.json: our config, or those of an encoder and of a decoder."""
         for name, value in self.supported.items():
             if theirs.get(name) not in (None, value):
                 raise ValueError(f"{name}={theirs[name]!r} is not supported, only {value!r}")
@@ -113,13 +107,7 @@ class Family:
         return (dataclasses.replace(model.config, tied_head=tied),), {}
 
     def link(self, theirs: str, ours: tuple[str, ...], shared: frozenset[str]) -> Link:
-        """Say how a tensor is stored.
-
-        Args:
-            theirs: its name by the table.
-            ours: the parameters of ours that it holds.
-            shared: parameters of ours that are another one, such as the head of a model with a tied head.
-        """
+        """Say how a tensor is stored, by its name in the table, ours that it holds, and ours that are another one (`shared`)."""
         table, head = self.modules["embedding.tokens"], self.modules["head"]
         tied = theirs == f"{table}.weight" and "head.weight" in shared
         return Link((theirs, f"{head}.weight") if tied else (theirs,), ours)
@@ -186,11 +174,7 @@ def families() -> dict[str, Family]:
 
 
 def family_of(theirs: Json) -> tuple[Family, str]:
-    """Find the family and the architecture that a config.json names.
-
-    Raises:
-        ValueError: one of them is not supported, or the weights are quantized.
-    """
+    """Find the family and the architecture that a config.json names."""
     family = families().get(theirs.get("model_type"))
     if family is None:
         known = ", ".join(families())
@@ -207,11 +191,7 @@ def family_of(theirs: Json) -> tuple[Family, str]:
 def nearest(model: nn.Module) -> tuple[Family, str, str]:
     """Find the family that a model came from if it still fits, else the one with the fewest misfits.
 
-    Returns:
-        The family, the architecture, and what stands in the way of saving ("" if nothing does).
-
-    Raises:
-        ValueError: no family has models of this class.
+    Its architecture comes with it, and what stands in the way of saving ("" if nothing does).
     """
     origin = getattr(model, "origin", {}).get("model_type")
     found = [
@@ -227,18 +207,10 @@ def nearest(model: nn.Module) -> tuple[Family, str, str]:
 
 
 def module_names(model: nn.Module) -> dict[str, str]:
-    """Give the modules of a model the names that they have in `transformers`, for adapters.
+    """Give the modules of a model, wrapped or not, the names that they have in `transformers`, for adapters.
 
-    Args:
-        model: one of our models, loaded or trained here (then of the nearest family), wrapped or not, with
-            adapters in it or not.
-
-    Returns:
-        Our path: theirs, such as "stack.layers.0.attention.W_q": "model.layers.0.self_attn.q_proj". GPT-2
-        keeps queries, keys and values in one map: three of ours have the name "transformer.h.0.attn.c_attn".
-
-    Raises:
-        ValueError: no family has models of this class.
+    Ours: theirs, such as "stack.layers.0.attention.W_q": "model.layers.0.self_attn.q_proj". GPT-2 keeps queries, keys and
+    values in one map: three of ours have the name "transformer.h.0.attn.c_attn".
     """
     model = unwrapped(model)
     family, architecture, _ = nearest(model)

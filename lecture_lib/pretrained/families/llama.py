@@ -102,11 +102,7 @@ class Llama(Family):
 
 
 def read_rotary(theirs: Json) -> dict[str, Any]:
-    """Read base, scaling and longest text, in the current form (`rope_parameters`) or an older one.
-
-    Raises:
-        ValueError: a kind of scaling, or a number in it, that is not known here.
-    """
+    """Read base, scaling and longest text, in the current form (`rope_parameters`) or an older one."""
     rope = {**(theirs.get("rope_scaling") or {}), **(theirs.get("rope_parameters") or {})}
     fraction = rope.get("partial_rotary_factor", theirs.get("partial_rotary_factor"))
     if fraction not in (None, 1):
@@ -122,11 +118,7 @@ def read_rotary(theirs: Json) -> dict[str, Any]:
 
 
 def read_scaling(rope: Json, theirs: Json) -> RotaryScaling | None:
-    """Read how rotary frequencies are scaled.
-
-    Raises:
-        ValueError: as in `read_rotary`.
-    """
+    """Read how rotary frequencies are scaled."""
     kind = rope.get("rope_type", rope.get("type")) or "default"
     unknown = set(rope) - SCALING - HARMLESS
     if unknown:
@@ -134,9 +126,7 @@ def read_scaling(rope: Json, theirs: Json) -> RotaryScaling | None:
     if kind == "default":
         return None
     if kind not in OF_KIND:
-        raise ValueError(
-            f"rotary scaling of type {kind!r} is not supported, only default, {', '.join(OF_KIND)}"
-        )
+        raise ValueError(f"rotary scaling of type {kind!r} is not supported, only {', '.join(OF_KIND)}")
     numbers = {name: rope[name] for name in OF_KIND[kind] & set(rope) if rope[name] is not None}
     first = theirs["max_position_embeddings"]
     if kind == "dynamic":

@@ -26,9 +26,7 @@ class Mistral(Llama):
         window = theirs.get("sliding_window", 4096)
         others = set(theirs.get("layer_types") or ()) - {"sliding_attention"}
         if window is not None and others:
-            raise ValueError(
-                f"layer_types with {min(others)!r} are not supported in a mistral, whose layers are alike"
-            )
+            raise ValueError(f"layer_types with {min(others)!r} are not supported: Mistral's are all alike")
         return {"sliding_window": window}
 
     def write_window(self, config: ModelConfig) -> dict[str, Any]:

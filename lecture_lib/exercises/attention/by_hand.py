@@ -1,4 +1,4 @@
-"""A bug to find, and a head to set by hand."""
+"""A head to set by hand."""
 
 import torch
 from torch import Tensor
@@ -6,18 +6,7 @@ from torch import Tensor
 from lecture_lib.attention import causal_mask
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case
-from lecture_lib.checks.kinds import by_hand, find_the_bug
-from lecture_lib.exercises.attention.one_head import SCALED_DOT_PRODUCT
-
-# Symptom: with a causal mask, changing the last word changes what the first one reads.
-MASKED = find_the_bug(
-    SCALED_DOT_PRODUCT,
-    "attention.masked_attention",
-    hint="hidden scores are set to 0",
-    points=2,
-    difficulty=1,
-    minutes=10,
-)
+from lecture_lib.checks.kinds import by_hand
 
 WORDS, PLACES = 8, 12  # a token is a one-hot word beside a one-hot position
 WIDTH = WORDS + PLACES
@@ -63,6 +52,22 @@ def mostly_before(case: Case, output: object, _asked: list) -> str | None:
     )
 
 
+# fmt: off
+PREVIOUS_TOKEN_MISTAKES = (
+    ("every token looks at itself. Which direction must the query of token n have: that of key n?",
+     lambda: looks_back(steps=0)),
+    ("the query looks for the token behind, which the mask hides, or for none. Which key has the "
+     "direction of query n?",
+     lambda: looks_back(steps=-1)),
+    ("every token looks two back. Which key should the query of token n fit?",
+     lambda: looks_back(steps=2)),
+    ("the right token is preferred, but not strongly. How large must a score be for a weight of 0.99?",
+     lambda: looks_back(strength=5.0)),
+    ("the words are matched, not the positions. In which rows of W_q and W_k do the positions enter?",
+     lambda: looks_back(by_word=True)),
+)
+# fmt: on
+
 PREVIOUS_TOKEN = by_hand(
     "attention.previous_token_head",
     machine=head_weights,
@@ -73,28 +78,5 @@ PREVIOUS_TOKEN = by_hand(
     points=3,
     difficulty=3,
     minutes=20,
-    # fmt: off
-    mistakes=(
-        (
-            "every token looks at itself. Which direction must the query of token n have: that of key n?",
-            lambda: looks_back(steps=0),
-        ),
-        (
-            "the query looks for the token behind, which the mask hides, or for none. Which key has the direction of query n?",
-            lambda: looks_back(steps=-1),
-        ),
-        (
-            "every token looks two back. Which key should the query of token n fit?",
-            lambda: looks_back(steps=2),
-        ),
-        (
-            "the right token is preferred, but not strongly. How large must a score be for a weight of 0.99?",
-            lambda: looks_back(strength=5.0),
-        ),
-        (
-            "the words are matched, not the positions. In which rows of W_q and W_k do the positions enter?",
-            lambda: looks_back(by_word=True),
-        ),
-    ),
-    # fmt: on
+    mistakes=PREVIOUS_TOKEN_MISTAKES,
 )
