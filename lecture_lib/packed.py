@@ -5,8 +5,8 @@ another place in memory, and goes when they go. Modules, state dicts, copies and
 costs the memory of the weights once more. Numbers that were written through `tensor.data` are not seen: torch does
 not count such changes.
 
-The products are operators of torch, so that a recorded step (`torch.jit.trace`, a CUDA graph) holds the weights
-themselves and looks for their copies at every call.
+Products are operators of torch, so that `torch.jit.trace` writes down the weights themselves, and the copies are
+looked for at every call of what was recorded.
 
 Axes: K input features, N output features.
 Source: oneDNN, "Understanding memory formats" (blocked layouts).
@@ -53,9 +53,13 @@ def prepared(make: Callable, sources: Sequence[Tensor | None], *details: Any) ->
             mode are not counted: from them the copy is made at every call.
         details: numbers it needs.
     """
-    if not counted(*sources):
+    try:
+        state = (
+            details,
+            *[t if t is None else (t.data_ptr(), t._version, t.dtype, t.shape) for t in sources],
+        )
+    except RuntimeError:  # made in inference mode: no version
         return make(sources, *details)
-    state = (details, *[None if t is None else (t.data_ptr(), t._version, t.dtype, t.shape) for t in sources])
     known = _copies.get(sources[0])
     if known is None:
         known = _copies[sources[0]] = {}

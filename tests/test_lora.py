@@ -976,11 +976,13 @@ UNSUPPORTED = {
     "layer_replication": ([[0, 2]], "layer_replication=.* is not supported"),
     "an_option_of_the_future": (1, "an_option_of_the_future=1 is not supported"),
     "init_lora_weights": ("pissa", "init_lora_weights='pissa' changes the base weights"),
-    "r": ("eight", "r must be an integer, got 'eight'"),
-    "lora_alpha": (float("nan"), "lora_alpha must be a number, got nan"),
-    "use_rslora": ("yes", "use_rslora must be true or false, got 'yes'"),
+    "r": ("eight", "r must be a positive integer, got 'eight'"),
+    "lora_alpha": (float("nan"), "lora_alpha must be a positive number, got nan"),
+    "use_rslora": ("yes", "use_rslora must be True or False, got 'yes'"),
     "rank_pattern": ({"c_attn": 3}, "do not belong together: rank 3 against lora_A"),
     "alpha_pattern": ({"(": 3}, "no regular expression"),
+    "lora_dropout": (1.5, "lora_dropout must be a probability below 1"),
+    "modules_to_save": ("lm_head", "modules_to_save must be a"),
 }
 
 

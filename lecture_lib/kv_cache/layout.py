@@ -24,13 +24,14 @@ class PackedSideBySide(SideBySide):
 
     def __call__(self, X: Tensor, *maps: nn.Module) -> tuple[Tensor, ...]:
         """Give (..., N_i) for each map."""
-        kinds, Y = {type(m) for m in maps}, None
+        kinds, found = {type(m) for m in maps}, None
         if not any(m._forward_hooks or m._forward_pre_hooks for m in maps):
             if kinds == {PackedLinear}:
                 Y = packed_in_one(X, *maps)
+                found = None if Y is None else Y.split([m.out_features for m in maps], -1)
             elif kinds == {QuantizedLinear}:
-                Y = in_one_product(X, list(maps))
-        return super().__call__(X, *maps) if Y is None else Y.split([m.out_features for m in maps], -1)
+                found = in_one_product(X, list(maps))
+        return super().__call__(X, *maps) if found is None else tuple(found)
 
 
 @torch.no_grad()

@@ -3,11 +3,23 @@
 Source: peft's LoraConfig, as saved by versions 0.10 to 0.21.
 """
 
-import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from lecture_lib.fields import (
+    at_least,
+    check_fields,
+    declared,
+    instance,
+    positive,
+    positive_real,
+    probability,
+    whole,
+)
 from lecture_lib.files import read_json
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
@@ -21,21 +33,33 @@ DESCRIPTIVE = {
 }
 # Initializations that leave the base weights alone; the others (PiSSA, OLoRA, LoftQ, ...) change them.
 HARMLESS_INITIALIZATIONS = (True, False, None, "gaussian", "eva", "orthogonal")
-KINDS = {int: "an integer", float: "a number", bool: "true or false", dict: "an object", list: "a list"}
+
+
+def table_of(check: Callable[..., Any]) -> Any:
+    """A field that holds an object, each entry of which goes through `check(name, value)`."""
+
+    def each(name: str, value: Any) -> dict[str, Any]:
+        entries = instance((dict,), name, value)
+        return {key: check(f"{name}[{key!r}]", entry) for key, entry in entries.items()}
+
+    return field(default_factory=dict, metadata={"check": each})
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
     """The options of peft's LoraConfig that change what an adapter computes."""
 
-    r: int = 8  # rank
-    lora_alpha: float = 8.0  # strength; the factor is lora_alpha / r
-    lora_dropout: float = 0.0  # probability that an input of an update is dropped
+    r: int = at_least(1, 8)  # rank
+    lora_alpha: float = positive(8.0)  # strength; the factor is lora_alpha / r
+    lora_dropout: float = probability(0.0, below_one=True)  # that an input of an update is dropped
     use_rslora: bool = False  # factor lora_alpha / sqrt(r)
-    rank_pattern: dict[str, int] = field(default_factory=dict)  # other ranks, by the end of a layer's name
-    alpha_pattern: dict[str, float] = field(default_factory=dict)  # other strengths, likewise
-    modules_to_save: list[str] = field(default_factory=list)  # modules trained in full
+    rank_pattern: dict[str, int] = table_of(partial(whole, low=1))  # other ranks, by the end of a name
+    alpha_pattern: dict[str, float] = table_of(positive_real)  # other strengths, likewise
+    modules_to_save: list[str] = declared(partial(instance, (list, tuple)), ())  # modules trained in full
     ensure_weight_tying: bool = False  # those that shared a weight go on sharing it
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def rank_of(self, name: str) -> int:
         """Rank of the layer with this name."""
@@ -64,11 +88,13 @@ def read_config(path: Path) -> AdapterConfig:
             f"{path} describes no LoRA adapter: its peft_type is {entries.get('peft_type')!r}, not 'LORA'"
         )
     _refuse_unknown(entries, path)
-    options = {}
-    for name, option in AdapterConfig.__dataclass_fields__.items():
-        if entries.get(name) is not None:
-            options[name] = _checked(entries[name], option.type, name, path)
-    return AdapterConfig(**options)
+    given = {
+        name: entries[name] for name in AdapterConfig.__dataclass_fields__ if entries.get(name) is not None
+    }
+    try:
+        return AdapterConfig(**given)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _refuse_unknown(entries: dict, path: Path) -> None:
@@ -84,21 +110,6 @@ def _refuse_unknown(entries: dict, path: Path) -> None:
     for name, value in entries.items():
         if name not in known and value:
             raise ValueError(f"{path}: the option {name}={value!r} is not supported by lecture_lib.lora")
-
-
-def _checked(value: object, kind: type, name: str, path: Path) -> object:
-    """The value if it is of that kind, finite numbers where numbers are asked for."""
-    base = getattr(kind, "__origin__", kind)
-    if base is dict:
-        number = kind.__args__[1]
-        if isinstance(value, dict):
-            return {key: _checked(entry, number, f"{name}[{key!r}]", path) for key, entry in value.items()}
-    elif base is float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-            return value
-    elif isinstance(value, base) and not (base is int and isinstance(value, bool)):
-        return value
-    raise ValueError(f"{path}: {name} must be {KINDS[base]}, got {value!r}")
 
 
 def _by_pattern(patterns: dict[str, float], name: str, default: float) -> float:

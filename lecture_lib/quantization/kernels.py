@@ -66,17 +66,18 @@ def int8_dynamic_linear(X: Tensor, q: list[Tensor], scale: list[Tensor], bias: l
     Returns:
         (..., N_1 + N_2 + …) in the dtype of X.
     """
-    if X.ndim == 1:
-        return int8_dynamic_linear(X[None], q, scale, bias)[0]
-    rows, n_numbers = X.float(), X.numel()
     weights, b = prepared(_for_integers, (*q, *scale, *bias), len(q))
-    if n_numbers == 0:
-        return X.new_empty(*X.shape[:-1], _n_rows(q))
-    if n_numbers == X.shape[-1]:  # one token
-        return _plus(torch.ops.quantized.linear_dynamic(rows, weights, _seven_bits()), b).to(X.dtype)
-    size = rows.abs().amax(-1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny)
-    Y = torch.ops.quantized.linear_dynamic(rows / size, weights, _seven_bits()).mul_(size)
-    return _plus(Y, b).to(X.dtype)
+    rows, few_bits = X.reshape(-1, X.shape[-1]).float(), not has_vnni()  # (B, K)
+    if len(rows) > 1:
+        size = rows.abs().amax(1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny)
+        Y = torch.ops.quantized.linear_dynamic(rows / size, weights, few_bits).mul_(size)
+    else:
+        Y = (
+            torch.ops.quantized.linear_dynamic(rows, weights, few_bits)
+            if len(rows)
+            else rows.new_empty(0, _n_rows(q))
+        )
+    return _plus(Y, b).to(X.dtype).view(*X.shape[:-1], _n_rows(q))
 
 
 def _for_integers(sources: list[Tensor], n: int) -> tuple[torch.ScriptObject, Tensor | None]:
@@ -88,12 +89,6 @@ def _for_integers(sources: list[Tensor], n: int) -> tuple[torch.ScriptObject, Te
         zeros = torch.zeros(len(steps), dtype=torch.long)
         codes = torch._make_per_channel_quantized_tensor(torch.cat(q), steps, zeros, 0)
     return torch.ops.quantized.linear_prepack(codes, None), torch.cat(bias).float() if bias else None
-
-
-@cache
-def _seven_bits() -> bool:
-    """Whether activations must leave a bit free, since sums of pairs overflow on processors without VNNI."""
-    return not getattr(torch.cpu, "_is_vnni_supported", bool)()
 
 
 @operator(
@@ -122,7 +117,8 @@ def int4_linear(
         return X.new_empty(*X.shape[:-1], n_rows)
     product = torch._weight_int4pack_mm_for_cpu if X.is_cpu else torch._weight_int4pack_mm
     Y = product(rows.contiguous(), tiles, rows.shape[1] // len(steps), steps)
-    return _plus(Y[:, :n_rows], b).reshape(*X.shape[:-1], n_rows)
+    Y = Y if Y.shape[1] == n_rows else Y[:, :n_rows]
+    return _plus(Y, b).reshape(*X.shape[:-1], n_rows)
 
 
 def _tiled(
@@ -151,7 +147,7 @@ def _tiled(
 
 
 def _plus(Y: Tensor, bias: Tensor | None) -> Tensor:
-    return Y if bias is None else Y.add_(bias.to(Y.dtype))
+    return Y if bias is None else Y.add_(bias)
 
 
 def kernel_group(group_size: int) -> int | None:
@@ -174,13 +170,20 @@ def has_int8_kernel(device_type: str) -> bool:
 
 @torch.compiler.assume_constant_result
 @cache
+def has_vnni() -> bool:
+    """Tell whether sums of products of 8-bit integers do not overflow; without, activations leave a bit free."""
+    return getattr(torch.cpu, "_is_vnni_supported", bool)()
+
+
+@torch.compiler.assume_constant_result
+@cache
 def has_int8_dynamic_kernel() -> bool:
     """Tell whether this processor has the product of integers, by one that would overflow in 16 bits."""
     if torch.backends.quantized.engine not in ("x86", "fbgemm", "onednn"):
         return False
     try:
         weights, _ = _for_integers([torch.full((16, 64), 127, dtype=torch.int8), torch.ones(16, 1)], 1)
-        Y = torch.ops.quantized.linear_dynamic(torch.ones(2, 64), weights, _seven_bits())
+        Y = torch.ops.quantized.linear_dynamic(torch.ones(2, 64), weights, not has_vnni())
         return torch.allclose(Y, torch.full_like(Y, 64 * 127), rtol=0.01)
     except MISSING:
         return False

@@ -3,6 +3,8 @@ r"""A linear layer whose weights are stored as codes: $y = x \hat W^T + b$.
 Axes: N rows of W (output features), K columns (input features), G columns that share one scale.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -47,6 +49,7 @@ class QuantizedLinear(nn.Module):
         self.in_features, self.out_features = in_features, len(packed)
         self.scheme, self.compute_dtype = scheme, compute_dtype
         self.group_size = scheme.group_size or in_features
+        self.fits_int4 = scheme.bits == 4 and kernels.kernel_group(self.group_size) is not None
         self._check(packed, scale, zero_point)
         self.register_buffer("packed", packed)
         self.register_buffer("scale", scale)
@@ -95,7 +98,7 @@ class QuantizedLinear(nn.Module):
         if kernel == "INT8":
             return torch.ops.lecture_lib.int8_linear(x, self.packed, self.scale, bias)
         if kernel is not None:
-            return side_by_side(kernel, x, [self], [] if bias is None else [bias])
+            return side_by_side(kernel, x, [self], [] if bias is None else [bias])[0]
         y = F.linear(x, self._rebuilt().to(x.dtype))
         return y if bias is None else y + bias.to(x.dtype)
 
@@ -109,11 +112,8 @@ class QuantizedLinear(nn.Module):
             return None
         if self.packed.dtype == torch.int8 and self.group_size == self.in_features:
             return "INT8"
-        return "INT4" if self.scheme.bits == 4 and self._has_int4_kernel(x.device.type) else None
-
-    def _has_int4_kernel(self, device_type: str) -> bool:
-        fits = kernels.kernel_group(self.group_size) is not None
-        return fits and kernels.has_int4_kernel(device_type, self.in_features % 128 == 0)
+        fits = self.fits_int4 and kernels.has_int4_kernel(x.device.type, self.in_features % 128 == 0)
+        return "INT4" if fits else None
 
     def _check(self, packed: Tensor, scale: Tensor, zero_point: Tensor | None) -> None:
         scheme = self.scheme
@@ -142,17 +142,23 @@ class QuantizedLinear(nn.Module):
         return f"{self.in_features}, {self.out_features}, {self.scheme}, bias={self.bias is not None}"
 
 
-def side_by_side(kernel: str, x: Tensor, layers: list[QuantizedLinear], biases: list[Tensor]) -> Tensor:
-    """Apply layers of one scheme to one input (..., K), in one product by a kernel: (..., N_1 + N_2 + …)."""
+def side_by_side(
+    kernel: str, x: Tensor, layers: list[QuantizedLinear], biases: list[Tensor]
+) -> Sequence[Tensor]:
+    """Apply layers of one scheme to one input (..., K), in one product by a kernel: (..., N_i) for each."""
     codes, scales = [layer.packed for layer in layers], [layer.scale for layer in layers]
     if kernel == "INT8 twice":
-        return torch.ops.lecture_lib.int8_dynamic_linear(x, codes, scales, biases)
-    zeros = [layer.zero_point for layer in layers if layer.zero_point is not None]
-    return torch.ops.lecture_lib.int4_linear(x, codes, scales, zeros, biases, layers[0].group_size)
+        Y = torch.ops.lecture_lib.int8_dynamic_linear(x, codes, scales, biases)
+    else:
+        zeros = [layer.zero_point for layer in layers if layer.zero_point is not None]
+        # torch.compile must not look inside; a recording may, and then has the tiles of now as constants.
+        products = torch.ops.lecture_lib if torch.compiler.is_compiling() else kernels
+        Y = products.int4_linear(x, codes, scales, zeros, biases, layers[0].group_size)
+    return Y.split([layer.out_features for layer in layers], -1)
 
 
-def in_one_product(x: Tensor, layers: list[QuantizedLinear]) -> Tensor | None:
-    """Apply quantized layers to one input (..., K): (..., N_1 + N_2 + …), or None where one product does not do."""
+def in_one_product(x: Tensor, layers: list[QuantizedLinear]) -> list[Tensor] | None:
+    """Apply quantized layers to one input (..., K): (..., N_i) each, or None where one product does not do."""
     first, biases = layers[0], [layer.bias for layer in layers if layer.bias is not None]
     learns = torch.is_grad_enabled() and any(b.requires_grad for b in (x, *biases))
     alike = all(
@@ -163,4 +169,4 @@ def in_one_product(x: Tensor, layers: list[QuantizedLinear]) -> Tensor | None:
     kernel = first.kernel(z)
     if learns or not alike or kernel in (None, "INT8") or len(biases) not in (0, len(layers)):
         return None
-    return side_by_side(kernel, z, layers, biases).to(x.dtype)
+    return [Y.to(x.dtype) for Y in side_by_side(kernel, z, layers, biases)]
