@@ -22,7 +22,8 @@ The exercises of this chapter: [read them here](../notebooks/{name}/{name}.ipynb
 
 def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
     """Replace a released notebook by its executable page; end a chapter with the ways to its notebook."""
-    app.env.note_dependency(str(run.record_path(docname)))  # new outputs: the page is read again
+    if (record := run.record_path(docname)).exists():
+        app.env.note_dependency(str(record))  # new outputs: the page is read again
     if found := NOTEBOOK.fullmatch(docname):
         app.env.note_dependency(str(ROOT / "solutions" / f"{found[1]}.md"))
         source[0] = shown.page(found[1], shown.show_solutions())
