@@ -10,19 +10,25 @@ from torch import Tensor, nn
 
 
 class Watch:
-    """Remember the weights of a model; numbers written through `parameter.data` leave no trace."""
+    """Remember the weights and hooks of a model; numbers written through `parameter.data` leave no trace."""
 
     def __init__(self, model: nn.Module) -> None:
         self.owners = [d for m in model.modules() for d in (m._modules, m._parameters, m._buffers) if d]
         things = {id(thing): thing for owner in self.owners for thing in owner.values()}
         self.tensors = [thing for thing in things.values() if isinstance(thing, Tensor)]
         self.counted = [tensor for tensor in self.tensors if not tensor.is_inference()]
+        self.hooks = [h for m in model.modules() for h in (m._forward_hooks, m._forward_pre_hooks)]
         self.things, self.before = list(things.values()), self.state()
 
-    def state(self) -> tuple[list[int], ...]:
-        """What stands in every place, and the address and version of every tensor."""
+    def state(self) -> tuple[list[int], list[int], list[int], int]:
+        """What stands in every place, the address and version of every tensor, and the number of hooks."""
         places = list(map(id, chain.from_iterable(owner.values() for owner in self.owners)))
-        return places, [t.data_ptr() for t in self.tensors], [t._version for t in self.counted]
+        versions = [t._version for t in self.counted]
+        return places, [t.data_ptr() for t in self.tensors], versions, sum(map(len, self.hooks))
+
+    def hooked(self) -> bool:
+        """Tell whether a module had a hook when the watch began."""
+        return self.before[-1] > 0
 
     def unchanged(self) -> bool:
         """Tell whether every module and tensor is in its place, with the numbers it had."""

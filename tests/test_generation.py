@@ -23,7 +23,7 @@ from transformers import (
 from lecture_lib import generation, padding
 from lecture_lib.decoder import Decoder
 from lecture_lib.encoder_decoder import EncoderDecoder
-from lecture_lib.generation import Conditioned, Stop, decode_stream, generate, stream, translate
+from lecture_lib.generation import Conditioned, Reread, Stop, decode_stream, generate, stream, translate
 from lecture_lib.sampling import SamplingParameters, beam_search
 from lecture_lib.tokenization import BytePairTokenizer
 from lecture_lib.transformer import ModelConfig
@@ -148,6 +148,39 @@ def test_padded_prompts_with_a_mask_are_those_of_transformers(side):
         assert text.tolist() == alone[0].tolist()
     with pytest.raises(ValueError, match="an entry for each of the ids"):
         generate(wrapped(gpt2()), ids, 8, GREEDY, attention_mask=mask[:, :4])
+
+
+def test_masks_and_lengths_may_be_lists():
+    ids, mask = [[17, 17, 3], [5, 6, 7]], [[0, 0, 1], [1, 1, 1]]
+    expected = [[3, 4, 5], [5, 6, 7, 8, 9]]
+    for prompts, real in ((ids, mask), (torch.tensor(ids), mask), (ids, torch.tensor(mask).bool())):
+        assert [t.tolist() for t in generate(successor, prompts, 2, GREEDY, attention_mask=real)] == expected
+    assert generate(successor, [0, 3], 1, GREEDY, attention_mask=[0, 1]).tolist() == [3, 4]
+    table = torch.tensor([[3, 17], [5, 6]])
+    assert [t.tolist() for t in generate(successor, table, 1, GREEDY, lengths=[1, 2])] == [[3, 4], [5, 6, 7]]
+    for wrong in (mask[:1], [[0, 1], [1, 1]], [1, 1, 1, 1, 1, 1, 1], [[0, 0, 1], [1, 1]]):
+        with pytest.raises(ValueError, match="an entry for each of the ids"):
+            generate(successor, ids, 2, GREEDY, attention_mask=wrong)
+    with pytest.raises(ValueError, match="one row a length"):
+        generate(successor, [[3, 4], [5, 6]], 2, GREEDY, lengths=[1, 2])
+
+
+def test_the_model_gets_its_ids_where_the_prompts_are():
+    """A plain function has no parameters that would say where: "meta" stands for a GPU here."""
+    seen = []
+
+    def model(ids, lengths=None):
+        seen.append(ids.device.type)
+        return torch.zeros(*ids.shape, 10, device=ids.device)
+
+    Reread(model, torch.device("meta")).read([[1, 2]])
+    Reread(model).read([[1, 2]])
+    assert seen == ["meta", "cpu"]
+    config = ModelConfig(vocab_size=19, d_model=12, n_heads=3, n_layers=1, context_length=16)
+    given_source = Conditioned(
+        EncoderDecoder(config).to("meta"), torch.zeros(1, 3, dtype=torch.long, device="meta")
+    )
+    assert Reread(given_source).device.type == "meta"
 
 
 def test_a_least_number_of_new_tokens_is_that_of_transformers():

@@ -553,6 +553,65 @@ def test_a_reader_never_mixes_old_and_new_weights(change, recorded):
         assert kv_cache.generate(reader, prompt, 12, GREEDY).tolist() == expected
 
 
+@pytest.mark.parametrize("chunk_size", [None, 2])
+def test_a_read_that_failed_leaves_nothing_behind(chunk_size):
+    """Slots that were counted but never written must not be looked at by the text that goes on."""
+    model, fails = copy.deepcopy(decoder("llama")), []
+
+    def interrupt(*_):
+        if fails:
+            raise KeyboardInterrupt
+
+    model.stack.layers[0].feed_forward.register_forward_pre_hook(interrupt)
+    reader = Cached(model, chunk_size=chunk_size)
+    for rows in ([[1, 2, 3]], [[1, 2, 3, 4, 5, 6]], [[9, 8, 7]]):
+        fails.append("once")
+        with pytest.raises(KeyboardInterrupt):
+            reader.read(rows)
+        fails.clear()
+        for row in [*rows[0], 6], [*rows[0], 6, 7]:
+            assert_close(reader.read([row]), Reread(decoder("llama")).read([row]), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+def test_hooks_run_at_every_step_whether_it_could_be_recorded_or_not(before, register):
+    model, seen = copy.deepcopy(decoder()), []
+    reader = Cached(model, recorded=True)
+    if not before:
+        kv_cache.generate(reader, [1, 2, 3], 4, GREEDY)
+    getattr(model.stack.layers[1].attention.W_v, register)(lambda module, *args: seen.append(1))
+    lay_out_for_decoding(model)
+    kv_cache.generate(reader, [1, 2, 3], 6, GREEDY)
+    assert len(seen) == 6
+
+
+def test_a_new_bias_is_seen_beside_an_old_weight():
+    model = lay_out_for_decoding(copy.deepcopy(decoder()))
+    reader = Cached(model)
+    kv_cache.generate(reader, [1, 2, 3], 4, GREEDY)
+    attention = model.stack.layers[0].attention
+    attention.W_q.bias = torch.nn.Parameter(attention.W_q.bias + torch.randn(12, generator=seeded(1)))
+    attention.W_v.bias.data = attention.W_v.bias.data + 1
+    rows = [[1, 2, 3, 4], [1, 2, 3, 4, 5]]
+    for row in rows:
+        assert_close(reader.read([row]), Reread(copy.deepcopy(model)).read([row]), atol=1e-5, rtol=1e-5)
+        with torch.no_grad():
+            plain = copy.deepcopy(model)
+            for layer in plain.stack.layers:
+                layer.attention.in_one = None
+            assert_close(reader.read([[*row, 9]]), Reread(plain).read([[*row, 9]]), atol=1e-5, rtol=1e-5)
+
+
+def test_a_model_that_went_back_to_training_is_refused():
+    model = copy.deepcopy(decoder("marian"))
+    reader = Cached(model)
+    reader.read([[1, 2]])
+    model.train()
+    with pytest.raises(ValueError, match="call model.eval"):
+        reader.read([[1, 2, 3]])
+
+
 @pytest.mark.parametrize("change", ["optimizer", "assign", "merge"])
 def test_a_source_is_read_by_the_weights_of_now(change):
     config = ModelConfig(n_heads=2, **SIZES)

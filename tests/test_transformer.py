@@ -237,6 +237,20 @@ def test_rotary_stack_sees_distances_alone():
     assert not torch.allclose(stack(X, Context(2 * torch.arange(5), is_causal=True)), out, atol=1e-3)
 
 
+def test_a_stack_keeps_to_its_window_whoever_made_the_context():
+    stack = TransformerStack(config(sliding_window=2, n_layers=1))
+    X = torch.randn(2, 5, 12)
+    for here in (
+        Context(is_causal=True),
+        Context(mask=causal_mask(5)),
+        Context(torch.arange(5), is_causal=True),
+    ):
+        assert_close(stack(X, here), stack(X, make_context(stack.config, X, is_causal=True)))
+    changed = X.clone()
+    changed[:, 0] += 1
+    assert_close(stack(changed, Context(is_causal=True))[:, 2:], stack(X, Context(is_causal=True))[:, 2:])
+
+
 def test_initial_weights_are_those_of_gpt2():
     deep = config(d_model=48, d_head=16, d_ff=192, n_layers=8, norm_first=True)
     model = nn.ModuleList([InputEmbedding(deep), TransformerStack(deep)])

@@ -25,9 +25,15 @@ class MultiHeadAttention(nn.Module):
     Heads that do not divide the width, or key-value heads that do not divide the heads, are refused.
 
     Args:
+        d_model: width D of a token.
+        n_heads: number of query heads H.
         n_kv_heads: number of key-value heads H_kv, a divisor of H; None: H.
         d_head: width D_k of a head; None: D / H.
+        qkv_bias: whether W_q, W_k and W_v have biases.
+        out_bias: whether W_o has one.
         qk_norm_eps: normalise queries and keys by their root mean square, with this epsilon (Qwen3).
+
+    Source: Bishop & Bishop (2024), Algorithm 12.2; Vaswani et al. (2017), section 3.2.2.
     """
 
     def __init__(
@@ -47,19 +53,16 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"{parts}, and these {n_heads} heads must divide d_model {d_model}")
         d_head = d_model // n_heads if d_head is None else d_head
         self.d_model, self.n_heads, self.n_kv_heads, self.d_head = d_model, n_heads, n_kv_heads, d_head
-        self.layer, self.windowed = (
-            0,
-            False,
-        )  # its place in a stack, and whether it looks at the last tokens only
+        self.layer = 0  # its place in a stack
+        self.windowed = False  # whether it looks at the last tokens only
         self.W_q = nn.Linear(d_model, n_heads * d_head, bias=qkv_bias)
         self.W_k = nn.Linear(d_model, n_kv_heads * d_head, bias=qkv_bias)
         self.W_v = nn.Linear(d_model, n_kv_heads * d_head, bias=qkv_bias)
         self.W_o = nn.Linear(n_heads * d_head, d_model, bias=out_bias)
         self.q_norm = None if qk_norm_eps is None else nn.RMSNorm(d_head, eps=qk_norm_eps)
         self.k_norm = None if qk_norm_eps is None else nn.RMSNorm(d_head, eps=qk_norm_eps)
-        self.in_one: Callable[..., tuple[Tensor, ...]] | None = (
-            None  # the three maps as one product, by a layout
-        )
+        # The three maps as one product, where a layout has put them so.
+        self.in_one: Callable[..., tuple[Tensor, ...]] | None = None
 
     def forward(
         self, X: Tensor, memory: Tensor | Context | None = None, mask: Tensor | None = None

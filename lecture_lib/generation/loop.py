@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lecture_lib.fields import whole
 from lecture_lib.generation.reread import Model, Reader, Reread
@@ -66,7 +66,7 @@ def generate(
         tensor([3, 4, 5, 6, 7])
     """
     rows, end = to_rows(ids, lengths, attention_mask), Stop(stop, tokenizer)
-    reader = model if hasattr(model, "read") else Reread(model)
+    reader = reader_of(model, ids, rows, max_new_tokens, context_length)
     ends = [len(row) for row in rows]
     for i, _ in follow(reader, rows, max_new_tokens, sampling, generator, end, context_length):
         ends[i] += 1
@@ -100,8 +100,7 @@ def stream(
     rows, end = to_rows(ids), Stop(stop, tokenizer)
     if len(rows) != 1:
         raise ValueError(f"stream follows one text, got {len(rows)}; generate takes several")
-    reader = model if hasattr(model, "read") else Reread(model)
-    check_room(reader, rows, max_new_tokens, context_length)
+    reader = reader_of(model, ids, rows, max_new_tokens, context_length)
     following = follow(reader, rows, max_new_tokens, sampling, generator, end, context_length)
     return (token for _, token in following)
 
@@ -119,7 +118,6 @@ def follow(
 
     A text that has ended is read on, so that what the others get does not depend on it.
     """
-    check_room(reader, rows, max_new_tokens, context_length)
     starts, running = [len(row) for row in rows], list(range(len(rows)))
     for n in range(max_new_tokens):
         logits = reader.read([row[-context_length:] for row in rows] if context_length else rows)
@@ -137,8 +135,14 @@ def follow(
             break
 
 
-def check_room(reader: Reader, rows: list[list[int]], n_new: int, window: int | None) -> None:
-    """Refuse texts that do not fit into the context of the model, before anything is computed."""
+def reader_of(
+    model: Model | Reader, ids: Prompts, rows: list[list[int]], n_new: int, window: int | None
+) -> Reader:
+    """Give what reads for a model, and refuse texts that do not fit into its context, before anything is computed."""
+    reader = model
+    if not hasattr(model, "read"):
+        is_function = not (isinstance(model, nn.Module) or hasattr(model, "device"))
+        reader = Reread(model, getattr(first_tensor(ids), "device", None) if is_function else None)
     n_new = whole("max_new_tokens", n_new)
     window = None if window is None else whole("context_length", window, 1)
     context = getattr(getattr(reader, "config", None), "context_length", None)
@@ -149,6 +153,12 @@ def check_room(reader: Reader, rows: list[list[int]], n_new: int, window: int | 
             f"a prompt of {longest} tokens and {n_new} new ones do not fit into the context of {context} tokens: "
             f"shorten them, or show the model the last ones only, context_length={context}"
         )
+    return reader
+
+
+def first_tensor(ids: Prompts) -> Tensor | None:
+    """Find the first tensor among prompts, which says dtype and device; None among lists and arrays."""
+    return ids if isinstance(ids, Tensor) else next((each for each in ids if isinstance(each, Tensor)), None)
 
 
 def to_rows(
@@ -158,9 +168,13 @@ def to_rows(
     rows = nested(ids)
     rows = [rows] if is_one_prompt(rows) else rows
     if attention_mask is not None:
-        real = torch.as_tensor(attention_mask).reshape(len(rows), -1).tolist()
-        if [len(row) for row in real] != [len(row) for row in rows]:
-            raise ValueError(f"the attention mask needs an entry for each of the ids {tuple(ids.shape)}")
+        real = attention_mask.tolist() if hasattr(attention_mask, "tolist") else list(attention_mask)
+        real = [real] if is_one_prompt(real) else real
+        sizes = [len(row) for row in rows], [len(row) for row in real]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f"an attention mask needs an entry for each of the ids: {sizes[1]} for {sizes[0]}"
+            )
         rows = [
             [t for t, keep in zip(row, here, strict=True) if keep]
             for row, here in zip(rows, real, strict=True)
@@ -168,7 +182,7 @@ def to_rows(
     elif lengths is not None:
         n = [operator.index(length) for length in nested(lengths)]
         if not isinstance(ids, Tensor) or ids.ndim != 2 or len(n) != len(rows):
-            raise ValueError(f"lengths {tuple(lengths.shape)} need ids (B, N) with one row a length")
+            raise ValueError(f"{len(n)} lengths need a table of ids (B, N) with one row a length")
         if wrong := [length for length in n if not 0 <= length <= ids.shape[1]]:
             raise ValueError(f"every length must lie in 0 ... {ids.shape[1]}, got {wrong[0]}")
         rows = [row[:length] for row, length in zip(rows, n, strict=True)]
@@ -201,7 +215,7 @@ def as_given(
     ids: Prompts, rows: list[list[int]], pad_id: int | None, ragged: bool, device: torch.device | None
 ) -> Tensor | list[Tensor]:
     """Give texts back in the form in which the prompts came; where `ragged`, a list in place of a table."""
-    first = ids if isinstance(ids, Tensor) else next((each for each in ids if isinstance(each, Tensor)), None)
+    first = first_tensor(ids)
     device, dtype = (device, torch.long) if first is None else (first.device, first.dtype)
     if isinstance(ids, Tensor) and ids.ndim == 2 and not ragged:
         return pad(rows, pad_id or 0, device)[0].to(dtype)

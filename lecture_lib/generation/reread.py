@@ -27,12 +27,14 @@ class Reread:
 
     Args:
         model: gives (B, N, |V|) logits for (B, N) ids; called `model(ids, lengths)` if the texts are padded (on the right).
+        device: where it takes its ids; None: where its weights are, or as its attribute `device` says, else the CPU.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, device: torch.device | None = None) -> None:
         self.model, self.config = model, getattr(model, "config", None)
         parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-        self.device = torch.device("cpu") if parameter is None else parameter.device
+        home = getattr(model, "device", torch.device("cpu")) if parameter is None else parameter.device
+        self.device = home if device is None else device
 
     @torch.no_grad()
     def read(self, rows: list[list[int]]) -> Tensor:

@@ -30,7 +30,7 @@ class Conditioned:
     def __init__(self, model: nn.Module, source_ids: Tensor, source_lengths: Tensor | None = None) -> None:
         self.model = unwrapped(model)
         self.config = getattr(self.model, "config", None)
-        self.source_ids, self.source_lengths = source_ids, source_lengths
+        self.source_ids, self.source_lengths, self.device = source_ids, source_lengths, source_ids.device
         self.read_source()
 
     @torch.no_grad()

@@ -103,8 +103,9 @@ class KVCache:
     def truncate(self, lengths: list[int] | int) -> None:
         """Forget what stands behind these lengths, one for each row or one for all; 0: forget all."""
         lengths = [lengths] * self.batch if isinstance(lengths, int) else list(lengths)
-        known = dict(enumerate(self.lengths))
-        if not len(lengths) == len(known) or not all(0 <= n <= known[b] for b, n in enumerate(lengths)):
+        if len(lengths) != self.batch or any(
+            n < 0 or n > old for n, old in zip(lengths, self.lengths, strict=True)
+        ):
             raise ValueError(f"rows of {self.lengths} tokens cannot be cut to {lengths}")
         self.lengths = lengths
 
@@ -149,11 +150,9 @@ def look(
     near, window = None, config.sliding_window
     if window is not None and not (first and n_tokens <= window):
         near = behind(positions, n_stored) & ~behind(positions - window, n_stored)
-    if clocks is None:
-        turned = rotary(config, positions, n_stored)
-    else:
-        at = positions if alike else positions[:, None]
-        turned = (clocks[0][at], clocks[1][at])
+    at, turned = positions if alike else positions[:, None], None
+    if config.positions == "rotary":
+        turned = rotary(config, positions, n_stored) if clocks is None else (clocks[0][at], clocks[1][at])
     return Context(positions, mask, first and n_tokens > 1, near, turned, keep)
 
 

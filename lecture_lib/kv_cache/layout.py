@@ -40,8 +40,9 @@ def lay_out_for_decoding(model: nn.Module) -> nn.Module:
 
     float32 weights are stored as (in, out). bfloat16 weights stay, and products read packed copies of them where
     the processor computes in bfloat16: twice the memory. A table shared with the head is stored as the head wants
-    it. Quantized layers read W_q, W_k and W_v of a layer at once. Everything else, and every processor that would not gain, is left alone. A copy follows its weight, but
-    not numbers that are written through `.data`: after those, call this again.
+    it. Quantized layers read W_q, W_k and W_v of a layer at once. Everything else, and every processor that would
+    not gain, is left alone. A copy follows its weight, but not numbers that are written through `.data`: after
+    those, call this again.
 
     Args:
         model: any module; changed in place, one layer at a time.

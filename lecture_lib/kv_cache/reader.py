@@ -66,6 +66,8 @@ class Cached:
 
         A text that does not fit, an id out of range, and a model in training with dropout are refused.
         """
+        if self.whole.training and self.config.dropout:
+            raise ValueError("call model.eval() first: cached decoding has no dropout")
         limit, longest = self.max_length or self.config.context_length, max(map(len, rows))
         if longest > limit:
             raise ValueError(f"a text of {longest} tokens does not fit: there is room for {limit}")
@@ -76,25 +78,28 @@ class Cached:
         )
         if not goes_on:
             self.start(rows, same)
+        self.cache.lengths = [len(text) for text in self.texts]  # a read that failed has counted more
         if longest > self.cache.max_length:  # a recorded step knows the old memory and its clocks alone
             self.cache, self.steps = self.cache.grown(min(limit, longest + longest // 2 + 32)), {}
-        self.texts = [list(row) for row in rows]
         starts = self.cache.lengths
         if min(starts) and all(len(row) == n + 1 for row, n in zip(rows, starts, strict=True)):
-            return self.read_one(torch.tensor([row[-1:] for row in rows], device=self.device))
-        return self.read_chunks(rows)
+            logits = self.read_one(torch.tensor([row[-1:] for row in rows], device=self.device))
+        else:
+            logits = self.read_chunks(rows)
+        self.texts = [list(row) for row in rows]
+        return logits
 
     def start(self, rows: list[list[int]], same: bool) -> None:
         """Make ready for other texts; for as many of the same model the memory and the recorded steps stay."""
+        self.texts = [[] for _ in rows] if same else []
         if same:
-            return self.cache.truncate(0)
-        if self.whole.training and self.config.dropout:
-            raise ValueError("call model.eval() first: cached decoding has no dropout")
+            return
         self.watch, self.steps = Watch(self.whole), {}  # recorded steps, by whether the rows are alike
         self.there = self.model.known(len(rows)) if isinstance(self.model, Conditioned) else None
         weight = next(self.whole.parameters())
         self.device, room = weight.device, self.max_length or max(map(len, rows))
         self.cache = KVCache(self.config, len(rows), room, weight.dtype, weight.device)
+        self.texts = [[] for _ in rows]
 
     def read_chunks(self, rows: list[list[int]]) -> Tensor:
         """Read all new tokens, in pieces if so wished; (B, |V|) logits of those that follow."""
@@ -111,7 +116,8 @@ class Cached:
         """Read one more token a row, (B, 1); (B, |V|) logits of those that follow."""
         on_gpu = self.device.type == "cuda"
         self.patience -= 1
-        if self.recorded is False or (self.patience >= 0 and not on_gpu):
+        waits = self.patience >= 0 and not on_gpu
+        if waits or self.recorded is False or self.watch.hooked():  # a recording would leave the hooks out
             return self.one(tokens, self.cache.begin(1))
         at = self.cache.lengths
         self.cache.lengths = [n + 1 for n in at]

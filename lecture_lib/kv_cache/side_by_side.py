@@ -38,9 +38,11 @@ class SideBySide:
 
     def __call__(self, X: Tensor, *maps: nn.Module) -> tuple[Tensor, ...]:
         """Give (..., N_i) for each map."""
-        if torch.is_grad_enabled() or any(type(m) is not nn.Linear or m._forward_hooks for m in maps):
+        if torch.is_grad_enabled() or any(
+            type(m) is not nn.Linear or m._forward_hooks or m._forward_pre_hooks for m in maps
+        ):
             return tuple(m(X) for m in maps)
-        addresses = [m.weight.data_ptr() for m in maps]
+        addresses = [None if t is None else t.data_ptr() for m in maps for t in (m.weight, m.bias)]
         if addresses != self.addresses:
             self.addresses, self.found = addresses, self.look(maps)
         if self.found is None:

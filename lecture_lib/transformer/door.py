@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lecture_lib.attention import Context, causal_mask, padding_mask
+from lecture_lib.attention import Context, padding_mask
 from lecture_lib.embedding import rotary_frequencies, rotary_tables
 from lecture_lib.transformer.config import ModelConfig
 
@@ -30,18 +30,25 @@ def make_context(
     """
     positions, n = place(config, tokens, positions), tokens.shape[1]
     mask = length_mask(lengths, tokens)
-    near, window = None, config.sliding_window
-    if window is not None and window < n:
-        near = causal_mask(n, tokens.device) if is_causal else torch.ones_like(causal_mask(n, tokens.device))
-        near = near.triu(1 - window)
-        near = near if mask is None else near & mask
+    mask = None if is_causal else mask
     return Context(
-        positions=positions,
-        mask=None if is_causal else mask,
-        is_causal=is_causal,
-        near=near,
-        rotary=rotary(config, positions),
+        positions,
+        mask,
+        is_causal,
+        within(config, n, mask, is_causal, tokens.device),
+        rotary(config, positions),
     )
+
+
+def within(
+    config: ModelConfig, n: int, mask: Tensor | None, is_causal: bool, device: torch.device
+) -> Tensor | None:
+    """Narrow what n tokens may look at to the model's sliding window, (..., N, N); None if that changes nothing."""
+    if config.sliding_window is None or config.sliding_window >= n:
+        return None
+    every = torch.ones(n, n, dtype=torch.bool, device=device)
+    near = (every.tril() if is_causal else every).triu(1 - config.sliding_window)
+    return near if mask is None else near & mask
 
 
 def length_mask(lengths: Tensor | None, tokens: Tensor) -> Tensor | None:
@@ -101,8 +108,10 @@ def depends_on_length(config: ModelConfig) -> bool:
 
 
 def complete(config: ModelConfig, X: Tensor, here: Context | None) -> Context:
-    """Make the context of a stack that is called alone, or add the clocks to one that was made without."""
+    """Make the context of a stack that is called alone, or add clocks and window to one that was made without."""
     if here is None:
         return make_context(config, X)
     positions = torch.arange(X.shape[1], device=X.device) if here.positions is None else here.positions
-    return replace(here, positions=positions, rotary=rotary(config, positions))
+    clocks = rotary(config, positions) if here.rotary is None else here.rotary
+    near = within(config, X.shape[1], here.mask, here.is_causal, X.device) if here.near is None else here.near
+    return replace(here, positions=positions, rotary=clocks, near=near)

@@ -139,7 +139,7 @@ class TransformerStack(nn.Module):
         Args:
             X: (B, N, D) embedded tokens.
         """
-        if here is None or (here.rotary is None and self.config.positions == "rotary"):
+        if here is None or here.positions is None or here.keep is None:
             here = complete(self.config, X, here)
         for layer in self.layers:
             X = layer(X, here, there)
