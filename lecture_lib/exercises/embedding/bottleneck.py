@@ -77,7 +77,7 @@ def exact_and_narrow(case: Case, output: object, _asked: list) -> str | None:
 def softmax_factors(P: Tensor) -> tuple[Tensor, Tensor]:
     """Cut the SVD of the centred logarithms; the mistakes below are changes of these lines."""
     logits = P.log()
-    logits = logits - logits.mean(-1, keepdim=True)
+    logits = logits - logits.mean(-1, keepdim=True)  # softmax does not see a constant added to a row
     U, S, Vh = torch.linalg.svd(logits, full_matrices=False)
     D = int((S / S[0] > 1e-7).sum())
     return U[:, :D] * S[:D], Vh[:D].mT

@@ -146,7 +146,7 @@ def tied_gradient(ids: Tensor, targets: Tensor, table: Tensor) -> Tensor:
     """The sum of what arrives at both ends; the mistakes below are changes of these lines."""
     X = table[ids]
     probs = torch.softmax(X @ table.mT, dim=-1)
-    errors = (probs - F.one_hot(targets, len(table))) / len(ids)
+    errors = (probs - F.one_hot(targets, len(table))) / len(ids)  # (N, vocab_size)
     read_out = errors.mT @ X
     return read_out.index_add(0, ids, errors @ table)
 
