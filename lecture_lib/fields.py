@@ -39,15 +39,10 @@ def real(
     return number
 
 
-def chance(name: str, value: Any, below_one: bool = False) -> float:
-    """Give a number from 0 to 1 as Python's own, and refuse another; with `below_one`, 1 too."""
-    wanted = "a probability below 1" if below_one else "a probability, 0 to 1"
-    return real(name, value, lambda x: 0 <= x < 1 or (x == 1 and not below_one), wanted)
-
-
-def positive_real(name: str, value: Any, wanted: str = "a positive number") -> float:
-    """Give a finite number above 0 as Python's own, and refuse another."""
-    return real(name, value, lambda x: 0 < x < math.inf, wanted)
+# As `real`, in a range: `p = chance("p", p)`.
+chance = partial(real, fits=lambda x: 0 <= x <= 1, wanted="a probability, 0 to 1")
+chance_below_one = partial(real, fits=lambda x: 0 <= x < 1, wanted="a probability below 1")
+positive_real = partial(real, fits=lambda x: 0 < x < math.inf, wanted="a positive number")
 
 
 def choice(name: str, value: Any, choices: Iterable) -> Any:
@@ -80,7 +75,7 @@ def number(low: float, default: Any = REQUIRED) -> Any:
 
 def probability(default: Any = REQUIRED, below_one: bool = False) -> Any:
     """A field that holds a number from 0 to 1; with `below_one`, 1 itself is refused."""
-    return declared(partial(chance, below_one=below_one), default)
+    return declared(chance_below_one if below_one else chance, default)
 
 
 def token_ids(default: tuple[int, ...] = ()) -> Any:

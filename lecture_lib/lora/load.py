@@ -19,7 +19,7 @@ from lecture_lib.lora.layer import LoRALayer, adapted
 from lecture_lib.lora.model import check_free_of_lora, install, train_in_full
 from lecture_lib.lora.names import Names, near_names
 from lecture_lib.lora.shapes import can_be_adapted, check_matrices, check_strength, linear_shape
-from lecture_lib.wrapped import unwrapped
+from lecture_lib.weights import unwrapped
 
 MATRIX = re.compile(r"(?P<layer>.+)\.lora_(embedding_)?(?P<matrix>[AB])(\.weight)?")
 

@@ -15,7 +15,7 @@ from lecture_lib.lora.layer import LoRALayer, adapted, is_merged, unmerge
 from lecture_lib.lora.names import Names, find_targets
 from lecture_lib.lora.shapes import check_mergeable, check_rank
 from lecture_lib.quantization.model import replace_layer
-from lecture_lib.wrapped import unwrapped
+from lecture_lib.weights import unwrapped
 
 
 def add_lora(
