@@ -14,14 +14,18 @@ from typing import Any, get_args
 REQUIRED = MISSING  # a field without a default
 
 
-def whole(name: str, value: Any, low: int = 0) -> int:
-    """Give an integer, NumPy's too, as Python's own, and refuse what is none, such as True, or below `low`; `name` is for the message."""
+def whole(name: str, value: Any, low: int = 0, high: int | None = None, why: str = "") -> int:
+    """Give an integer, NumPy's too, as Python's own, and refuse what is none, such as True, or outside `low` ... `high`.
+
+    `name` is for the message, and so is `why`, which says where the largest comes from.
+    """
     wanted = "a positive integer" if low == 1 else f"an integer, {low} or more"
+    wanted = wanted if high is None else f"an integer from {low} to {high}{why}"
     try:
         number = None if is_truth(value) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or number < low:
+    if number is None or number < low or (high is not None and number > high):
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
     return number
 

@@ -912,7 +912,7 @@ def test_a_file_of_another_model_is_refused_and_changes_nothing(skeleton, messag
         ({"bits": 8, "group_size": 32, "per_tensor": True}, "per_tensor leaves no groups"),
         ({"bits": 8, "group_size": "tensor"}, "group_size must be a positive integer"),
         ({"bits": 4, "method": "fp8"}, "fp8 has 8 bits"),
-        ({"bits": 4, "method": "best"}, "unknown method 'best': choose one of rtn, gptq, awq, fp8"),
+        ({"bits": 4, "method": "best"}, "method must be one of rtn, gptq, awq, fp8; got 'best'"),
         ({"bits": 4, "method": "gptq"}, "gptq needs calibration"),
         ({"bits": 4, "method": "awq", "calibration": []}, "awq needs calibration"),
         ({"bits": 8, "activations": 4}, "activations must be one of None, 8; got 4"),

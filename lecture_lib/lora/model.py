@@ -158,13 +158,9 @@ def train_in_full(model: nn.Module, modules: Collection[nn.Module], tied: bool =
 
 def check_free_of_lora(model: nn.Module) -> None:
     """ValueError if the model has LoRA layers, open or merged."""
-    open_layer = next(iter(lora_layers(model)), None)
-    if open_layer is not None:
-        raise ValueError(
-            f"the model has LoRA already ({open_layer}): merge_lora(model, reversible=False) makes it plain"
-        )
-    merged = next((name for name, module in unwrapped(model).named_modules() if is_merged(module)), None)
-    if merged is not None:
-        raise ValueError(
-            f"the model holds a merged update that can be undone ({merged}): call unmerge_lora(model) first"
-        )
+    for name, module in unwrapped(model).named_modules():
+        if isinstance(module, LoRALayer) or is_merged(module):
+            first = "unmerge_lora(model) and then " if is_merged(module) else ""
+            raise ValueError(
+                f"the model has LoRA already ({name}): {first}merge_lora(model, reversible=False) makes it plain"
+            )
