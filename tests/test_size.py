@@ -119,7 +119,7 @@ def test_checks_of_arguments_take_no_more_of_the_code_than_now():
     """The goal is 6 %; this holds what is reached."""
     packages = library()
     total = sum(packages.values(), Counter())
-    assert total["validation"] <= 0.078 * total["code"], "\n" + table(packages)
+    assert total["validation"] <= 0.074 * total["code"], "\n" + table(packages)
 
 
 def test_what_counts_as_validation():

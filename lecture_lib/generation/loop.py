@@ -186,11 +186,10 @@ def to_rows(
             for row, here in zip(rows, real, strict=True)
         ]
     elif lengths is not None:
-        n = [operator.index(length) for length in nested(lengths)]
+        n = nested(lengths)
         if not isinstance(ids, Tensor) or ids.ndim != 2 or len(n) != len(rows):
             raise ValueError(f"{len(n)} lengths need a table of ids (B, N) with one row a length")
-        if wrong := [length for length in n if not 0 <= length <= ids.shape[1]]:
-            raise ValueError(f"every length must lie in 0 ... {ids.shape[1]}, got {wrong[0]}")
+        n = [whole("every length", length, 0, ids.shape[1]) for length in n]
         rows = [row[:length] for row, length in zip(rows, n, strict=True)]
     if not rows or not all(rows):
         raise ValueError("there must be at least one prompt, and at least one token in each")
