@@ -933,10 +933,10 @@ def test_a_file_of_another_model_is_refused_and_changes_nothing(skeleton, messag
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"bits": 1}, "2 to 8 bits"),
-        ({"bits": 16}, "2 to 8 bits"),
-        ({"bits": "8"}, "2 to 8 bits"),
-        ({"bits": True}, "2 to 8 bits"),
+        ({"bits": 1}, "bits must be an integer from 2 to 8"),
+        ({"bits": 16}, "bits must be an integer from 2 to 8"),
+        ({"bits": "8"}, "bits must be an integer from 2 to 8"),
+        ({"bits": True}, "bits must be an integer from 2 to 8"),
         ({"bits": 8, "group_size": 48}, "group_size=48 does not divide the 64 inputs of blocks.0.0"),
         ({"bits": 8, "group_size": 0}, "group_size must be a positive integer"),
         ({"bits": 8, "group_size": 32, "per_tensor": True}, "per_tensor leaves no groups"),
