@@ -94,7 +94,7 @@ def _card(
         "name": recipe.name,
         "summary": recipe.summary,
         "cannot": recipe.cannot,
-        "recipe": recipe.make.__module__,
+        "recipe": getattr(recipe.make, "func", recipe.make).__module__,
         "seed": seeds[0],
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "stored_as": "float16",

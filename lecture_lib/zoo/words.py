@@ -10,14 +10,14 @@ from lecture_lib.pretrained.library_tokenizer import LibraryTokenizer
 
 
 def word_tokenizer(
-    words: Sequence[str], special: Mapping[str, str], unknown: str | None = None
+    words: Sequence[str], special: Mapping[str, str], first: str | None = None
 ) -> PretrainedTokenizer:
-    """Make a tokenizer that cuts at spaces; the special tokens get the first ids.
+    """Make a tokenizer that cuts at spaces; the special tokens get the first ids, and a word it does not know the first of all.
 
     Args:
         words: the vocabulary.
         special: role (pad, eos, bos, mask, cls, unk) -> token.
-        unknown: role of the token that stands for any other word; None: the pad token.
+        first: role of a token that begins every text, such as cls.
     """
     tokens = [*dict.fromkeys(special.values()), *words]
     added = [
@@ -39,12 +39,12 @@ def word_tokenizer(
         "added_tokens": added,
         "normalizer": None,
         "pre_tokenizer": {"type": "WhitespaceSplit"},
-        "post_processor": None,
+        "post_processor": None if first is None else _begins_with(special[first], tokens),
         "decoder": None,
         "model": {
             "type": "WordLevel",
             "vocab": {token: i for i, token in enumerate(tokens)},
-            "unk_token": special.get(unknown or "unk", tokens[0]),
+            "unk_token": special.get("unk", tokens[0]),
         },
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -56,3 +56,15 @@ def word_tokenizer(
         **{f"{role}_token": token for role, token in special.items()},
     }
     return PretrainedTokenizer(inner, settings)
+
+
+def _begins_with(token: str, tokens: Sequence[str]) -> dict[str, object]:
+    """Describe the step that puts a token before every text."""
+    place = {"SpecialToken": {"id": token, "type_id": 0}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [place, text],
+        "pair": [place, text, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {token: {"id": token, "ids": [tokens.index(token)], "tokens": [token]}},
+    }

@@ -60,14 +60,14 @@ def problems(n: int, seed: int) -> list[Problem]:
 
 
 def decoder(vocab_size: int, seed: int) -> Decoder:
-    """Build the course model: three layers of Llama's kind, 96 wide."""
+    """Build the course model: three layers of Llama's kind, 80 wide."""
     config = ModelConfig(
         vocab_size=vocab_size,
-        d_model=96,
+        d_model=80,
         n_heads=4,
         n_layers=3,
         context_length=CONTEXT,
-        d_ff=256,
+        d_ff=216,
         norm="rms",
         norm_eps=1e-6,
         norm_first=True,
