@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lecture_lib import __version__
+import lecture_lib
 from lecture_lib.files import write_text
 from lecture_lib.pretrained import load_pretrained, save_pretrained
 from lecture_lib.pretrained.files import write_json
@@ -102,7 +102,7 @@ def _card(
         "seeds": {str(seed): metrics for seed, metrics in measured.items()},
         "bands": {name: list(band) for name, band in recipe.bands.items()},
         "versions": {
-            "lecture_lib": __version__,
+            "lecture_lib": lecture_lib.__version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
