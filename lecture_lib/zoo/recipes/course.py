@@ -198,7 +198,7 @@ RECIPES = (
         cannot="It answers problems of one grammar with numbers from 0 to 40 and one to four steps.",
         make=partial(make_answerer, start=None, worked=True, config=TrainingConfig(1500, 3e-3, 50)),
         measure=partial(measure_answerer, chat=False),
-        bands={"right": (0.6, 1.0)},
+        bands={"right": (0.95, 1.0)},
     ),
     Recipe(
         "course_direct",
