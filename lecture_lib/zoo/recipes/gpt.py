@@ -105,7 +105,7 @@ RECIPES = (
             config=TrainingConfig(3000, 6e-3, 100, final_fraction=0.05, checkpoint_every=500),
         ),
         measure=measure,
-        bands={"bits_per_byte": (1.2, 2.3)},
+        bands={"bits_per_byte": (1.45, 1.75)},
         seeds=(0,),
     ),
 )
