@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from lecture_lib import sampling
-from lecture_lib.checks.chance import frequencies
+from lecture_lib.checks.chance import frequencies, until
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.plain import Array
 
-DRAWS, FEW = 5000, 100
+DRAWS, FEW = 3000, 100
 
 
 def playground(
@@ -52,23 +52,26 @@ def playground_cases(seed: int) -> list[Case]:
 
     def case(what: str, heights: list[float], seen: list[list[int]], **knobs: float) -> Case:
         """Two texts with the same heights in other places; `seen` names tokens by their height's rank."""
-        heights = torch.tensor(heights) + 0.02 * draw.normal(len(heights))
-        orders = [draw.order(len(heights)) for _ in seen]
+        heights = until(
+            lambda: torch.tensor(heights) + 0.02 * draw.normal(len(heights)), lambda z: clear(z, **knobs)
+        )
+        order = draw.order(len(heights))
+        orders = order, order.roll(1)  # what is best in the first text is second in the other
         logits = torch.stack([heights[order.argsort()] for order in orders])
         ids = torch.stack([order[torch.tensor(ranks)] for order, ranks in zip(orders, seen, strict=True)])
         return Case(what, (logits, ids, draw.size(1, 10**6)), knobs)
 
     steps = [2.2, 1.6, 1.2, 0.9, 0.6, 0.4, 0.2, 0.0, -0.2, -0.4, -0.6, -1.0]
     both_signs = [2.0, 1.4, 0.8, 0.4, -0.4, -0.8, -1.2, -1.6]
-    flat = (0.3 * draw.normal(80)).sort(descending=True).values.tolist()
+    flat = torch.linspace(0.6, -0.6, 80).tolist()
     open_ = {"temperature": 1.0, "top_p": 1.0}
     return [
         case("80 tokens that are nearly alike, the playground's settings", flat, [[0, 1], [5, 9]]),
         case("12 tokens, the playground's settings", steps, [[0, 3, 3], [1, 2, 2]]),
         case("12 tokens, T = 2, nothing cut", steps, [[0], [7]], temperature=2.0, top_p=1.0, top_k=100),
-        case("8 tokens, penalty 1.6, one token three times", both_signs, [[0, 5, 5, 5], [1, 1, 1, 6]],
-             penalty=1.6, top_k=8, **open_),
-        case("9 tokens, top-k 3, penalty 2.2", [3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.0, -1.0, -2.0], [[0, 2], [2, 0]],
+        case("8 tokens, penalty 2, one token three times", both_signs, [[0, 0, 0, 5], [0, 0, 0, 6]],
+             penalty=2.0, top_k=8, **open_),
+        case("9 tokens, top-k 3, penalty 2.2", [6.0, 3.2, 2.8, 2.4, 1.0, 0.5, 0.0, -1.0, -2.0], [[0, 2], [2, 0]],
              penalty=2.2, top_k=3, **open_),
         case("6 tokens near 1000, T = 0.7, top-k 4", [1003.0, 1002.5, 1002.0, 1001.5, 1001.0, 1000.0], [[0], [3]],
              top_p=1.0, top_k=4),
@@ -92,6 +95,12 @@ def law(
         if sum(kept.values()) < top_p * sum(powers.values()):
             kept[i] = powers[i]
     return {i: power / sum(kept.values()) for i, power in kept.items()}
+
+
+def clear(logits: Tensor, top_p: float = 0.7, **knobs: float) -> bool:
+    """Whether p is so far from every sum of probabilities that rounding cannot move the nucleus."""
+    low, high = (law(logits.tolist(), [], top_p=top_p + shift, **knobs) for shift in (-1e-4, 1e-4))
+    return low.keys() == high.keys()
 
 
 def draw_by_law(logits: Tensor, ids: Tensor, generator: torch.Generator, **knobs: float) -> Tensor:
