@@ -310,7 +310,8 @@ def test_the_playgrounds_knobs_give_what_the_library_gives(browser, tmp_path, mo
     tab, status = shown(browser, tmp_path, monkeypatch, knobs())
     becomes(status, after_knobs("a b"))
     temperature, top_p, top_k, penalty = (
-        tab.get_by_role("slider", name=each) for each in ("temperature", "top-p", "top-k", "repetition penalty")
+        tab.get_by_role("slider", name=each)
+        for each in ("temperature", "top-p", "top-k", "repetition penalty")
     )
     temperature.press("End")
     becomes(status, after_knobs("a b", T=2.0))
