@@ -111,7 +111,7 @@ K_BEST = find_the_bug(
 def nucleus(probs: Tensor, p: float) -> Tensor:
     """Keep the smallest set of most likely tokens that holds p; the mistakes below are changes of these lines."""
     ordered, order = probs.sort(dim=-1, descending=True)
-    before = ordered.cumsum(-1) - ordered
+    before = ordered.cumsum(-1) - ordered  # probability of the more likely tokens
     kept = before < p
     kept[..., 0] = True
     kept = kept.scatter(-1, order, kept)
