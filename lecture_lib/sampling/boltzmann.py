@@ -3,7 +3,7 @@ r"""Temperature taken seriously: the heat capacity of a token, and the Boltzmann
 A logit is minus an energy. Dividing the logits of every token by T does *not* draw texts from $p(\text{text})^{1/T}$: the partition
 function of what may follow is missing. For a Markov source a transfer matrix gives it, so the difference is exact.
 
-Source: Landau & Lifshitz, Statistical Physics, 112 (fluctuations); Kramers & Wannier (1941) for the transfer matrix.
+Source: Shih, Sadigh & Ermon (2023) for language models; the recursion is the transfer matrix of a spin chain.
 Axes: V tokens of the vocabulary; `...` any number of leading axes, such as the batch.
 """
 
