@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 from lecture_lib import plots
 from lecture_lib.plots.charts import MIME, SITE
 from lecture_lib.plots.diagrams import PARTS
+from lecture_lib.sampling import SamplingParameters, process_logits
 
 TOKENS = ["the", "cat", "the"]
 
@@ -202,7 +203,17 @@ def depths():
     return plots.curves(table, "layer", "gradient", "order", "layers", "Gradients.", "gradients", start=2)
 
 
-@pytest.mark.parametrize("make", [maps, depths, plots.rotary_clocks])
+KNOWN = {
+    "a b": (list("abcde"), [2.0, 1.5, 0.5, 0.0, -1.0], [0, 1]),
+    "c": (list("abcde"), [-2.0, 3.0, 3.0, -0.5, 1.0], [2, 2, 3]),
+}
+
+
+def knobs():
+    return plots.sampling_knobs(KNOWN, "Knobs.", "bars", name="fig-knobs")
+
+
+@pytest.mark.parametrize("make", [maps, depths, knobs, plots.rotary_clocks])
 def test_a_chart_is_shown_by_whoever_can(make, monkeypatch):
     monkeypatch.delenv(SITE, raising=False)
     figure = make()
@@ -290,6 +301,51 @@ def test_rotary_clocks_turn_and_the_score_depends_on_the_distance(browser, tmp_p
     box = query.bounding_box()
     tab.mouse.click(box["x"] + 2, box["y"] + box["height"] / 2)
     becomes(status, "distance -14")
+
+
+def after_knobs(text, T=0.7, p=0.7, k=50, penalty=1.0):
+    """What the library says of a setting, in the panel's words."""
+    tokens, logits, seen = KNOWN[text]
+    logits = torch.tensor(logits)
+    setting = SamplingParameters(T, k, p, repetition_penalty=penalty)
+    probs = process_logits(logits, setting, torch.tensor(seen)).softmax(-1)
+    n, mass = int((probs > 0).sum()), logits.softmax(-1)[probs > 0].sum()
+    best = f"most likely: {tokens[int(probs.argmax())]}, now {probs.max():.2f}"
+    return (
+        f"T {T:.2f}, top-p {p:.2f}, top-k {k}, penalty {penalty:.1f}. "
+        f"{n} of {len(tokens)} tokens can come; they had {mass:.2f}. {best}"
+    )
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_the_playgrounds_knobs_give_what_the_library_gives(browser, tmp_path, monkeypatch):
+    tab, status = shown(browser, tmp_path, monkeypatch, knobs())
+    becomes(status, after_knobs("a b"))
+    temperature, top_p, top_k, penalty = (
+        tab.get_by_role("slider", name=each)
+        for each in ("temperature", "top-p", "top-k", "repetition penalty")
+    )
+    temperature.press("End")
+    becomes(status, after_knobs("a b", T=2.0))
+    top_p.press("End")
+    becomes(status, after_knobs("a b", T=2.0, p=1.0))
+    for _ in range(3):
+        penalty.press("ArrowRight")
+    becomes(status, after_knobs("a b", T=2.0, p=1.0, penalty=1.3))
+    tab.get_by_role("combobox").select_option(label="c")
+    becomes(status, after_knobs("c", T=2.0, p=1.0, penalty=1.3))
+    top_k.press("Home")
+    top_k.press("ArrowRight")
+    becomes(status, after_knobs("c", T=2.0, p=1.0, k=2, penalty=1.3))
+    penalty.press("ArrowLeft")
+    for _ in range(2):
+        penalty.press("ArrowLeft")
+    top_k.press("ArrowLeft")  # two tokens share the first place: both stay
+    becomes(status, after_knobs("c", T=2.0, p=1.0, k=1))
+    box = temperature.bounding_box()
+    tab.mouse.click(box["x"] + 2, box["y"] + box["height"] / 2)
+    becomes(status, after_knobs("c", T=0.1, p=1.0, k=1))
 
 
 @pytest.mark.browser

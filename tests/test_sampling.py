@@ -24,6 +24,8 @@ from lecture_lib.sampling import (
     constrain,
     draw,
     greedy,
+    heat_capacity,
+    lookahead_probs,
     min_p,
     process_logits,
     repetition_penalty,
@@ -670,3 +672,45 @@ def test_parameters_out_of_range(knobs):
     [(name, value)] = knobs.items()
     with pytest.raises(ValueError, match=f"{name} must .*got "):
         SamplingParameters(**knobs)
+
+
+# ------------------------------------------------------------------------------------------------- Boltzmann's law
+
+
+@pytest.mark.parametrize("T", [0.3, 1.0, 2.5])
+def test_the_heat_capacity_is_the_slope_of_the_mean_energy(T):
+    logits = torch.randn(4, 9, generator=seeded(30), dtype=torch.float64)
+    logits[0, 3] = -INF
+
+    def energy(T):
+        return -((logits / T).softmax(-1) * logits.clamp_min(-1e9)).sum(-1)
+
+    slope = (energy(T + 1e-5) - energy(T - 1e-5)) / 2e-5
+    assert torch.allclose(heat_capacity(logits, T), slope, rtol=1e-6)
+
+
+def test_two_levels_have_the_schottky_anomaly():
+    T = torch.linspace(0.2, 1, 8001, dtype=torch.float64)
+    C = heat_capacity(torch.stack([1 / T, 0 * T], dim=-1), 1.0)  # only z / T matters
+    assert C.max() == pytest.approx(0.4392, abs=1e-4)
+    assert T[C.argmax()] == pytest.approx(0.4168, abs=1e-3)
+
+
+@pytest.mark.parametrize("T", [0.4, 1.0, 1.7])
+def test_looking_ahead_draws_whole_texts_from_their_boltzmann_law(T):
+    P = torch.randn(3, 3, generator=seeded(31), dtype=torch.float64).mul(2).softmax(-1)
+    texts = list(itertools.product(range(3), repeat=4))
+    logs = [sum(math.log(P[s, t]) for s, t in itertools.pairwise((1, *text))) for text in texts]
+    exact = (torch.tensor(logs, dtype=torch.float64) / T).softmax(0)
+    product = [
+        math.prod(float(lookahead_probs(P, (1, *text[:n]), T, 4 - n)[text[n]]) for n in range(4))
+        for text in texts
+    ]
+    assert torch.allclose(torch.tensor(product, dtype=torch.float64), exact, rtol=1e-9)
+    if T == 1:
+        assert torch.allclose(lookahead_probs(P, [2], T, 5), P[2])
+
+
+def test_a_temperature_of_zero_is_refused_for_texts_too():
+    with pytest.raises(ValueError, match="temperature"):
+        lookahead_probs(torch.eye(2), [0], 0, 2)

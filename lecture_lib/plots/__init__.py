@@ -8,6 +8,7 @@ are figures that a reader steers: Vega-Lite computes them in the page, in Jupyte
 from lecture_lib.plots.charts import Chart, chart, radio
 from lecture_lib.plots.diagrams import heads, machine, residual_stream
 from lecture_lib.plots.heat import heat_map
+from lecture_lib.plots.knobs import sampling_knobs
 from lecture_lib.plots.live import curves, rotary_clocks
 from lecture_lib.plots.look import INK, PALETTE, use_style
 from lecture_lib.plots.maps import attention_map
@@ -28,6 +29,7 @@ __all__ = [
     "radio",
     "residual_stream",
     "rotary_clocks",
+    "sampling_knobs",
     "show",
     "token_boxes",
     "use_style",
