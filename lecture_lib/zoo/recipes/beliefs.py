@@ -1,0 +1,109 @@
+"""A tiny decoder that reads a hidden Markov source, and whose every loss and belief can be computed exactly.
+
+The source (`HiddenMarkovSource.symmetric`, Mess3) has three states and three tokens; texts are cut out of a long one. There are
+only 3^8 = 6561 texts of eight tokens, so means over all texts are sums.
+
+Axes: T = 6561 texts, N = 8 tokens, K = 3 states. Losses in nats.
+Source: Shai et al. (2024), "Transformers represent belief state geometry in their residual stream".
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lecture_lib.attention import Context
+from lecture_lib.corpora.hidden_markov import HiddenMarkovSource
+from lecture_lib.decoder import Decoder
+from lecture_lib.training import Batch, TrainingConfig, cross_entropy, random_windows, train
+from lecture_lib.transformer import ModelConfig, make_context
+
+SOURCE = HiddenMarkovSource.symmetric()
+N_TOKENS = 8
+
+
+def new_model(seed: int, d_model: int = 32) -> Decoder:
+    """Give a decoder that nobody has trained: two layers, heads of 16 features or one."""
+    config = ModelConfig(
+        vocab_size=3,
+        d_model=d_model,
+        n_heads=max(d_model // 16, 1),
+        n_layers=2,
+        context_length=N_TOKENS,
+        norm_first=True,
+    )
+    return Decoder(config, torch.Generator().manual_seed(seed))
+
+
+def text(n_tokens: int = 1_000_000, seed: int = 0) -> Tensor:
+    """Draw a long text of the source, (n_tokens,) ids."""
+    return torch.from_numpy(SOURCE.sample(n_tokens, seed)[0])
+
+
+def train_model(
+    model: Decoder, ids: Tensor, seed: int, steps: int = 1500, leaks: bool = False, progress: bool | None = None
+) -> Decoder:
+    """Train on the next token of random windows; `leaks`: under a mask that shows one token too many."""
+    batches = random_windows(ids, 128, N_TOKENS, torch.Generator().manual_seed(seed))
+    config = TrainingConfig(steps, learning_rate=5e-3, warmup_steps=50, final_fraction=0.0, weight_decay=0.0)
+
+    def objective(model: Decoder, batch: Batch) -> Tensor:
+        return cross_entropy(model(*batch.inputs, here=sight(model, *batch.inputs, leaks)), batch.targets)
+
+    train(model, batches, config, objective, progress=progress)
+    return model
+
+
+def sight(model: Decoder, ids: Tensor, leaks: bool = False) -> Context:
+    """Say what each token may look at: itself and those before it, and in a leaking model the next one too."""
+    here = make_context(model.config, ids, is_causal=True)
+    n = ids.shape[1]
+    return replace(here, is_causal=False, mask=torch.ones(n, n, dtype=torch.bool).tril(1)) if leaks else here
+
+
+def all_texts() -> tuple[Tensor, Tensor]:
+    """Give all texts of N tokens, (T, N), and their probabilities, (T,)."""
+    ids = np.indices((3,) * N_TOKENS).reshape(N_TOKENS, -1).T
+    beliefs = SOURCE.beliefs(ids)
+    first = np.broadcast_to(SOURCE.stationary, (len(ids), 1, 3))
+    before = np.concatenate([first, beliefs[:, :-1] @ SOURCE.transitions], axis=1) @ SOURCE.emissions
+    chances = np.take_along_axis(before, ids[..., None], -1)[..., 0].prod(1)
+    return torch.from_numpy(ids.copy()), torch.from_numpy(chances)
+
+
+def floors() -> list[float]:
+    """Give the entropy of each next token, given those before it: what no honest reader can beat, (N,)."""
+    return [SOURCE.entropy_bounds(n)[1] for n in range(2, N_TOKENS + 2)]
+
+
+def exact_losses(model: Decoder, leaks: bool = False) -> Tensor:
+    """Average the loss at each of the N tokens over all texts: (N,), with no sampling error."""
+    ids, chances = all_texts()
+    with torch.no_grad():
+        logs = model(ids, here=sight(model, ids, leaks)).double().log_softmax(-1)  # (T, N, 3)
+    following = torch.nn.functional.one_hot(ids[:, 1:], 3).double()
+    last = torch.from_numpy(SOURCE.beliefs(ids.numpy())[:, -1:] @ SOURCE.transitions @ SOURCE.emissions)
+    return -torch.einsum("t,tnx,tnx->n", chances, torch.cat([following, last], 1), logs)
+
+
+def read_beliefs(model: Decoder, features: Callable | None = None) -> tuple[Tensor, Tensor, float]:
+    """Fit one linear map from what the head reads to the belief of a perfect reader, on every second text.
+
+    Returns:
+        what the map reads at the last token of the other texts, (T / 2, 3); the true beliefs there; and R^2, the share of their
+        variance over all tokens that is explained, weighted by the texts' probabilities.
+    """
+    ids, chances = all_texts()
+    with torch.no_grad():
+        X = (features or model.features)(ids).double()
+    X = torch.cat([X, torch.ones_like(X[..., :1])], -1)  # (T, N, D + 1)
+    Y = torch.from_numpy(SOURCE.beliefs(ids.numpy()))
+    half = torch.randperm(len(ids), generator=torch.Generator().manual_seed(0)) % 2 == 0
+    weights = chances.sqrt()[:, None, None]
+    fit = torch.linalg.lstsq((weights * X)[half].flatten(0, 1), (weights * Y)[half].flatten(0, 1)).solution
+    read, true, w = (X @ fit)[~half], Y[~half], chances[~half, None, None]
+    mean = (w * true).sum((0, 1)) / (w.sum() * N_TOKENS)
+    r2 = 1 - float((w * (read - true) ** 2).sum() / (w * (true - mean) ** 2).sum())
+    return read[:, -1], true[:, -1], r2
