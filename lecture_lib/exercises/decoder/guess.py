@@ -4,8 +4,8 @@ from lecture_lib.checks.kinds import predict
 
 UNTRAINED = predict(
     "decoder.untrained_r2",
-    lambda: 0.92,  # ten seeds: see the experiment of the notebook
-    factor=1.12,
+    lambda: 0.953,  # measured over ten seeds; the experiment gives it, too
+    factor=1.1,
     against="the share of variance that one linear map explains, ten untrained networks",
     points=1,
     difficulty=1,
