@@ -88,7 +88,7 @@ def random_words(count: int = 60_000) -> list[str]:
 
 def memory_of(tokenizer: BytePairTokenizer) -> dict[str, dict]:
     """A copy of the pieces of text that a tokenizer remembers."""
-    return {name: copy(getattr(tokenizer, name)) for name in ("_cache", "_after_space", "_seen")}
+    return {name: copy(getattr(tokenizer, name)) for name in ("_cache", "_after_space")}
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Self
 
 from lecture_lib.files import read_json, read_text
 from lecture_lib.tokenization.added_tokens import check_special_tokens, check_vocab_size
-from lecture_lib.tokenization.base import CACHED, Cache, Tokenizer
+from lecture_lib.tokenization.base import Cache, Tokenizer
 from lecture_lib.tokenization.byte_level import BYTE_TO_CHARACTER, PATTERNS, spell, to_bytes, to_text, unspell
-from lecture_lib.tokenization.chunks import count_words
+from lecture_lib.tokenization.chunks import BLANK_BEHIND_SPACE, count_words
 from lecture_lib.tokenization.descriptions import describe_byte_pair, describe_split
 from lecture_lib.tokenization.fast_encoding import MergeTable
 from lecture_lib.tokenization.fast_training import collector_paused, learn_merges_incrementally
@@ -45,8 +45,7 @@ class BytePairTokenizer(Tokenizer):
         super().__init__(description)
         self._splitter = build_splitter(description.get("pre_tokenizer"))
         self._chunked = description["pre_tokenizer"] in CUT_AT_SPACES
-        self._after_space: dict[str, tuple[int, ...]] = {}  # ids of what stands between two spaces
-        self._seen: set[str] = set()  # parts that came, but are not kept yet
+        self._after_space = Cache(self._encode_after_space)  # ids of what stands between two spaces
         self._merges = read_merges(self.model)
         self._added_ids = {token.id for token in self.added_tokens}
         self._contents = {token.content: token.content.encode() for token in self.added_tokens}
@@ -168,29 +167,16 @@ class BytePairTokenizer(Tokenizer):
         return build_normalizer(self.description.get("normalizer"))
 
     def _encode_ordinary(self, text: str) -> list[int]:
-        if not self._chunked:
+        if not self._chunked or BLANK_BEHIND_SPACE.search(text):
             return super()._encode_ordinary(text)
         first, *parts = text.split(" ")
-        try:
-            known = list(chain.from_iterable(map(self._after_space.__getitem__, parts)))
-            return super()._encode_ordinary(first) + known
-        except KeyError:
-            self._remember(parts)
-            return super()._encode_ordinary(text)
+        ids = super()._encode_ordinary(first)
+        ids += chain.from_iterable(map(self._after_space.__getitem__, parts))
+        return ids
 
-    def _remember(self, parts: list[str]) -> None:
-        """Keep the ids of parts once most of a text has come before; in a new text few parts come again."""
-        unknown = set(parts).difference(self._after_space)
-        again = unknown & self._seen
-        if 2 * len(again) > len(unknown):
-            for part in again:
-                if part and not part[0].isspace():  # else the word begins elsewhere
-                    self._after_space[part] = tuple(super()._encode_ordinary(" " + part))
-            self._seen -= again
-        self._seen |= unknown - again
-        if len(self._after_space) + len(self._seen) > CACHED:
-            self._after_space.clear()
-            self._seen.clear()
+    def _encode_after_space(self, part: str) -> Sequence[int]:
+        one_word = part.isalpha() and part.isascii()  # as most are
+        return self._cache[" " + part] if one_word else super()._encode_ordinary(" " + part)
 
     def _encode_word(self, word: str) -> list[int]:
         data = to_bytes(word)

@@ -157,25 +157,19 @@ def _merge_in_words(
     rights: defaultdict[str, list[int]] = defaultdict(list)
     first, second = pair
     for w in where:
-        parts = texts[w].split(pair)
-        if len(parts) == 2:  # nearly always
-            done, rest = parts
-            if done:
-                lefts[done[-1]].append(w)
-            if rest:
-                rights[rest[0]].append(w)
-            texts[w] = f"{done}{new}{rest}"
+        done, found, rest = texts[w].partition(pair)
+        if not found:  # one of the two was merged with its other neighbour since
             continue
-        done, *tails = parts
-        for tail, following in zip(tails, [*tails[1:], None], strict=False):
-            if done:
-                lefts[done[-1]].append(w)
-            if (
-                tail or following is not None
-            ):  # the next to come is merged later, so now it begins with `first`
-                rights[tail[:1] or first].append(w)
-            done = f"{done}{new}{tail}"
-        texts[w] = done
+        if done:
+            lefts[done[-1]].append(w)
+        while pair in rest:  # seldom; the next to come is merged later, so now it begins with `first`
+            between, _, rest = rest.partition(pair)
+            rights[between[:1] or first].append(w)
+            done = f"{done}{new}{between}"
+            lefts[done[-1]].append(w)
+        if rest:
+            rights[rest[0]].append(w)
+        texts[w] = f"{done}{new}{rest}"
     changes = [(left + first, left + new, ws) for left, ws in lefts.items()]
     changes += [(second + right, new + right, ws) for right, ws in rights.items()]
     places: dict[str, list[int]] = {}
