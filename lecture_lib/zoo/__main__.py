@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from lecture_lib.zoo.make import make, measure, outside
+from lecture_lib.zoo.make import describe_again, make, measure, outside
 from lecture_lib.zoo.recipe import all_recipes
-from lecture_lib.zoo.store import card, folder, names
+from lecture_lib.zoo.store import CARD, MODELS, card, folder, names
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -23,6 +23,12 @@ def arguments() -> argparse.ArgumentParser:
     training.add_argument("--resume", action="store_true", help="go on with a training that was interrupted")
     evaluation = commands.add_parser("evaluate", help="measure a model that is here and hold it to its card")
     evaluation.add_argument("name", help="one of the list, or all")
+    cards = commands.add_parser(
+        "cards", help="write the cards anew after a change of the recipes' words or bands"
+    )
+    cards.add_argument(
+        "--out", type=Path, default=MODELS, help="folder with the models (default: those here)"
+    )
     return parser
 
 
@@ -34,6 +40,10 @@ def main(given: list[str] | None = None) -> int:
             return train_all(asked)
         if asked.command == "evaluate":
             return evaluate_all(asked.name)
+        if asked.command == "cards":
+            for name in {path.parent.name for path in asked.out.glob(f"*/{CARD}")} & set(all_recipes()):
+                describe_again(all_recipes()[name], asked.out)
+            return 0
         for name in names():
             print(f"{name:18} {card(name)['summary']}")
     except KeyboardInterrupt as stop:

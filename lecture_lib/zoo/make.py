@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lecture_lib import __version__
-from lecture_lib.files import write_text
+import lecture_lib
+from lecture_lib.files import read_json, write_text
 from lecture_lib.pretrained import load_pretrained, save_pretrained
 from lecture_lib.pretrained.files import write_json
 from lecture_lib.training import train
@@ -34,19 +34,23 @@ def make(
     seeds = tuple(recipe.seeds if seeds is None else seeds)
     where, measured = out / recipe.name, {}
     for seed in seeds:
-        start = time.perf_counter()
+        start = time.process_time()
         part = out / f"{recipe.name}-{seed}.part"
         out.mkdir(parents=True, exist_ok=True)
         model, tokenizer = recipe.make(seed, _Trainings(part, resume, progress))
-        seconds = round(time.perf_counter() - start)
+        seconds = round(time.process_time() - start)
         target = where if seed == seeds[0] else part / "model"
         write(recipe, model, tokenizer, target)
         measured[seed] = {**measure(recipe, target), "seconds": seconds}
         shutil.rmtree(part, ignore_errors=True)
-    content = _card(recipe, model, seeds, measured)
-    write_json(where / CARD, content)
-    write_text(where / "README.md", as_markdown(content))
+    content = _measured(model, seeds, measured) | _described(recipe)
+    _write_card(where, content)
     return content
+
+
+def describe_again(recipe: Recipe, out: Path) -> None:
+    """Write the card of a model anew, after a change of the recipe's words or bands; what was measured stays."""
+    _write_card(out / recipe.name, read_json(out / recipe.name / CARD) | _described(recipe))
 
 
 def write(recipe: Recipe, model: nn.Module, tokenizer: object, folder: Path) -> None:
@@ -87,27 +91,35 @@ class _Trainings:
         return self.train(*arguments, **{"checkpoint": self.folder / f"training-{self.n}.pt", **named})
 
 
-def _card(
-    recipe: Recipe, model: nn.Module, seeds: Sequence[int], measured: dict[int, Metrics]
-) -> dict[str, Any]:
+def _described(recipe: Recipe) -> dict[str, Any]:
     return {
         "name": recipe.name,
         "summary": recipe.summary,
         "cannot": recipe.cannot,
         "recipe": getattr(recipe.make, "func", recipe.make).__module__,
+        "bands": {name: list(band) for name, band in recipe.bands.items()},
+        **recipe.notes,
+    }
+
+
+def _measured(model: nn.Module, seeds: Sequence[int], measured: dict[int, Metrics]) -> dict[str, Any]:
+    return {
         "seed": seeds[0],
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "stored_as": "float16",
         "metrics": measured[seeds[0]],
         "seeds": {str(seed): metrics for seed, metrics in measured.items()},
-        "bands": {name: list(band) for name, band in recipe.bands.items()},
         "versions": {
-            "lecture_lib": __version__,
+            "lecture_lib": lecture_lib.__version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-        **recipe.notes,
     }
+
+
+def _write_card(folder: Path, content: dict[str, Any]) -> None:
+    write_json(folder / CARD, content)
+    write_text(folder / "README.md", as_markdown(content))
 
 
 def as_markdown(card: dict[str, Any]) -> str:
