@@ -16,7 +16,11 @@ def several_steps(
     m, v = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
     trace = []
     for step, each in enumerate(gradients, start=1):
-        parameters, m, v = answer(parameters, each, m, v, step, **settings)
+        before = [x.clone() for x in (*m, *v)]
+        parameters, *state = answer(parameters, each, m, v, step, **settings)
+        if not all(map(torch.equal, before, (*m, *v))):
+            raise ValueError("m or v is not the same after the call; leave what you were given as it was")
+        m, v = state
         trace.append(list(parameters))
     return trace
 

@@ -8,6 +8,7 @@ Source: Shai et al. (2024), "Transformers represent belief state geometry in the
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from lecture_lib.attention import Context
 from lecture_lib.corpora.hidden_markov import HiddenMarkovSource
 from lecture_lib.decoder import Decoder
+from lecture_lib.pretrained import load_pretrained
 from lecture_lib.training import Batch, TrainingConfig, cross_entropy, random_windows, train
 from lecture_lib.transformer import ModelConfig, make_context
 from lecture_lib.zoo.recipe import Made, Metrics, Recipe, Train
@@ -114,6 +116,11 @@ def make(seed: int, train: Train) -> Made:
     return train_model(new_model(seed), text(), seed, train=train), None
 
 
+def read(folder: Path) -> Made:
+    """Read the model alone: its tokens are numbers."""
+    return load_pretrained(folder, tokenizer=False)
+
+
 def measure(model: Decoder, _tokenizer: None) -> Metrics:
     """Measure the mean distance to the floor, exactly, and what one linear map reads."""
     above = exact_losses(model) - torch.tensor(floors())
@@ -127,6 +134,7 @@ RECIPES = (
         cannot="It knows one source, Mess3, and texts of eight tokens.",
         make=make,
         measure=measure,
+        read=read,
         bands={"above_floor": (0.0, 0.002), "r2": (0.99, 1.0)},
     ),
 )
