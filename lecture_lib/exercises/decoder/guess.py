@@ -4,9 +4,9 @@ from lecture_lib.checks.kinds import predict
 
 UNTRAINED = predict(
     "decoder.untrained_r2",
-    lambda: 0.953,  # measured over ten seeds; the experiment gives it, too
+    lambda: 0.954,  # the mean of twenty seeds, which lie between 0.948 and 0.960; the experiment gives one
     factor=1.1,
-    against="the share of variance that one linear map explains, ten untrained networks",
+    against="the share of variance that one linear map explains, twenty untrained networks",
     points=1,
     difficulty=1,
     minutes=5,
