@@ -90,25 +90,39 @@ def exact_losses(model: Decoder, leaks: bool = False) -> Tensor:
     return -torch.einsum("t,tnx,tnx->n", chances, torch.cat([following, last], 1), logs)
 
 
+def belief_map(model: Decoder) -> Tensor:
+    """Fit a linear map from what the head reads to the belief of a perfect reader, (D + 1, K), on half of the texts."""
+    ids, chances = all_texts()
+    half, weights = _first_half(ids), chances.sqrt()[:, None, None]
+    X, Y = with_ones(model, ids), torch.from_numpy(SOURCE.beliefs(ids.numpy()))
+    return torch.linalg.lstsq((weights * X)[half].flatten(0, 1), (weights * Y)[half].flatten(0, 1)).solution
+
+
+def with_ones(model: Decoder, ids: Tensor) -> Tensor:
+    """Give what the head reads at every token and a 1, (..., N, D + 1), for a map with a constant."""
+    with torch.no_grad():
+        X = model.features(ids).double()
+    return torch.cat([X, torch.ones_like(X[..., :1])], -1)
+
+
 def read_beliefs(model: Decoder) -> tuple[Tensor, Tensor, float]:
-    """Fit one linear map from what the head reads to the belief of a perfect reader, on every second text.
+    """Apply `belief_map` to the other half of the texts.
 
     Returns:
-        what the map reads at the last token of the other texts, (T / 2, 3); the true beliefs there; and R^2, the share of their
+        what the map reads at their last tokens, (T / 2, 3); the true beliefs there; and R^2, the share of their
         variance over all tokens that is explained, weighted by the texts' probabilities.
     """
     ids, chances = all_texts()
-    with torch.no_grad():
-        X = model.features(ids).double()
-    X = torch.cat([X, torch.ones_like(X[..., :1])], -1)  # (T, N, D + 1)
-    Y = torch.from_numpy(SOURCE.beliefs(ids.numpy()))
-    half = torch.randperm(len(ids), generator=torch.Generator().manual_seed(0)) % 2 == 0
-    weights = chances.sqrt()[:, None, None]
-    fit = torch.linalg.lstsq((weights * X)[half].flatten(0, 1), (weights * Y)[half].flatten(0, 1)).solution
-    read, true, w = (X @ fit)[~half], Y[~half], chances[~half, None, None]
+    rest = ~_first_half(ids)
+    ids, w = ids[rest], chances[rest, None, None]
+    read, true = with_ones(model, ids) @ belief_map(model), torch.from_numpy(SOURCE.beliefs(ids.numpy()))
     mean = (w * true).sum((0, 1)) / (w.sum() * N_TOKENS)
     r2 = 1 - float((w * (read - true) ** 2).sum() / (w * (true - mean) ** 2).sum())
     return read[:, -1], true[:, -1], r2
+
+
+def _first_half(ids: Tensor) -> Tensor:
+    return torch.randperm(len(ids), generator=torch.Generator().manual_seed(0)) % 2 == 0
 
 
 def make(seed: int, train: Train) -> Made:
