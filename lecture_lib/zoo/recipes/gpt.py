@@ -92,7 +92,7 @@ RECIPES = (
             config=TrainingConfig(11_000, 3e-3, 200, final_fraction=0.02, checkpoint_every=500),
         ),
         measure=measure,
-        bands={"bits_per_byte": (1.0, 1.7)},
+        bands={"bits_per_byte": (1.25, 1.45)},
         seeds=(0,),
     ),
     Recipe(
