@@ -388,6 +388,38 @@ def test_hidden_markov_predictions_equal_the_sum_over_paths(ids, seed, data):
     assert source.masked_distributions(ids, masked)[n] == pytest.approx(weights / weights.sum())
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.integers(0, 100))
+def test_hidden_markov_beliefs_equal_the_sum_over_paths(ids, seed):
+    source = HiddenMarkovSource.random(3, 4, seed)
+    beliefs = source.beliefs(ids)
+    for n in range(len(ids)):
+        ends = np.zeros(3)  # P(text so far, last state)
+        for path in itertools.product(range(3), repeat=n + 1):
+            p = source.stationary[path[0]]
+            p *= math.prod(source.transitions[a, b] for a, b in itertools.pairwise(path))
+            ends[path[-1]] += p * math.prod(source.emissions[s, t] for s, t in zip(path, ids, strict=False))
+        assert beliefs[n] == pytest.approx(ends / ends.sum())
+    both = source.beliefs(np.array([[ids, ids[::-1]]]))  # (1, 2, N, K)
+    assert both.shape == (1, 2, len(ids), 3)
+    assert both[0, 0] == pytest.approx(beliefs)
+    assert both[0, 1] == pytest.approx(source.beliefs(ids[::-1]))
+
+
+def test_a_symmetric_source_is_mess3():
+    source = HiddenMarkovSource.symmetric()
+    # Shai et al. (2024), with alpha = 0.85 and x = 0.05: p(token, next state | state) for token 0
+    table = source.transitions * source.emissions[:, 0]
+    expected = [[0.765, 0.00375, 0.00375], [0.0425, 0.0675, 0.00375], [0.0425, 0.00375, 0.0675]]
+    assert table == pytest.approx(np.array(expected))
+    assert source.stationary == pytest.approx([1 / 3] * 3)
+    assert source.beliefs([0])[0] == pytest.approx([0.85, 0.075, 0.075])
+    assert source.entropy_bounds(1)[1] == pytest.approx(math.log(3))
+    sure = HiddenMarkovSource.symmetric(4, stay=0.7, right=1.0)
+    assert sure.transitions[1] == pytest.approx([0.1, 0.7, 0.1, 0.1])
+    assert sure.entropy_bounds(3)[1] == pytest.approx(-0.7 * math.log(0.7) - 0.3 * math.log(0.1))
+
+
 def test_hidden_markov_bounds_close_in_from_both_sides():
     source = HiddenMarkovSource.random(3, 4, seed=1)
     lower, upper = zip(*(source.entropy_bounds(n) for n in range(1, 9)), strict=True)
@@ -425,6 +457,10 @@ def test_a_hidden_source_that_shows_its_states_is_a_markov_source():
         (lambda: HiddenMarkovSource(np.eye(2)[[1, 0]], np.ones((3, 1))), r"got \(2, 2\) and \(3, 1\)"),
         (lambda: HiddenMarkovSource.random(2, 3, 0).entropy_bounds(0), "n must be a positive integer, got 0"),
         (lambda: HiddenMarkovSource.random(2, 3, 0).entropy_bounds(20), "up to a million texts"),
+        (lambda: HiddenMarkovSource.symmetric(1), "number of states must be an integer, 2 or more, got 1"),
+        (lambda: HiddenMarkovSource.symmetric(stay=1.5), "stay must be a probability, 0 to 1, got 1.5"),
+        (lambda: HiddenMarkovSource.symmetric().beliefs([0, 3]), "ids must lie in 0 ... 2, got 0 ... 3"),
+        (lambda: HiddenMarkovSource(np.full((2, 2), 0.5), np.eye(2)[[0, 0]]).beliefs([[0, 1]]), "up to position 1"),
         (lambda: HiddenMarkovSource.random(2, 3, 0).masked_distributions([0, 1], [True]), "must have one shape"),
     ],
 )  # fmt: skip

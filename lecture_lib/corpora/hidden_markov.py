@@ -4,7 +4,7 @@ Its entropy rate has no closed form, but exact bounds that close in on it; what 
 (`next_distributions`) or an ideal encoder (`masked_distributions`) would say is exact.
 
 Axes: N tokens, S symbols (the vocabulary), K hidden states. Entropies in nats per token; / ln 2: bits.
-Source: Rabiner (1989), the forward and backward recursions; Cover & Thomas (2006), Theorem 4.5.1.
+Source: Rabiner (1989), the forward and backward recursions; Cover & Thomas (2006), Theorem 4.5.1; Shai et al. (2024).
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from lecture_lib.corpora.probabilities import (
     stationary_distribution,
     token_ids,
 )
-from lecture_lib.fields import whole
+from lecture_lib.fields import chance, whole
 
 
 class HiddenMarkovSource:
@@ -48,6 +48,21 @@ class HiddenMarkovSource:
         emissions = random_distributions(n_states, vocab_size, seed, sharpness)
         return cls(random_distributions(n_states, n_states, seed + 1, sharpness), emissions)
 
+    @classmethod
+    def symmetric(cls, n_states: int = 3, stay: float = 0.9, right: float = 0.85) -> "HiddenMarkovSource":
+        """Make a source of equal states, each with a token of its own: Mess3 of Shai et al. (2024) by default.
+
+        `stay`: probability that the next state is the same; the others share the rest. `right`: probability that a state
+        emits its own token; the others share the rest.
+        """
+        n_states = whole("the number of states", n_states, 2)
+
+        def table(name: str, diagonal: float) -> np.ndarray:
+            others = (1 - chance(name, diagonal)) / (n_states - 1)
+            return np.where(np.eye(n_states, dtype=bool), diagonal, others)
+
+        return cls(table("stay", stay), table("right", right))
+
     def sample(self, n_tokens: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw a text and the states behind it, (n_tokens,) int64 each, the first state from the stationary distribution.
 
@@ -65,6 +80,23 @@ class HiddenMarkovSource:
     def next_distributions(self, ids: Sequence[int]) -> np.ndarray:
         """As `MarkovSource.next_distributions`, by the forward recursion: (N, S) probabilities."""
         return self._forward(token_ids(ids, self.vocab_size)) @ self.emissions
+
+    def beliefs(self, ids: np.ndarray) -> np.ndarray:
+        """p(state n | tokens up to n) by Bayes' rule, (..., N, K): what a perfect reader of `ids` (..., N) knows.
+
+        The first state is from the stationary distribution. A text that cannot be emitted is refused.
+        """
+        ids = np.asarray(ids)
+        token_ids(ids.ravel(), self.vocab_size)
+        beliefs = np.empty((*ids.shape, len(self.transitions)))
+        state = np.broadcast_to(self.stationary, (*ids.shape[:-1], len(self.transitions)))
+        for n in range(ids.shape[-1]):
+            joint = state * self.emissions.T[ids[..., n]]  # P(state n, token n | tokens before)
+            if not (total := joint.sum(-1, keepdims=True)).all():
+                raise ValueError(f"this source cannot emit one of the texts up to position {n}")
+            beliefs[..., n, :] = joint / total
+            state = beliefs[..., n, :] @ self.transitions
+        return beliefs
 
     def masked_distributions(self, ids: Sequence[int], masked: Sequence[bool]) -> np.ndarray:
         """p(x_n | the unmasked tokens other than n) by forward and backward: what an ideal encoder would say.
