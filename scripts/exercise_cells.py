@@ -1,7 +1,7 @@
 """The cells of an exercise: what its author wrote, what the student's cell starts with, and the check.
 
-A solution cell holds its solution between ### BEGIN SOLUTION and ### END SOLUTION. It may be empty where the library's
-function of that name is the solution, and for "find the bug". What the student gets instead depends on the kind:
+A solution cell holds its solution between ### BEGIN SOLUTION and ### END SOLUTION. It may be empty where a function of the
+library is the solution, and for "find the bug". What the student gets instead depends on the kind:
 
 - write, judge: the function without its body, as nbgrader makes it;
 - bug: the code with the mistake (`Exercise.given`);
@@ -14,7 +14,6 @@ import re
 import textwrap
 
 from lecture_lib.checks import exercise
-from lecture_lib.checks.watch import resolve
 
 SOLUTION = re.compile(r"^[ \t]*### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION\n?", re.DOTALL | re.MULTILINE)
 
@@ -26,8 +25,8 @@ def solution_source(name: str, body: str) -> str:
             raise SystemExit(f"{name}: the solution cell has no ### BEGIN SOLUTION ... ### END SOLUTION")
         return body
     task = exercise(name)
-    right = task.right if task.kind == "bug" else resolve(f"lecture_lib.{name}")
-    if right is None:
+    right = task.right
+    if task.kind != "bug" and right.__module__.startswith("lecture_lib.exercises"):
         raise SystemExit(f"{name}: the cell is empty and lecture_lib has no {name} to fill it with")
     source = re.sub(rf"\b{right.__name__}\b", task.function, textwrap.dedent(inspect.getsource(right)))
     node = ast.parse(source).body[0]

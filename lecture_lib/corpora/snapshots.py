@@ -79,3 +79,16 @@ def masked_posterior(J: np.ndarray, s: np.ndarray, hidden: np.ndarray) -> np.nda
     exponents = np.einsum("si,ij,sj->s", states, J, states) / 2
     weights = np.exp(exponents - exponents.max())  # the largest is 1: nothing overflows
     return weights / weights.sum() @ (states[:, hidden] > 0)
+
+
+def masked_floor(J: np.ndarray, spins: np.ndarray, hidden: np.ndarray) -> float:
+    """Mean of -ln p(true spin) over all hidden spins of S snapshots, p by `masked_posterior`: the floor of a loss, in nats.
+
+    `spins` (S, N) are +1 or -1, `hidden` (S, N) is True where a spin is hidden.
+    """
+    losses = [
+        -np.log(np.where(s[h] > 0, p, 1 - p))
+        for s, h in zip(spins, hidden, strict=True)
+        for p in [masked_posterior(J, s, h)]
+    ]
+    return float(np.concatenate(losses).mean())
