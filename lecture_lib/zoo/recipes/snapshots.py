@@ -102,7 +102,7 @@ def make(seed: int, train: Train) -> Made:
     draw = torch.Generator().manual_seed(seed)
     model = new_model(draw)
     settings = TrainingConfig(3000, learning_rate=6e-3, warmup_steps=300, weight_decay=0.0)
-    train(model, masked_spins(ids, 256, draw), settings)
+    train(model, masked_spins(ids, 128, draw), settings)
     return model, word_tokenizer(WORDS[1:], {"mask": WORDS[MASK]})
 
 
