@@ -18,7 +18,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 PYTEST := "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help environment notebooks book pages test check bench gradebook lab clean
+.PHONY: help environment notebooks book pages test check bench zoo gradebook lab clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ check: $(VENV)/.ready ## lint, fast tests, notebooks up to date: under two minut
 
 bench: $(VENV)/.ready ## measure speed against other libraries
 	@for script in benchmarks/[a-z]*.py; do case $$script in */harness.py) ;; *) "$(BIN)/python" $$script || exit 1 ;; esac; done
+
+zoo: $(VENV)/.ready ## train the small models of the course anew, or go on with that: some hours
+	@"$(BIN)/python" -m lecture_lib.zoo train all --resume --out zoo
 
 gradebook: notebooks ## register the assignments in nbgrader's gradebook
 	@for folder in notebooks/*/; do "$(BIN)/python" -m nbgrader generate_assignment --create --force $$(basename $$folder) || exit 1; done
