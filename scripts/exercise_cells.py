@@ -14,6 +14,7 @@ import re
 import textwrap
 
 from lecture_lib.checks import exercise
+from lecture_lib.checks.watch import resolve
 
 SOLUTION = re.compile(r"^[ \t]*### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION\n?", re.DOTALL | re.MULTILINE)
 
@@ -25,7 +26,7 @@ def solution_source(name: str, body: str) -> str:
             raise SystemExit(f"{name}: the solution cell has no ### BEGIN SOLUTION ... ### END SOLUTION")
         return body
     task = exercise(name)
-    right = task.right
+    right = task.right if task.kind == "bug" else resolve(f"lecture_lib.{name}") or task.right
     if task.kind != "bug" and right.__module__.startswith("lecture_lib.exercises"):
         raise SystemExit(f"{name}: the cell is empty and lecture_lib has no {name} to fill it with")
     source = re.sub(rf"\b{right.__name__}\b", task.function, textwrap.dedent(inspect.getsource(right)))
