@@ -42,7 +42,6 @@ GPT2_SMALL = ModelConfig(vocab_size=50257, d_model=768, n_heads=12, n_layers=12,
 LLAMA_SMALL = ModelConfig(
     vocab_size=50257, d_model=768, n_heads=12, n_layers=12, context_length=1024, d_ff=2048, **LLAMA
 )
-ACTIVATIONS: dict[str, int] = {}  # see quantize_model
 LLAMA_1B = ModelConfig(
     vocab_size=128_256,
     d_model=2048,
@@ -230,7 +229,7 @@ def forms(bench: Benchmark) -> None:
     n, model, ids = 17, make(GPT2_SMALL), prompt(GPT2_SMALL)
     half = copy.deepcopy(model).bfloat16()
     packed, laid_out = lay_out_for_decoding(copy.deepcopy(half)), lay_out_for_decoding(copy.deepcopy(model))
-    int8 = quantize_model(copy.deepcopy(half), 8, include_tied=True, progress=False, **ACTIVATIONS)
+    int8 = quantize_model(copy.deepcopy(half), 8, include_tied=True, progress=False, activations=8)
     int4 = quantize_model(copy.deepcopy(half), 4, 32, include_tied=True, progress=False)
     sides = {
         "float32, laid out": recorded(laid_out, ids, n),

@@ -14,7 +14,7 @@ In the order of the course, which is also the order in which the modules build o
 10. `zoo`: small models that were trained for the course, by recipes that train them anew.
 
 Aside: `plots` and `widgets` draw, `checks` and `exercises` are what notebooks check with, and `files`, `fields`,
-`weights`, `wrapped` and `packed` are the floor that all stand on.
+`weights` and `packed` are the floor that all stand on.
 """
 
 __version__ = "0.1.0"

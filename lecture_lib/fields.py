@@ -14,14 +14,18 @@ from typing import Any, get_args
 REQUIRED = MISSING  # a field without a default
 
 
-def whole(name: str, value: Any, low: int = 0) -> int:
-    """Give an integer, NumPy's too, as Python's own, and refuse what is none, such as True, or below `low`; `name` is for the message."""
+def whole(name: str, value: Any, low: int = 0, high: int | None = None, why: str = "") -> int:
+    """Give an integer, NumPy's too, as Python's own, and refuse what is none, such as True, or outside `low` ... `high`.
+
+    `name` is for the message, and so is `why`, which says where the largest comes from.
+    """
     wanted = "a positive integer" if low == 1 else f"an integer, {low} or more"
+    wanted = wanted if high is None else f"an integer from {low} to {high}{why}"
     try:
         number = None if is_truth(value) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or number < low:
+    if number is None or number < low or (high is not None and number > high):
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
     return number
 
@@ -39,15 +43,10 @@ def real(
     return number
 
 
-def chance(name: str, value: Any, below_one: bool = False) -> float:
-    """Give a number from 0 to 1 as Python's own, and refuse another; with `below_one`, 1 too."""
-    wanted = "a probability below 1" if below_one else "a probability, 0 to 1"
-    return real(name, value, lambda x: 0 <= x < 1 or (x == 1 and not below_one), wanted)
-
-
-def positive_real(name: str, value: Any, wanted: str = "a positive number") -> float:
-    """Give a finite number above 0 as Python's own, and refuse another."""
-    return real(name, value, lambda x: 0 < x < math.inf, wanted)
+# As `real`, in a range: `p = chance("p", p)`.
+chance = partial(real, fits=lambda x: 0 <= x <= 1, wanted="a probability, 0 to 1")
+chance_below_one = partial(real, fits=lambda x: 0 <= x < 1, wanted="a probability below 1")
+positive_real = partial(real, fits=lambda x: 0 < x < math.inf, wanted="a positive number")
 
 
 def choice(name: str, value: Any, choices: Iterable) -> Any:
@@ -80,7 +79,7 @@ def number(low: float, default: Any = REQUIRED) -> Any:
 
 def probability(default: Any = REQUIRED, below_one: bool = False) -> Any:
     """A field that holds a number from 0 to 1; with `below_one`, 1 itself is refused."""
-    return declared(partial(chance, below_one=below_one), default)
+    return declared(chance_below_one if below_one else chance, default)
 
 
 def token_ids(default: tuple[int, ...] = ()) -> Any:

@@ -12,7 +12,8 @@ Axes: K input features, N output features.
 Source: oneDNN, "Understanding memory formats" (blocked layouts).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -75,6 +76,16 @@ def prepared(make: Callable, sources: Sequence[Tensor | None], *details: Any) ->
 def forget(weight: Tensor) -> None:
     """Drop the copies of a weight, for those who have changed it through `.data`."""
     _copies.pop(weight, None)
+
+
+recorded_with_objects = ContextVar("recorded_with_objects", default=False)  # by who holds `objects_of`
+
+
+def objects_of(tensors: Iterable[Tensor]) -> list[torch.ScriptObject]:
+    """Give the copies of weights that are objects of a kernel and no tensors: a recording must hold them itself."""
+    copies = [copy for weight in tensors for _, copy in _copies.get(weight, {}).values()]
+    parts = [part for copy in copies for part in (copy if isinstance(copy, tuple) else (copy,))]
+    return [part for part in parts if isinstance(part, torch.ScriptObject)]
 
 
 def counted(*tensors: Tensor | None) -> bool:

@@ -1,7 +1,8 @@
 """The cells of an exercise: what its author wrote, what the student's cell starts with, and the check.
 
-A solution cell holds its solution between ### BEGIN SOLUTION and ### END SOLUTION. It may be empty where a function of the
-library is the solution, and for "find the bug". What the student gets instead depends on the kind:
+A solution cell holds its solution between ### BEGIN SOLUTION and ### END SOLUTION. It may be empty where the library's
+function of that name is the solution, and for "find the bug"; it may be the head of a function and its docstring alone where
+the exercise's own `right`, with the same arguments, is the solution. What the student gets instead depends on the kind:
 
 - write, judge: the function without its body, as nbgrader makes it;
 - bug: the code with the mistake (`Exercise.given`);
@@ -21,23 +22,37 @@ SOLUTION = re.compile(r"^[ \t]*### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION\n?
 
 def solution_source(name: str, body: str) -> str:
     """Source of the instructor's cell: as authored, or the right function with its body marked as the solution."""
-    if body.strip():
-        if not SOLUTION.search(body):
-            raise SystemExit(f"{name}: the solution cell has no ### BEGIN SOLUTION ... ### END SOLUTION")
+    if SOLUTION.search(body):
         return body
     task = exercise(name)
-    right = task.right if task.kind == "bug" else resolve(f"lecture_lib.{name}") or task.right
-    if task.kind != "bug" and right.__module__.startswith("lecture_lib.exercises"):
-        raise SystemExit(f"{name}: the cell is empty and lecture_lib has no {name} to fill it with")
+    named = None if body.strip() or task.kind == "bug" else resolve(f"lecture_lib.{name}")
+    right = named or task.right
+    if right is None:
+        raise SystemExit(f"{name}: lecture_lib has no {name} to fill the cell with, and the cell no solution")
     source = re.sub(rf"\b{right.__name__}\b", task.function, textwrap.dedent(inspect.getsource(right)))
-    node = ast.parse(source).body[0]
-    first = node.body[1 if ast.get_docstring(node) is not None else 0]
-    lines, indent = source.splitlines(), " " * first.col_offset
-    head, body_lines = lines[: first.lineno - 1], lines[first.lineno - 1 :]
+    head, lines, indent = _parts(source)
+    if body.strip():
+        if _arguments(body) != _arguments(source):
+            raise SystemExit(
+                f"{name}: the cell's function and the exercise's `right` differ in their arguments"
+            )
+        head = body.rstrip().splitlines()
     imports = task.given.split("def ")[0].splitlines() if task.kind == "bug" else []
-    return "\n".join(
-        [*imports, *head, f"{indent}### BEGIN SOLUTION", *body_lines, f"{indent}### END SOLUTION"]
-    )
+    return "\n".join([*imports, *head, f"{indent}### BEGIN SOLUTION", *lines, f"{indent}### END SOLUTION"])
+
+
+def _parts(source: str) -> tuple[list[str], list[str], str]:
+    """Lines down to the docstring's end, the lines behind it, and their indent."""
+    node, lines = ast.parse(source).body[0], source.splitlines()
+    first = node.body[1 if ast.get_docstring(node) is not None else 0]
+    return lines[: first.lineno - 1], lines[first.lineno - 1 :], " " * first.col_offset
+
+
+def _arguments(source: str) -> list[tuple[str, str | None]]:
+    """Names and defaults of a function's arguments."""
+    given = ast.parse(source).body[0].args
+    defaults = [None] * (len(given.args) - len(given.defaults)) + [ast.unparse(d) for d in given.defaults]
+    return [(each.arg, default) for each, default in zip(given.args, defaults, strict=True)]
 
 
 def start_source(name: str, instructors: str) -> str | None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lecture_lib.fields import (
     at_least,
     chance,
+    chance_below_one,
     check_fields,
     choice,
     number,
@@ -218,6 +219,6 @@ def test_what_fits_is_said_in_the_message():
     with pytest.raises(ValueError, match="^x must be even, got 3$"):
         real("x", 3, lambda x: x % 2 == 0, "even")
     with pytest.raises(ValueError, match="^p must be a probability below 1, got 1$"):
-        chance("p", 1, below_one=True)
+        chance_below_one("p", 1)
     with pytest.raises(ValueError, match=r"^c must be one of a, None; got 'b'$"):
         choice("c", "b", ("a", None))

@@ -9,7 +9,7 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[1] / "lecture_lib"
 FLOORS = [
-    {"files", "fields", "wrapped", "weights", "packed", "padding", "plots"},
+    {"files", "fields", "weights", "packed", "padding", "plots"},
     {
         "tokenization",
         "embedding",

@@ -478,7 +478,7 @@ def test_from_a_source():
         (lambda: generate(successor, [1], 1, lengths=torch.tensor([1])), "lengths"),
         (
             lambda: generate(successor, torch.ones(2, 3).long(), 1, lengths=torch.tensor([1, 4])),
-            "every length must lie in 0 ... 3, got 4",
+            "every length must be an integer from 0 to 3, got 4",
         ),
         (
             lambda: generate(successor, torch.ones(2, 3).long(), 1, lengths=torch.tensor([1, 0])),

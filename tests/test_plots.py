@@ -218,6 +218,19 @@ def test_a_chart_is_shown_by_whoever_can(make, monkeypatch):
     assert "vega-embed" in figure._repr_mimebundle_()["text/html"], "Altair's own page"
 
 
+def test_a_chart_has_its_caption_in_jupyterlab_too(monkeypatch):
+    monkeypatch.delenv(SITE, raising=False)
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
+    maps()._ipython_display_()
+    assert [set(bundle) for bundle in shown] == [{MIME, "text/plain"}, {"text/html", "text/plain"}]
+    assert shown[1]["text/plain"] == maps().caption
+    shown.clear()
+    monkeypatch.setenv(SITE, "1")
+    maps()._ipython_display_()
+    assert len(shown) == 1, "a page's figure holds its caption"
+
+
 def test_a_chart_without_words_is_refused():
     with pytest.raises(ValueError, match="needs a caption and an alt text"):
         plots.chart({"mark": "point"}, "", "a")

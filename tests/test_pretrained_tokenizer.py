@@ -12,7 +12,7 @@ from lecture_lib.decoder import Decoder
 from lecture_lib.generation import Stop, decode_stream
 from lecture_lib.pretrained import PretrainedTokenizer, load_pretrained, save_pretrained
 from lecture_lib.pretrained.library_tokenizer import LibraryTokenizer
-from lecture_lib.pretrained.tokenizer_files import load_tokenizer, save_tokenizer
+from lecture_lib.pretrained.tokenizer import load_tokenizer, save_tokenizer
 from lecture_lib.tokenization import BytePairTokenizer, TextTokenizer, WordPieceTokenizer
 from lecture_lib.tokenization.streaming import encode_in_blocks
 from lecture_lib.transformer import ModelConfig

@@ -455,6 +455,36 @@ def in_eight_bits(X):
 
 
 @needs_integers
+@pytest.mark.parametrize("n_rows", [1, 3])
+def test_a_recorded_step_calls_the_integer_kernel_without_python(n_rows):
+    from lecture_lib.decoder import Decoder
+    from lecture_lib.kv_cache import Cached, generate
+    from lecture_lib.sampling import SamplingParameters
+    from lecture_lib.transformer import ModelConfig
+
+    sizes = {
+        "vocab_size": 40,
+        "d_model": 64,
+        "n_heads": 4,
+        "n_layers": 2,
+        "context_length": 32,
+        "tied_head": False,
+    }
+    model = Decoder(ModelConfig(norm_first=True, **sizes), generator=torch.Generator().manual_seed(3)).eval()
+    quantize_model(model, 8, activations=8, include_tied=True, progress=False)
+    rows, greedy = [[5, 7 + i] for i in range(n_rows)], SamplingParameters(temperature=0)
+    readers = [Cached(model, max_length=20, recorded=yes) for yes in (True, False)]
+    texts = [generate(reader, torch.tensor(rows), 12, greedy) for reader in readers]
+    assert torch.equal(*texts)
+    program = str(readers[0].steps[True].graph)
+    assert "quantized::linear_dynamic" in program and "lecture_lib::" not in program
+    with torch.no_grad():  # other codes: recorded anew
+        model.head.packed.neg_()
+    again = [generate(reader, torch.tensor(rows), 12, greedy) for reader in readers]
+    assert torch.equal(*again) and not torch.equal(again[0], texts[0])
+
+
+@needs_integers
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("shape", [(192,), (1, 192), (2, 1, 192), (0, 192), (40, 192)])
 def test_eight_bit_activations_are_the_rounded_inputs(dtype, shape):
@@ -903,16 +933,16 @@ def test_a_file_of_another_model_is_refused_and_changes_nothing(skeleton, messag
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"bits": 1}, "2 to 8 bits"),
-        ({"bits": 16}, "2 to 8 bits"),
-        ({"bits": "8"}, "2 to 8 bits"),
-        ({"bits": True}, "2 to 8 bits"),
+        ({"bits": 1}, "bits must be an integer from 2 to 8"),
+        ({"bits": 16}, "bits must be an integer from 2 to 8"),
+        ({"bits": "8"}, "bits must be an integer from 2 to 8"),
+        ({"bits": True}, "bits must be an integer from 2 to 8"),
         ({"bits": 8, "group_size": 48}, "group_size=48 does not divide the 64 inputs of blocks.0.0"),
         ({"bits": 8, "group_size": 0}, "group_size must be a positive integer"),
         ({"bits": 8, "group_size": 32, "per_tensor": True}, "per_tensor leaves no groups"),
         ({"bits": 8, "group_size": "tensor"}, "group_size must be a positive integer"),
         ({"bits": 4, "method": "fp8"}, "fp8 has 8 bits"),
-        ({"bits": 4, "method": "best"}, "unknown method 'best': choose one of rtn, gptq, awq, fp8"),
+        ({"bits": 4, "method": "best"}, "method must be one of rtn, gptq, awq, fp8; got 'best'"),
         ({"bits": 4, "method": "gptq"}, "gptq needs calibration"),
         ({"bits": 4, "method": "awq", "calibration": []}, "awq needs calibration"),
         ({"bits": 8, "activations": 4}, "activations must be one of None, 8; got 4"),

@@ -119,7 +119,7 @@ def test_checks_of_arguments_take_no_more_of_the_code_than_now():
     """The goal is 6 %; this holds what is reached."""
     packages = library()
     total = sum(packages.values(), Counter())
-    assert total["validation"] <= 0.078 * total["code"], "\n" + table(packages)
+    assert total["validation"] <= 0.074 * total["code"], "\n" + table(packages)
 
 
 def test_what_counts_as_validation():
@@ -242,14 +242,13 @@ def loading(folder, family):
 def test_a_cached_generation_walks_through_few_functions_and_files():
     """The goal is 25 functions in 8 files; this holds what is reached."""
     seen = cached_generation()
-    assert len(seen) <= 58 and len({file for file, _ in seen}) <= 15, listed(seen)
+    assert len(seen) <= 43 and len({file for file, _ in seen}) <= 13, listed(seen)
 
 
 @pytest.mark.parametrize("family", SHAPES)
 def test_loading_a_checkpoint_walks_through_few_files(tmp_path, family):
-    """The goal is 8 files; this holds what is reached."""
     seen = loading(tmp_path / "model", family)
-    assert len({file for file, _ in seen}) <= 9, listed(seen)
+    assert len({file for file, _ in seen}) <= 8, listed(seen)
 
 
 @pytest.mark.parametrize("calls", [1, 2])

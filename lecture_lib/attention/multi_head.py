@@ -85,23 +85,22 @@ class MultiHeadAttention(nn.Module):
         return self.W_o(heads.transpose(1, 2).flatten(2))  # (B, N, D)
 
     def project(self, X: Tensor, here: Context) -> tuple[Tensor, Tensor, Tensor]:
-        """Make queries, keys and values: X W_q, X W_k, X W_v, cut into heads, the first two turned."""
-        if here.known is not None:
-            return self.heads(self.W_q(X), self.q_norm), *here.known[self.layer]
+        """Make queries, keys and values: X W_q, X W_k, X W_v, cut into heads, the first two turned; those of a memory may be known."""
         asked = X if here.memory is None else here.memory
-        if self.in_one is not None and asked is X:
-            Q, K, V = self.in_one(X, self.W_q, self.W_k, self.W_v)
+        if here.known is not None:
+            made = [self.W_q(X)]
+        elif self.in_one is not None and asked is X:
+            made = self.in_one(X, self.W_q, self.W_k, self.W_v)
         else:
-            Q, K, V = self.W_q(X), self.W_k(asked), self.W_v(asked)
-        Q, K, V = self.heads(Q, self.q_norm), self.heads(K, self.k_norm), self.heads(V)
+            made = [self.W_q(X), self.W_k(asked), self.W_v(asked)]
+        # `split_heads` for widths that are known to fit: (B, H, N, D_k)
+        Q, *others = [torch.unflatten(Y, -1, (-1, self.d_head)).transpose(1, 2) for Y in made]
+        K, V = others or here.known[self.layer]
+        if self.q_norm is not None:
+            Q, K = self.q_norm(Q), self.k_norm(K) if others else K
         if here.rotary is not None:
             Q, K = rotate(Q, *here.rotary), rotate(K, *here.rotary)
         return Q, K, V
-
-    def heads(self, X: Tensor, norm: nn.Module | None = None) -> Tensor:
-        """Cut features into heads, (B, H, N, D_k): `split_heads` for a width that is known to fit."""
-        X = X.unflatten(-1, (-1, self.d_head)).transpose(1, 2)
-        return X if norm is None else norm(X)
 
     def attend(self, Q: Tensor, K: Tensor, V: Tensor, here: Context) -> Tensor:
         """Mix the values by torch's kernel, (B, H, N, D_k).

@@ -75,9 +75,9 @@ def check_ids(ids: Tensor, vocab_size: int, kind: str = "token") -> None:
     if ids.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
         raise ValueError(f"{kind} ids must be integers (torch.int64), got {ids.dtype}")
     if ids.device.type == "cpu" and ids.numel():
-        low, high = ids.aminmax()
+        low, high = map(int, ids.aminmax())
         if low < 0 or high >= vocab_size:
-            wrong = int(low if low < 0 else high)
+            wrong = low if low < 0 else high
             among = f"the vocabulary of {vocab_size}" if kind == "token" else f"the {vocab_size} {kind}s"
             raise ValueError(f"{kind} id {wrong} is outside {among} (ids 0 to {vocab_size - 1})")
 

@@ -65,14 +65,20 @@ def generate(
         >>> generate(successor, torch.tensor([3, 4]), 4, SamplingParameters(temperature=0), stop=[7])
         tensor([3, 4, 5, 6, 7])
     """
-    rows, end = to_rows(ids, lengths, attention_mask), Stop(stop, tokenizer)
-    reader = reader_of(model, ids, rows, max_new_tokens, context_length)
+    (rows, is_one, first), end = to_rows(ids, lengths, attention_mask), Stop(stop, tokenizer)
+    reader = reader_of(model, first, rows, max_new_tokens, context_length)
     ends = [len(row) for row in rows]
     for i, _ in follow(reader, rows, max_new_tokens, sampling, generator, end, context_length):
         ends[i] += 1
     texts = [row[:n] for row, n in zip(rows, ends, strict=True)]
+    device, dtype = getattr(reader, "device", None), torch.long
+    if first is not None:
+        device, dtype = first.device, first.dtype
     differ = end.ids or end.strings or lengths is not None or attention_mask is not None
-    return as_given(ids, texts, pad_id, pad_id is None and bool(differ), getattr(reader, "device", None))
+    if isinstance(ids, Tensor) and ids.ndim == 2 and not (differ and pad_id is None):
+        return pad(texts, pad_id or 0, device)[0].to(dtype)
+    texts = [torch.tensor(text, dtype=dtype, device=device) for text in texts]
+    return texts[0] if is_one else texts
 
 
 def stream(
@@ -97,10 +103,10 @@ def stream(
         >>> list(stream(successor, [3, 4], 3, SamplingParameters(temperature=0)))
         [5, 6, 7]
     """
-    rows, end = to_rows(ids), Stop(stop, tokenizer)
+    (rows, _, first), end = to_rows(ids), Stop(stop, tokenizer)
     if len(rows) != 1:
         raise ValueError(f"stream follows one text, got {len(rows)}; generate takes several")
-    reader = reader_of(model, ids, rows, max_new_tokens, context_length)
+    reader = reader_of(model, first, rows, max_new_tokens, context_length)
     following = follow(reader, rows, max_new_tokens, sampling, generator, end, context_length)
     return (token for _, token in following)
 
@@ -136,13 +142,13 @@ def follow(
 
 
 def reader_of(
-    model: Model | Reader, ids: Prompts, rows: list[list[int]], n_new: int, window: int | None
+    model: Model | Reader, first: Tensor | None, rows: list[list[int]], n_new: int, window: int | None
 ) -> Reader:
     """Give what reads for a model, and refuse texts that do not fit into its context, before anything is computed."""
     reader = model
     if not hasattr(model, "read"):
         is_function = not (isinstance(model, nn.Module) or hasattr(model, "device"))
-        reader = Reread(model, getattr(first_tensor(ids), "device", None) if is_function else None)
+        reader = Reread(model, getattr(first, "device", None) if is_function else None)
     n_new = whole("max_new_tokens", n_new)
     window = None if window is None else whole("context_length", window, 1)
     context = getattr(getattr(reader, "config", None), "context_length", None)
@@ -156,20 +162,20 @@ def reader_of(
     return reader
 
 
-def first_tensor(ids: Prompts) -> Tensor | None:
-    """Find the first tensor among prompts, which says dtype and device; None among lists and arrays."""
-    return ids if isinstance(ids, Tensor) else next((each for each in ids if isinstance(each, Tensor)), None)
-
-
 def to_rows(
     ids: Prompts, lengths: Tensor | None = None, attention_mask: Tensor | None = None
-) -> list[list[int]]:
-    """Write prompts, as `generate`, as lists of token ids without padding, and refuse what does not fit."""
+) -> tuple[list[list[int]], bool, Tensor | None]:
+    """Write prompts, as `generate`, as lists of token ids without padding, and refuse what does not fit.
+
+    Also tell whether they were one prompt, and give the first tensor among them, which says dtype and device.
+    """
     rows = nested(ids)
-    rows = [rows] if is_one_prompt(rows) else rows
+    is_one = isinstance(rows, str) or not any(isinstance(each, list | str) for each in rows)
+    rows = [rows] if is_one else rows
+    first = ids if isinstance(ids, Tensor) else next((each for each in ids if isinstance(each, Tensor)), None)
     if attention_mask is not None:
         real = attention_mask.tolist() if hasattr(attention_mask, "tolist") else list(attention_mask)
-        real = [real] if is_one_prompt(real) else real
+        real = real if any(isinstance(each, list) for each in real) else [real]
         sizes = [len(row) for row in rows], [len(row) for row in real]
         if sizes[0] != sizes[1]:
             raise ValueError(
@@ -180,16 +186,15 @@ def to_rows(
             for row, here in zip(rows, real, strict=True)
         ]
     elif lengths is not None:
-        n = [operator.index(length) for length in nested(lengths)]
+        n = nested(lengths)
         if not isinstance(ids, Tensor) or ids.ndim != 2 or len(n) != len(rows):
             raise ValueError(f"{len(n)} lengths need a table of ids (B, N) with one row a length")
-        if wrong := [length for length in n if not 0 <= length <= ids.shape[1]]:
-            raise ValueError(f"every length must lie in 0 ... {ids.shape[1]}, got {wrong[0]}")
+        n = [whole("every length", length, 0, ids.shape[1]) for length in n]
         rows = [row[:length] for row, length in zip(rows, n, strict=True)]
     if not rows or not all(rows):
         raise ValueError("there must be at least one prompt, and at least one token in each")
     try:
-        return [[operator.index(token) for token in row] for row in rows]
+        return [[operator.index(token) for token in row] for row in rows], is_one, first
     except TypeError:
         raise ValueError("a prompt is made of token ids (integers); encode a text first") from None
 
@@ -204,21 +209,3 @@ def nested(ids: Any) -> Any:
     if isinstance(ids, str):
         return ids
     return [nested(each) if hasattr(each, "__len__") else each for each in ids]
-
-
-def is_one_prompt(rows: list) -> bool:
-    """Tell a list of token ids from a list of prompts."""
-    return isinstance(rows, str) or not any(isinstance(each, list | str) for each in rows)
-
-
-def as_given(
-    ids: Prompts, rows: list[list[int]], pad_id: int | None, ragged: bool, device: torch.device | None
-) -> Tensor | list[Tensor]:
-    """Give texts back in the form in which the prompts came; where `ragged`, a list in place of a table."""
-    first = first_tensor(ids)
-    device, dtype = (device, torch.long) if first is None else (first.device, first.dtype)
-    if isinstance(ids, Tensor) and ids.ndim == 2 and not ragged:
-        return pad(rows, pad_id or 0, device)[0].to(dtype)
-    texts = [torch.tensor(row, dtype=dtype, device=device) for row in rows]
-    one = ids.ndim == 1 if hasattr(ids, "ndim") else is_one_prompt(nested(ids))
-    return texts[0] if one else texts

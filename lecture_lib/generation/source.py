@@ -12,8 +12,7 @@ from lecture_lib.attention import Context
 from lecture_lib.generation.loop import generate
 from lecture_lib.sampling import SamplingParameters, beam_search
 from lecture_lib.transformer import length_mask
-from lecture_lib.weights import Watch
-from lecture_lib.wrapped import unwrapped
+from lecture_lib.weights import Watch, unwrapped
 
 
 class Conditioned:

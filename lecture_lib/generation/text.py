@@ -52,7 +52,10 @@ class Stop:
     def __init__(
         self, stop: Collection[int | str] | int | str | None = (), tokenizer: Decodes | None = None
     ) -> None:
-        ends = _as_list(stop)
+        try:
+            ends = [index(stop)]  # also one of NumPy's or torch's
+        except TypeError:
+            ends = [] if stop is None else [stop] if isinstance(stop, str) else list(stop)
         self.strings = [end for end in ends if isinstance(end, str)]
         others = [end for end in ends if not isinstance(end, str)]
         if "" in self.strings or not all(hasattr(end, "__index__") for end in others):
@@ -77,14 +80,6 @@ class Stop:
         before = decode(prompt).rstrip(REPLACEMENT) if prompt else ""
         text = before + added_text(decode, new_ids, prompt)
         return any(text.find(end, max(0, len(before) + 1 - len(end))) != -1 for end in self.strings)
-
-
-def _as_list(stop: Collection[int | str] | int | str | None) -> list[int | str]:
-    """Stop tokens and strings as a list, whether they came as one, as several, or as None."""
-    try:
-        return [index(stop)]  # also one of NumPy's or torch's
-    except TypeError:
-        return [] if stop is None else [stop] if isinstance(stop, str) else list(stop)
 
 
 def decode_stream(

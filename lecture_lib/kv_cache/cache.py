@@ -63,35 +63,21 @@ class KVCache:
 
         Lengths that do not fit, and a row that is longer than its room, are refused.
         """
-        starts, self.lengths = self.lengths, self.lengths_after(n_tokens, lengths)
-        end, device = starts[0] + n_tokens, self.pool.device
-        if len(set(starts)) == 1 and end <= self.max_length:  # padding is written over by the next tokens
-            return look(
-                self.config, self.shown(end), torch.arange(starts[0], end, device=device), self.clocks
-            )
-        positions = torch.tensor(starts, device=device)[:, None] + torch.arange(
-            n_tokens, device=device
-        )  # (B, N)
-        real = positions < torch.tensor(self.lengths, device=device)[:, None]
-        stored = max(self.lengths)
-        slots = positions.where(real, self.max_length)
-        return look(
-            self.config, self.shown(stored), positions.clamp(max=stored - 1), self.clocks, (self.pool, slots)
-        )
-
-    def shown(self, n_stored: int) -> Tensor:
-        """The slots that queries are shown, (L, 2, B, M, H_kv, D_k)."""
-        return self.pool[:, :, :, :n_stored]
-
-    def lengths_after(self, n_tokens: int, lengths: Tensor | list[int] | None = None) -> list[int]:
-        """Count the tokens of each row with the new ones, and refuse what does not fit."""
         added = [n_tokens] * self.batch if lengths is None else [int(n) for n in lengths]
         if len(added) != self.batch or not all(0 <= new <= n_tokens for new in added):
             raise ValueError(f"lengths of {self.batch} rows must lie in 0 ... {n_tokens}, got {added}")
-        after = [old + new for old, new in zip(self.lengths, added, strict=True)]
-        if max(after) > self.max_length:
-            raise ValueError(f"a row of {max(after)} tokens does not fit: it has room for {self.max_length}")
-        return after
+        starts, ends = self.lengths, [old + new for old, new in zip(self.lengths, added, strict=True)]
+        if max(ends) > self.max_length:
+            raise ValueError(f"a row of {max(ends)} tokens does not fit: it has room for {self.max_length}")
+        self.lengths, device = ends, self.pool.device
+        new, end = torch.arange(n_tokens, device=device), starts[0] + n_tokens
+        if len(set(starts)) == 1 and end <= self.max_length:  # padding is written over by the next tokens
+            return look(self.config, self.pool[:, :, :, :end], starts[0] + new, self.clocks)
+        positions, stored = torch.tensor(starts, device=device)[:, None] + new, max(ends)  # (B, N)
+        real = positions < torch.tensor(ends, device=device)[:, None]
+        target = self.pool, positions.where(real, self.max_length)
+        places = positions.clamp(max=stored - 1)
+        return look(self.config, self.pool[:, :, :, :stored], places, self.clocks, target)
 
     def grown(self, max_length: int) -> "KVCache":
         """Give a cache with more room and the same content."""
@@ -121,27 +107,30 @@ def look(
 
     `stored` (L, 2, B, M, H_kv, D_k) is a view of the pool. Tokens at positions (N,) take the last N of the M slots, at (B, N)
     the slots of their positions, or, where some are padding, those of `target`: the pool and (B, N) slots in it. `clocks` are
-    cosines and sines at every position; None: the model is not rotary, or they are read here.
+    cosines and sines at every position; None: the model is not rotary, or they are read here. Keys of another model or batch, and
+    those that gradients would have to go through, are refused.
     """
-    n_tokens, n_stored = int(positions.shape[-1]), stored.shape[3]  # in a recording the second varies
+    _, _, batch, n_stored, n_heads, d_head = stored.shape  # in a recording the number of slots varies
+    n_tokens, alike = int(positions.shape[-1]), positions.ndim == 1
     every = stored.transpose(3, 4).flatten(0, 1).unbind()  # 2 L times (B, H_kv, M, D_k)
-    alike = positions.ndim == 1
     if alike:
         new = stored[:, :, :, -n_tokens:].transpose(3, 4).flatten(0, 1).unbind()
-
-        def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-            refuse_unfit(K, new[0])
-            new[2 * layer].copy_(K), new[2 * layer + 1].copy_(V)
-            return every[2 * layer], every[2 * layer + 1]
-
     else:
         pool, slots = target or (stored, positions)
-        place = (torch.arange(len(positions), device=positions.device)[:, None], slots)
+        slots = torch.arange(batch, device=positions.device)[:, None], slots
 
-        def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-            refuse_unfit(K.transpose(1, 2), pool[layer, 0, :, : K.shape[2]])
-            pool[layer, 0][place], pool[layer, 1][place] = K.transpose(1, 2), V.transpose(1, 2)
-            return every[2 * layer], every[2 * layer + 1]
+    def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+        if K.shape != (batch, n_heads, n_tokens, d_head):
+            raise ValueError(
+                f"the cache expects keys {(batch, n_heads, n_tokens, d_head)}, got {tuple(K.shape)}"
+            )
+        if K.requires_grad:
+            raise ValueError("a cache keeps no gradients: read with it under torch.no_grad()")
+        if alike:
+            new[2 * layer].copy_(K), new[2 * layer + 1].copy_(V)
+        else:
+            pool[layer, 0][slots], pool[layer, 1][slots] = K.transpose(1, 2), V.transpose(1, 2)
+        return every[2 * layer], every[2 * layer + 1]
 
     first = alike and n_tokens == int(n_stored)  # nothing was stored before
     mask = None
@@ -160,11 +149,3 @@ def behind(positions: Tensor, n_stored: int) -> Tensor:
     """Tell which slots lie at or before each position: bool, (N, M) or (B, 1, N, M)."""
     upto = positions[:, None] if positions.ndim == 1 else positions[:, None, :, None]
     return torch.arange(n_stored, device=positions.device) <= upto
-
-
-def refuse_unfit(K: Tensor, room: Tensor) -> None:
-    """Refuse keys of another model or batch, and those that gradients would have to go through."""
-    if K.shape != room.shape:
-        raise ValueError(f"the cache expects keys {tuple(room.shape)}, got {tuple(K.shape)}")
-    if K.requires_grad:
-        raise ValueError("a cache keeps no gradients: read with it under torch.no_grad()")

@@ -8,9 +8,12 @@ Source: PyTorch documentation, "CUDA Graphs" and "torch.jit.trace"; gpt-fast (20
 
 import warnings
 from collections.abc import Callable
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
+
+from lecture_lib.packed import objects_of, recorded_with_objects
 
 Step = Callable[[Tensor, Tensor, Tensor], Tensor]  # tokens, positions, stored keys and values -> logits
 
@@ -28,20 +31,40 @@ def record(model: nn.Module, step: Step, tokens: Tensor, positions: Tensor, stor
     try:  # a program's constants need no gradients
         for parameter in learning:
             parameter.requires_grad_(False)
-        return trace(step, tokens, positions, stored)
+        return trace(model, step, tokens, positions, stored)
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)
 
 
-def trace(step: Step, *examples: Tensor) -> Step:
+class Recordable(nn.Module):
+    """A step with the objects that its kernels read weights from: as attributes they are part of a program."""
+
+    def __init__(self, step: Step, objects: list[torch.ScriptObject]) -> None:
+        super().__init__()
+        self.step = (step,)
+        for i, each in enumerate(objects):
+            setattr(self, f"weights_{i}", each)
+
+    def forward(self, tokens: Tensor, positions: Tensor, stored: Tensor) -> Tensor:
+        """Do the step."""
+        return self.step[0](tokens, positions, stored)
+
+
+def trace(model: nn.Module, step: Step, *examples: Tensor) -> Step:
     """Write the step down as a program of torch's own, without Python."""
     aside = tuple(tensor.clone() for tensor in examples)
+    step(*aside)  # weights are put into a kernel's order before anything is recorded
+    recordable = Recordable(step, objects_of(chain(model.parameters(), model.buffers())))
+    before = recorded_with_objects.set(True)
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
         )  # that tracing is old, and that sizes which never change are constants
-        return torch.jit.trace(step, aside, check_trace=False)
+        try:
+            return torch.jit.trace(recordable, aside, check_trace=False).forward
+        finally:
+            recorded_with_objects.reset(before)
 
 
 def graph(step: Step, tokens: Tensor, positions: Tensor, stored: Tensor) -> Step:

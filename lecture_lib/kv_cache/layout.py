@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lecture_lib.attention import MultiHeadAttention
-from lecture_lib.kv_cache.side_by_side import SideBySide
+from lecture_lib.kv_cache.side_by_side import SideBySide, is_hooked
 from lecture_lib.packed import PackedLinear, forget, has_packed_bfloat16, packed_in_one
 from lecture_lib.quantization.linear import QuantizedLinear, in_one_product
 
@@ -24,12 +24,12 @@ class PackedSideBySide(SideBySide):
 
     def __call__(self, X: Tensor, *maps: nn.Module) -> tuple[Tensor, ...]:
         """Give (..., N_i) for each map."""
-        kinds, found = {type(m) for m in maps}, None
-        if not any(m._forward_hooks or m._forward_pre_hooks for m in maps):
-            if kinds == {PackedLinear}:
+        kind, found = type(maps[0]), None
+        if kind is not nn.Linear and all(type(m) is kind and not is_hooked(m) for m in maps):
+            if kind is PackedLinear:
                 Y = packed_in_one(X, *maps)
                 found = None if Y is None else Y.split([m.out_features for m in maps], -1)
-            elif kinds == {QuantizedLinear}:
+            elif kind is QuantizedLinear:
                 found = in_one_product(X, list(maps))
         return super().__call__(X, *maps) if found is None else tuple(found)
 

@@ -11,16 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from lecture_lib import generation
-from lecture_lib.attention import Context
 from lecture_lib.decoder import Decoder
 from lecture_lib.fields import whole
 from lecture_lib.generation import Conditioned
 from lecture_lib.kv_cache.cache import KVCache, look
 from lecture_lib.kv_cache.graph import record
 from lecture_lib.padding import pad
-from lecture_lib.transformer import depends_on_length
-from lecture_lib.weights import Watch
-from lecture_lib.wrapped import unwrapped
+from lecture_lib.weights import Watch, unwrapped
 
 PATIENCE = 100  # steps after which a recording on a CPU has paid for itself
 
@@ -46,8 +43,8 @@ class Cached:
         chunk_size: int | None = None,
         recorded: bool | None = None,
     ) -> None:
-        self.model = model = model if isinstance(model, Conditioned) else unwrapped(model)
-        self.whole = model.model if isinstance(model, Conditioned) else model
+        self.model = model if isinstance(model, Conditioned) else unwrapped(model)
+        self.whole = self.model.model if isinstance(model, Conditioned) else self.model
         if not hasattr(self.whole, "features"):
             kind = type(self.whole).__name__
             raise ValueError(f"a cache serves a Decoder, or Conditioned(EncoderDecoder, source): got {kind}")
@@ -55,7 +52,7 @@ class Cached:
         self.max_length = None if max_length is None else whole("max_length", max_length, 1)
         self.chunk_size = None if chunk_size is None else whole("chunk_size", chunk_size, 1)
         self.device = next(self.whole.parameters()).device
-        self.recorded = False if depends_on_length(self.config) else recorded  # its steps are never alike
+        self.recorded = recorded
         self.patience = PATIENCE if recorded is None else 0
         self.texts: list[list[int]] = []  # what has been read
         self.watch = Watch(self.whole)
@@ -76,30 +73,33 @@ class Cached:
             len(row) > len(text) and row[: len(text)] == text
             for row, text in zip(rows, self.texts, strict=True)
         )
+        room = self.max_length or min(limit, longest + longest // 2 + 32)
         if not goes_on:
-            self.start(rows, same)
+            self.start(len(rows), room, same)
         self.cache.lengths = [len(text) for text in self.texts]  # a read that failed has counted more
         if longest > self.cache.max_length:  # a recorded step knows the old memory and its clocks alone
-            self.cache, self.steps = self.cache.grown(min(limit, longest + longest // 2 + 32)), {}
+            self.cache, self.steps = self.cache.grown(room), {}
         starts = self.cache.lengths
         if min(starts) and all(len(row) == n + 1 for row, n in zip(rows, starts, strict=True)):
-            logits = self.read_one(torch.tensor([row[-1:] for row in rows], device=self.device))
+            logits = self.read_one(rows)
         else:
             logits = self.read_chunks(rows)
         self.texts = [list(row) for row in rows]
         return logits
 
-    def start(self, rows: list[list[int]], same: bool) -> None:
+    def start(self, batch: int, room: int, same: bool) -> None:
         """Make ready for other texts; for as many of the same model the memory and the recorded steps stay."""
-        self.texts = [[] for _ in rows] if same else []
+        self.texts = [[]] * batch if same else []
         if same:
             return
         self.watch, self.steps = Watch(self.whole), {}  # recorded steps, by whether the rows are alike
-        self.there = self.model.known(len(rows)) if isinstance(self.model, Conditioned) else None
+        self.features = self.whole.features
+        if isinstance(self.model, Conditioned):
+            self.features = functools.partial(self.features, memory=self.model.known(batch))
         weight = next(self.whole.parameters())
-        self.device, room = weight.device, self.max_length or max(map(len, rows))
-        self.cache = KVCache(self.config, len(rows), room, weight.dtype, weight.device)
-        self.texts = [[] for _ in rows]
+        self.device = weight.device
+        self.cache = KVCache(self.config, batch, room, weight.dtype, weight.device)
+        self.texts = [[]] * batch
 
     def read_chunks(self, rows: list[list[int]]) -> Tensor:
         """Read all new tokens, in pieces if so wished; (B, |V|) logits of those that follow."""
@@ -108,39 +108,34 @@ class Cached:
             pieces = [row[n:][: self.chunk_size] for row, n in zip(rows, self.cache.lengths, strict=True)]
             ids, _ = pad([piece or [0] for piece in pieces], 0, self.device)
             here = self.cache.begin(ids.shape[1], [len(piece) for piece in pieces])
-            X = self.features(ids, here)  # (B, N, D)
+            X = self.features(ids, here=here)  # (B, N, D)
             last = [X[i, len(piece) - 1] if piece else last[i] for i, piece in enumerate(pieces)]
         return self.whole.head(torch.stack(last))
 
-    def read_one(self, tokens: Tensor) -> Tensor:
-        """Read one more token a row, (B, 1); (B, |V|) logits of those that follow."""
-        on_gpu = self.device.type == "cuda"
+    def read_one(self, rows: list[list[int]]) -> Tensor:
+        """Read the last token of each row, which is new; (B, |V|) logits of those that follow."""
+        varies = self.config.positions == "rotary" and self.cache.clocks is None  # its steps are never alike
+        on_gpu, at = self.device.type == "cuda", self.cache.lengths
         self.patience -= 1
         waits = self.patience >= 0 and not on_gpu
-        if waits or self.recorded is False or self.watch.hooked():  # a recording would leave the hooks out
-            return self.one(tokens, self.cache.begin(1))
-        at = self.cache.lengths
+        # A recording would leave hooks out.
+        eager = waits or varies or self.recorded is False or self.watch.hooked
         self.cache.lengths = [n + 1 for n in at]
-        alike = not on_gpu and len(set(at)) == 1
+        whole_memory = on_gpu and not eager  # a CUDA graph knows one shape
+        alike = not whole_memory and len(set(at)) == 1
+        tokens = torch.tensor([row[-1:] for row in rows], device=self.device)  # (B, 1)
         positions = torch.tensor(at[:1] if alike else [[n] for n in at], device=self.device)
-        stored = self.cache.shown(self.cache.max_length if on_gpu else max(at) + 1)
+        stored = self.cache.pool[:, :, :, : self.cache.max_length if whole_memory else max(at) + 1]
+        if eager:
+            return self.look_and_read(tokens, positions, stored)
         if alike not in self.steps:
             self.steps[alike] = record(self.whole, self.look_and_read, tokens, positions, stored)
         return self.steps[alike](tokens, positions, stored)
 
     def look_and_read(self, tokens: Tensor, positions: Tensor, stored: Tensor) -> Tensor:
         """Do one step as a function of tensors alone, which is what can be recorded."""
-        return self.one(tokens, look(self.config, stored, positions, self.cache.clocks))
-
-    def one(self, tokens: Tensor, here: Context) -> Tensor:
-        """Run the model on one token a row."""
-        return self.whole.head(self.features(tokens, here)[:, -1])
-
-    def features(self, ids: Tensor, here: Context) -> Tensor:
-        """Run the layers, with the source in view if there is one."""
-        if self.there is None:
-            return self.whole.features(ids, here=here)
-        return self.whole.features(ids, self.there, here=here)
+        here = look(self.config, stored, positions, self.cache.clocks)
+        return self.whole.head(self.features(tokens, here=here)[:, -1])
 
 
 def cached(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -27,6 +27,11 @@ def joined(tensors: list[Tensor | None]) -> Tensor | None:
     return first.as_strided((place - first.storage_offset(), *first.shape[1:]), first.stride())
 
 
+def is_hooked(module: nn.Module) -> bool:
+    """Tell whether a call of a module does more than its forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 class SideBySide:
     """Apply several linear maps to one input: X W_1, X W_2, ..., in one product where memory allows it.
 
@@ -38,9 +43,7 @@ class SideBySide:
 
     def __call__(self, X: Tensor, *maps: nn.Module) -> tuple[Tensor, ...]:
         """Give (..., N_i) for each map."""
-        if torch.is_grad_enabled() or any(
-            type(m) is not nn.Linear or m._forward_hooks or m._forward_pre_hooks for m in maps
-        ):
+        if torch.is_grad_enabled() or any([type(m) is not nn.Linear or is_hooked(m) for m in maps]):
             return tuple(m(X) for m in maps)
         addresses = [None if t is None else t.data_ptr() for m in maps for t in (m.weight, m.bias)]
         if addresses != self.addresses:
@@ -48,7 +51,7 @@ class SideBySide:
         if self.found is None:
             return tuple(m(X) for m in maps)
         weight, bias, sizes = self.found
-        return F.linear(X, weight, bias).split(sizes, -1)
+        return F.linear(X, weight, bias).split_with_sizes(sizes, -1)
 
     def look(self, maps: tuple[nn.Linear, ...]) -> tuple[Tensor, Tensor | None, list[int]] | None:
         """Find the weight and the bias of all, if they are one."""

@@ -19,7 +19,7 @@ from lecture_lib.lora.layer import LoRALayer, adapted
 from lecture_lib.lora.model import check_free_of_lora, install, train_in_full
 from lecture_lib.lora.names import Names, near_names
 from lecture_lib.lora.shapes import can_be_adapted, check_matrices, check_strength, linear_shape
-from lecture_lib.wrapped import unwrapped
+from lecture_lib.weights import unwrapped
 
 MATRIX = re.compile(r"(?P<layer>.+)\.lora_(embedding_)?(?P<matrix>[AB])(\.weight)?")
 
@@ -134,17 +134,13 @@ class Places:
         paths = self.paths.get(name, [])
         own = [getattr(self.modules[path], kind, None) for path in paths]
         shown = tuple(tensor.shape)
-        if not paths or not all(isinstance(t, Tensor) for t in own):
-            raise ValueError(
-                f"the adapter in {self.folder} is for another model: it holds {key} {shown}, "
-                f"{type(self.model).__name__} has no {key}"
-            )
+        is_there = bool(paths) and all(isinstance(t, Tensor) for t in own)
         value = tensor.t() if self.names.is_transposed(key) else tensor
-        whole = (sum(len(t) for t in own), *own[0].shape[1:])
+        whole = (sum(len(t) for t in own), *own[0].shape[1:]) if is_there else None
         if value.shape != whole:
             raise ValueError(
                 f"the adapter in {self.folder} is for another model: it holds {key} {shown}, "
-                f"{type(self.model).__name__} has {key} {whole}"
+                f"{type(self.model).__name__} has {f'{key} {whole}' if is_there else f'no {key}'}"
             )
         rows = value.split([len(t) for t in own]) if value.ndim else [value]
         return {(path, kind): part for path, part in zip(paths, rows, strict=True)}

@@ -15,7 +15,7 @@ from lecture_lib.lora.layer import LoRALayer, adapted, is_merged, unmerge
 from lecture_lib.lora.names import Names, find_targets
 from lecture_lib.lora.shapes import check_mergeable, check_rank
 from lecture_lib.quantization.model import replace_layer
-from lecture_lib.wrapped import unwrapped
+from lecture_lib.weights import unwrapped
 
 
 def add_lora(
@@ -158,13 +158,9 @@ def train_in_full(model: nn.Module, modules: Collection[nn.Module], tied: bool =
 
 def check_free_of_lora(model: nn.Module) -> None:
     """ValueError if the model has LoRA layers, open or merged."""
-    open_layer = next(iter(lora_layers(model)), None)
-    if open_layer is not None:
-        raise ValueError(
-            f"the model has LoRA already ({open_layer}): merge_lora(model, reversible=False) makes it plain"
-        )
-    merged = next((name for name, module in unwrapped(model).named_modules() if is_merged(module)), None)
-    if merged is not None:
-        raise ValueError(
-            f"the model holds a merged update that can be undone ({merged}): call unmerge_lora(model) first"
-        )
+    for name, module in unwrapped(model).named_modules():
+        if isinstance(module, LoRALayer) or is_merged(module):
+            first = "unmerge_lora(model) and then " if is_merged(module) else ""
+            raise ValueError(
+                f"the model has LoRA already ({name}): {first}merge_lora(model, reversible=False) makes it plain"
+            )

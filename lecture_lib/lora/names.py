@@ -13,7 +13,7 @@ from torch import nn
 from lecture_lib.lora.layer import LoRALayer
 from lecture_lib.lora.shapes import can_be_adapted, is_linear
 from lecture_lib.pretrained.families import module_names, nearest
-from lecture_lib.wrapped import unwrapped
+from lecture_lib.weights import unwrapped
 
 HEADS = ("lm_head", "cls.predictions.decoder")  # their names of what scores the vocabulary
 

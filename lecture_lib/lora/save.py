@@ -25,7 +25,7 @@ from lecture_lib.lora.fused import Update, joined
 from lecture_lib.lora.layer import LoRAEmbedding, LoRALayer
 from lecture_lib.lora.model import lora_layers
 from lecture_lib.lora.names import Names
-from lecture_lib.wrapped import unwrapped
+from lecture_lib.weights import unwrapped
 
 
 def save_lora(model: nn.Module, folder: str | os.PathLike[str]) -> None:

@@ -1,9 +1,10 @@
 """Which layers LoRA can adapt, and which ranks and matrices fit them."""
 
-import math
 from numbers import Integral
 
 from torch import Tensor, nn
+
+from lecture_lib.fields import chance_below_one, positive_real, whole
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -32,23 +33,15 @@ def stores_in_out(module: nn.Module) -> bool:
 def check_rank(r: int, base_layer: nn.Module, name: str = "the layer") -> int:
     """Give the rank as Python's own integer; ValueError unless it lies in 1 ... min(D_in, D_out)."""
     d_in, d_out = linear_shape(base_layer)
-    if not isinstance(r, Integral) or not 1 <= r <= min(d_in, d_out):
-        raise ValueError(
-            f"rank r must be an integer from 1 to {min(d_in, d_out)}, the smaller width of {name} "
-            f"({d_in} inputs, {d_out} outputs): got {r}"
-        )
-    return int(r)
+    why = f", the smaller width of {name} ({d_in} inputs, {d_out} outputs)"
+    return whole("rank r", r, 1, min(d_in, d_out), why)
 
 
 def check_strength(lora_alpha: float, lora_dropout: float) -> tuple[float, float]:
     """Give both as Python's own numbers; ValueError unless lora_alpha > 0 and finite and lora_dropout in [0, 1)."""
-    if not (0 < lora_alpha < math.inf and 0 <= lora_dropout < 1):
-        raise ValueError(
-            "lora_alpha must be positive and lora_dropout in [0, 1): "
-            f"got lora_alpha={lora_alpha}, lora_dropout={lora_dropout}"
-        )
-    whole = isinstance(lora_alpha, Integral)
-    return int(lora_alpha) if whole else float(lora_alpha), float(lora_dropout)
+    alpha = positive_real("lora_alpha", lora_alpha)
+    alpha = int(alpha) if isinstance(lora_alpha, Integral) else alpha
+    return alpha, chance_below_one("lora_dropout", lora_dropout)
 
 
 def check_matrices(lora_A: Tensor, lora_B: Tensor, base_layer: nn.Module) -> None:

@@ -68,6 +68,15 @@ class Chart:
             return {"text/html": self._with_network(), "text/plain": self.alt}
         return {MIME: self.spec, "text/plain": self.alt}
 
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        bundle = self._repr_mimebundle_()
+        display(bundle, raw=True)
+        if MIME in bundle:  # JupyterLab draws the chart alone, so its caption follows as text
+            caption = f"<p class='course-caption'>{html.escape(self.caption, quote=False)}</p>"
+            display({"text/html": caption, "text/plain": self.caption}, raw=True)
+
     def html(self) -> str:
         """The chart as the book's pages hold it: `charts.js` draws it."""
         spec = json.dumps(self.spec, separators=(",", ":")).replace("</", "<\\/")

@@ -28,10 +28,15 @@ from lecture_lib.pretrained.files import (
     write_weights,
 )
 from lecture_lib.pretrained.generation import read_generation, token_roles, write_generation
-from lecture_lib.pretrained.tokenizer import PretrainedTokenizer, TextTokenizer
-from lecture_lib.pretrained.tokenizer_files import TOKEN_IDS, load_tokenizer, save_tokenizer
+from lecture_lib.pretrained.tokenizer import (
+    TOKEN_IDS,
+    PretrainedTokenizer,
+    TextTokenizer,
+    load_tokenizer,
+    save_tokenizer,
+)
 from lecture_lib.pretrained.weights import fill, find_device, find_dtype, gather, links
-from lecture_lib.wrapped import unwrapped
+from lecture_lib.weights import unwrapped
 
 GENERATION = "generation_config.json"
 NEVER_KEPT = {  # settings of a file that a model came from: facts of the weights, and of who wrote it

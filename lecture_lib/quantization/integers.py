@@ -10,10 +10,10 @@ Axes: N rows (output features), K columns (input features), G columns that share
 Source: Jacob et al. (2018), eq. 1; Dettmers et al. (2022), section 2; Bennett (1948) for Δ²/12.
 """
 
-from numbers import Integral
-
 import torch
 from torch import Tensor
+
+from lecture_lib.fields import whole
 
 MAX_BITS = 8
 
@@ -38,7 +38,7 @@ def absmax_scale(x: Tensor, bits: int = 8, group_size: int | None = None, per_te
 
     Source: Dettmers et al. (2022), eq. 1.
     """
-    check_bits(bits)
+    bits = whole("bits", bits, 2, MAX_BITS)
     return symmetric_scale(x, 2 ** (bits - 1) - 1, group_size, per_tensor)
 
 
@@ -67,7 +67,7 @@ def affine_parameters(
 
     Source: Jacob et al. (2018), eq. 1 and section 3.
     """
-    check_bits(bits)
+    bits = whole("bits", bits, 2, MAX_BITS)
     groups = _grouped(x, group_size, per_tensor)
     lowest, highest = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
     scale = _as_step(
@@ -137,13 +137,6 @@ def signal_to_noise(x: Tensor, x_hat: Tensor) -> Tensor:
     """
     x, x_hat = x.double(), x_hat.double()
     return 10 * torch.log10(x.square().sum() / (x - x_hat).square().sum())
-
-
-def check_bits(bits: int) -> int:
-    """Give a number of bits as Python's own, and refuse one that no code here has."""
-    if isinstance(bits, bool) or not isinstance(bits, Integral) or not 2 <= bits <= MAX_BITS:
-        raise ValueError(f"codes have 2 to {MAX_BITS} bits: got bits={bits!r}")
-    return int(bits)
 
 
 def _grouped(x: Tensor, group_size: int | None, per_tensor: bool) -> Tensor:

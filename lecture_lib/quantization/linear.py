@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lecture_lib.packed import counted, recorded_with_objects
 from lecture_lib.quantization import kernels
 from lecture_lib.quantization.integers import dequantize
 from lecture_lib.quantization.packing import pack, packed_width, unpack
@@ -147,11 +148,14 @@ def side_by_side(
 ) -> Sequence[Tensor]:
     """Apply layers of one scheme to one input (..., K), in one product by a kernel: (..., N_i) for each."""
     codes, scales = [layer.packed for layer in layers], [layer.scale for layer in layers]
+    # torch.compile must not look inside; a recording may, and then has the tiles of now as constants. The codes of
+    # the integer kernel are no tensor, which only a recording that holds them can read.
     if kernel == "INT8 twice":
-        Y = torch.ops.lecture_lib.int8_dynamic_linear(x, codes, scales, biases)
+        held = recorded_with_objects.get() and counted(*codes, *scales, *biases)
+        products = kernels if held else torch.ops.lecture_lib
+        Y = products.int8_dynamic_linear(x, codes, scales, biases)
     else:
         zeros = [layer.zero_point for layer in layers if layer.zero_point is not None]
-        # torch.compile must not look inside; a recording may, and then has the tiles of now as constants.
         products = torch.ops.lecture_lib if torch.compiler.is_compiling() else kernels
         Y = products.int4_linear(x, codes, scales, zeros, biases, layers[0].group_size)
     return Y.split([layer.out_features for layer in layers], -1)

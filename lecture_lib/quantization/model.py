@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from lecture_lib.fields import whole
+from lecture_lib.fields import choice, whole
 from lecture_lib.packed import PackedLinear
 from lecture_lib.quantization.awq import awq_scale, scaled
 from lecture_lib.quantization.calibration import Batch, second_moments
@@ -127,8 +127,7 @@ def _scheme(
     per_tensor: bool,
     activations: int | None,
 ) -> Scheme:
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}")
+    choice("method", method, METHODS)
     if symmetric is None:
         symmetric = bool(bits == 8)  # a NumPy integer compares to no bool of Python
     return Scheme(bits, group_size, symmetric, per_tensor, method == "fp8", activations)

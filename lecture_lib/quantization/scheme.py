@@ -4,19 +4,20 @@ Axes: N rows of W (output features), K columns (input features), G columns that 
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
-from lecture_lib.fields import at_least, check_fields, declared, one_of
+from lecture_lib.fields import at_least, check_fields, declared, one_of, whole
 from lecture_lib.quantization.float8 import float8_quantize
-from lecture_lib.quantization.integers import absmax_scale, affine_parameters, check_bits, quantize
+from lecture_lib.quantization.integers import MAX_BITS, absmax_scale, affine_parameters, quantize
 
 
 @dataclass(frozen=True)
 class Scheme:
     """How a weight is written down, and whether the inputs that meet it are rounded too."""
 
-    bits: int = declared(lambda name, value: check_bits(value), 8)  # bits per code, 2 to 8
+    bits: int = declared(partial(whole, low=2, high=MAX_BITS), 8)  # bits per code
     group_size: int | None = at_least(1, None)  # columns that share a scale; None: the whole row
     symmetric: bool = True  # absmax; False: affine, with a zero point
     per_tensor: bool = False  # one scale for the whole weight

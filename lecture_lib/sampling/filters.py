@@ -43,7 +43,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
         >>> apply_temperature(torch.tensor([2.0, 1.0, 0.0]), 0.5)
         tensor([4., 2., 0.])
     """
-    return logits / positive_real("temperature", temperature, "positive (for 0 use `greedy`)")
+    return logits / positive_real("temperature", temperature, wanted="positive (for 0 use `greedy`)")
 
 
 def top_k(logits: Tensor, k: int) -> Tensor:

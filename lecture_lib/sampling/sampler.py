@@ -153,7 +153,7 @@ def sample(
             whatever stands beside it. None: torch's own.
         lengths: (...) number of real tokens in each right-padded row of ids; None: all are real.
     """
-    if logits.device.type == "cpu" and not logits.amax(-1).isfinite().all():
+    if logits.device.type == "cpu" and not all(map(math.isfinite, logits.amax(-1).flatten().tolist())):
         raise ValueError("no token can be chosen: logits hold NaN or +inf, or a row rules every token out")
     logits = process_logits(logits, sampling, ids, lengths)
     return greedy(logits) if sampling.temperature == 0 else draw(logits, generator)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lecture_lib.wrapped import wrappers
+from lecture_lib.weights import unwrapped
 
 
 def process_rank() -> tuple[int, int]:
@@ -43,7 +43,8 @@ def replicate(model: nn.Module, n_processes: int) -> nn.Module:
 
 def averaging(model: nn.Module) -> DistributedDataParallel | None:
     """Give the wrapper that averages gradients, among those of a model."""
-    return next((each for each in wrappers(model) if isinstance(each, DistributedDataParallel)), None)
+    found = unwrapped(model, DistributedDataParallel)
+    return found if isinstance(found, DistributedDataParallel) else None
 
 
 def without_averaging(model: nn.Module, yes: bool) -> AbstractContextManager:

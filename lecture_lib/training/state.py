@@ -15,7 +15,7 @@ from lecture_lib.training.distributed import gather, replicate, sum_over_process
 from lecture_lib.training.evaluation import Objective
 from lecture_lib.training.losses import widened
 from lecture_lib.training.optimization import adamw_groups, clip_gradients, learning_rate
-from lecture_lib.wrapped import load_plain_state, plain_state
+from lecture_lib.weights import load_plain_state, plain_state
 
 MAY_CHANGE = {"evaluate_every", "checkpoint_every"}  # on resuming: they do not touch the weights
 CONTENT = {"step", "model", "optimizer", "config", "run", "random_states", "last_batch"}

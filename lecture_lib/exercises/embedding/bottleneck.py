@@ -77,7 +77,7 @@ def exact_and_narrow(case: Case, output: object, _asked: list) -> str | None:
 def softmax_factors(P: Tensor) -> tuple[Tensor, Tensor]:
     """Cut the SVD of the centred logarithms; the mistakes below are changes of these lines."""
     logits = P.log()
-    logits = logits - logits.mean(-1, keepdim=True)
+    logits = logits - logits.mean(-1, keepdim=True)  # softmax does not see a constant added to a row
     U, S, Vh = torch.linalg.svd(logits, full_matrices=False)
     D = int((S / S[0] > 1e-7).sum())
     return U[:, :D] * S[:D], Vh[:D].mT
@@ -93,40 +93,24 @@ FACTORS = Exercise(
     right=softmax_factors,
     cases=factor_cases,
     accept=exact_and_narrow,
-    # fmt: off
     mistakes=(
-        (
-            "the logarithms are factorised as they are. Which change of the scores of a row does softmax not see?",
-            "logits - logits.mean(-1, keepdim=True)",
-            "logits",
-        ),
-        (
-            "the mean is taken over the contexts, not over the tokens. Along which axis does softmax normalise?",
-            "mean(-1,",
-            "mean(0,",
-        ),
-        (
-            "the probabilities are factorised, not their logarithms. What does softmax do with its scores first?",
-            "P.log()",
-            "P",
-        ),
-        (
-            "all singular vectors are kept. Which singular values are only rounding errors?",
-            "int((S / S[0] > 1e-07).sum())",
-            "len(S)",
-        ),
-        (
-            "one singular value too few is kept. How many are not zero?",
-            "int((S / S[0] > 1e-07).sum())",
-            "max(int((S / S[0] > 1e-07).sum()) - 1, 1)",
-        ),
+        ("the logarithms are factorised as they are. Which change of the scores of a row does softmax not "
+         "see?",
+         "logits - logits.mean(-1, keepdim=True)", "logits"),
+        ("the mean is taken over the contexts, not over the tokens. Along which axis does softmax "
+         "normalise?",
+         "mean(-1,", "mean(0,"),
+        ("the probabilities are factorised, not their logarithms. What does softmax do with its scores "
+         "first?",
+         "P.log()", "P"),
+        ("all singular vectors are kept. Which singular values are only rounding errors?",
+         "int((S / S[0] > 1e-07).sum())", "len(S)"),
+        ("one singular value too few is kept. How many are not zero?",
+         "int((S / S[0] > 1e-07).sum())", "max(int((S / S[0] > 1e-07).sum()) - 1, 1)"),
         ("the singular values are left out. What is U Vᵀ without them?", " * S[:D]", ""),
-        (
-            "the singular values are multiplied in twice. Where do they belong: to X, to the table, or half to each?",
-            "Vh[:D].mT",
-            "Vh[:D].mT * S[:D]",
-        ),
+        ("the singular values are multiplied in twice. Where do they belong: to X, to the table, or half "
+         "to each?",
+         "Vh[:D].mT", "Vh[:D].mT * S[:D]"),
         ("the table comes back with tokens as columns. What is a row of the table?", "Vh[:D].mT", "Vh[:D]"),
     ),
-    # fmt: on
-)
+)  # fmt: skip

@@ -49,25 +49,17 @@ SHIFT = by_hand(
     points=3,
     difficulty=2,
     minutes=20,
-    # fmt: off
     mistakes=(
-        (
-            "every position moves three places back. Which sign has the sine of the angle in each of the two columns?",
-            lambda: turns(-STEPS),
-        ),
-        (
-            "every position moves one place only. By which angle does pair i turn in three steps?",
-            lambda: turns(1),
-        ),
+        ("every position moves three places back. Which sign has the sine of the angle in each of the two "
+         "columns?",
+         lambda: turns(-STEPS)),
+        ("every position moves one place only. By which angle does pair i turn in three steps?",
+         lambda: turns(1)),
         ("nothing moves. What is sin(nω + 3ω)?", lambda: turns(0)),
-        (
-            "all pairs turn at the speed of the first. Which frequency has pair i?",
-            lambda: turns(same_speed=True),
-        ),
-        (
-            "sine and cosine of a pair are sought D/2 columns apart. In which columns do the pairs stand here?",
-            lambda: turns(halves=True),
-        ),
+        ("all pairs turn at the speed of the first. Which frequency has pair i?",
+         lambda: turns(same_speed=True)),
+        ("sine and cosine of a pair are sought D/2 columns apart. In which columns do the pairs stand "
+         "here?",
+         lambda: turns(halves=True)),
     ),
-    # fmt: on
-)
+)  # fmt: skip

@@ -146,7 +146,7 @@ def tied_gradient(ids: Tensor, targets: Tensor, table: Tensor) -> Tensor:
     """The sum of what arrives at both ends; the mistakes below are changes of these lines."""
     X = table[ids]
     probs = torch.softmax(X @ table.mT, dim=-1)
-    errors = (probs - F.one_hot(targets, len(table))) / len(ids)
+    errors = (probs - F.one_hot(targets, len(table))) / len(ids)  # (N, vocab_size)
     read_out = errors.mT @ X
     return read_out.index_add(0, ids, errors @ table)
 
@@ -161,44 +161,24 @@ TIED_GRADIENT = Exercise(
     right=tied_gradient,
     cases=gradient_cases,
     use=without_autograd,
-    # fmt: off
     mistakes=(
-        (
-            "only the read-out is differentiated. At which other place does the table enter the loss?",
-            "read_out.index_add(0, ids, errors @ table)",
-            "read_out",
-        ),
-        (
-            "only the look-up is differentiated. At which other place does the table enter the loss?",
-            "errors.mT @ X",
-            "torch.zeros_like(table)",
-        ),
+        ("only the read-out is differentiated. At which other place does the table enter the loss?",
+         "read_out.index_add(0, ids, errors @ table)", "read_out"),
+        ("only the look-up is differentiated. At which other place does the table enter the loss?",
+         "errors.mT @ X", "torch.zeros_like(table)"),
         (
             "a token that comes several times is counted once. What does `gradient[ids] += ...` do with equal ids?",
             "read_out.index_add(0, ids, errors @ table)",
             "read_out.index_put((ids,), read_out[ids] + errors @ table)",
         ),
         ("the loss is summed, not averaged. By what is the sum divided?", " / len(ids)", ""),
-        (
-            "it is divided by the size of the vocabulary. Over what does the loss take its mean?",
-            "/ len(ids)",
-            "/ len(table)",
-        ),
-        (
-            "everything has the opposite sign. Which way does the loss go when the target's score grows?",
-            "probs - F.one_hot(targets, len(table))",
-            "F.one_hot(targets, len(table)) - probs",
-        ),
-        (
-            "the targets never enter. What is the derivative of ln softmax at the target itself?",
-            "probs - F.one_hot(targets, len(table))",
-            "probs",
-        ),
-        (
-            "the look-up's part lands in the rows of the targets. Which rows were looked up?",
-            "index_add(0, ids",
-            "index_add(0, targets",
-        ),
+        ("it is divided by the size of the vocabulary. Over what does the loss take its mean?",
+         "/ len(ids)", "/ len(table)"),
+        ("everything has the opposite sign. Which way does the loss go when the target's score grows?",
+         "probs - F.one_hot(targets, len(table))", "F.one_hot(targets, len(table)) - probs"),
+        ("the targets never enter. What is the derivative of ln softmax at the target itself?",
+         "probs - F.one_hot(targets, len(table))", "probs"),
+        ("the look-up's part lands in the rows of the targets. Which rows were looked up?",
+         "index_add(0, ids", "index_add(0, targets"),
     ),
-    # fmt: on
-)
+)  # fmt: skip

@@ -136,38 +136,25 @@ BEST_CUT = Exercise(
     reference=library_pieces,
     cases=cut_cases,
     entry="piece",
-    # fmt: off
     mistakes=(
-        (
-            "the longest piece is taken from the left. Does the longest first piece belong to the likeliest cut?",
-            longest_first,
-        ),
+        ("the longest piece is taken from the left. Does the longest first piece belong to the likeliest "
+         "cut?",
+         longest_first),
         ("the likeliest piece is taken from the left. What if it leaves a bad rest?", likeliest_first),
-        (
-            "the cut with the fewest pieces is taken. What is compared: numbers of pieces, or sums of ln p?",
-            fewest,
-        ),
+        ("the cut with the fewest pieces is taken. What is compared: numbers of pieces, or sums of ln p?",
+         fewest),
         (
             "the least likely cut is taken. Which sum is the best: the largest or the smallest?",
             "max(cuts, default=(-math.inf, 0))",
             "min((c for c in cuts if c[0] > -math.inf), default=(-math.inf, 0))",
         ),
-        (
-            "only the last piece counts, not what stands before it. Which sum belongs to a whole beginning of the text?",
-            "best[start][0] + log_probs",
-            "min(best[start][0], 0) * 1e-9 + log_probs",
-        ),
+        ("only the last piece counts, not what stands before it. Which sum belongs to a whole beginning of "
+         "the text?",
+         "best[start][0] + log_probs", "min(best[start][0], 0) * 1e-9 + log_probs"),
         ("the pieces come out in reverse order. From which end do you walk back?", "pieces[::-1]", "pieces"),
-        (
-            "pieces of the greatest length are never tried. Where does the range of starts begin?",
-            "end - longest",
-            "end - longest + 1",
-        ),
-        (
-            "a text that cannot be cut gets no ValueError. What is the sum of ln p of no cut at all?",
-            "best[-1][0] == -math.inf",
-            "False",
-        ),
+        ("pieces of the greatest length are never tried. Where does the range of starts begin?",
+         "end - longest", "end - longest + 1"),
+        ("a text that cannot be cut gets no ValueError. What is the sum of ln p of no cut at all?",
+         "best[-1][0] == -math.inf", "False"),
     ),
-    # fmt: on
-)
+)  # fmt: skip

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lecture_lib.transformer import GATED, ModelConfig
-from lecture_lib.wrapped import unwrapped
+from lecture_lib.weights import unwrapped
 
 Json = Mapping[str, Any]
 Stored = Mapping[str, Callable[[], Tensor]]  # name of each tensor: a function that reads it
