@@ -25,7 +25,8 @@ def solution_source(name: str, body: str) -> str:
     if SOLUTION.search(body):
         return body
     task = exercise(name)
-    right = task.right if body.strip() or task.kind == "bug" else resolve(f"lecture_lib.{name}")
+    named = None if body.strip() or task.kind == "bug" else resolve(f"lecture_lib.{name}")
+    right = named or task.right
     if right is None:
         raise SystemExit(f"{name}: lecture_lib has no {name} to fill the cell with, and the cell no solution")
     source = re.sub(rf"\b{right.__name__}\b", task.function, textwrap.dedent(inspect.getsource(right)))

@@ -348,6 +348,26 @@ NEAR_MISSES = [
             lambda text: text.replace("Ġ", " "),
         )
     ),
+    ("training.mask_tokens", lambda right: lambda *inputs, generator=None, **named: right(*inputs, **named)),
+    (
+        "training.mask_tokens",
+        lambda right: lambda *inputs, **named: tuple(x.int() for x in right(*inputs, **named)),
+    ),
+    ("encoder.masked_loss", lambda right: lambda logits, targets: right(logits.detach(), targets)),
+    ("encoder.text_probability", squeezed),
+    (
+        "encoder.align_labels",
+        lambda right: (
+            lambda words, labels, pieces: right([w.lower() for w in words], [1] * len(labels), pieces)
+        ),
+    ),
+    ("encoder.masked_posterior", lambda right: lambda J, s, hidden: right(np.triu(J), s, hidden)),
+    ("encoder.masked_posterior", lambda right: lambda J, s, hidden: right(J, s, hidden).astype(np.float32)),
+    ("encoder.masked_posterior", lambda right: lambda J, s, hidden: right(J, s, hidden)[::-1].copy()),
+    (
+        "encoder.masked_posterior",
+        lambda right: lambda J, s, hidden: right(J, s.astype(np.float16), hidden) if len(J) < 30 else None,
+    ),
     (
         "tokenization.longest_match",
         lambda right: lambda word, *rest, **named: right(word.lower(), *rest, **named),

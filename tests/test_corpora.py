@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lecture_lib.corpora import masked_words, questions, translation, word_problems
+from lecture_lib.corpora import masked_words, questions, snapshots, translation, word_problems
 from lecture_lib.corpora.draws import draw_weighted
 from lecture_lib.corpora.english import english_paragraphs, english_text, is_prose, prose_paragraphs, split_of
 from lecture_lib.corpora.hidden_markov import HiddenMarkovSource
@@ -30,6 +30,7 @@ GENERATORS = {
     "documents": questions.documents,
     "demonstrations": questions.demonstrations,
     "comparisons": questions.comparisons,
+    "snapshots": lambda n, seed: snapshots.snapshots(snapshots.hidden_ring(6, 0), n, seed).tolist(),
     "markov": lambda n, seed: MarkovSource.random(5, 0).sample(n, seed).tolist(),
     "hidden markov": lambda n, seed: HiddenMarkovSource.random(3, 4, 0).sample(n, seed)[0].tolist(),
 }
@@ -593,3 +594,83 @@ def test_demonstrations_are_true_and_documents_babble_or_tell():
         t for pair in questions.demonstrations(300, 1) for s in pair for t in s.split()
     }
     assert words == set(questions.vocabulary())
+
+
+# ------------------------------------------------------------------------------------------------------------ spins
+
+
+def boltzmann_by_loops(J):
+    """exp(sum over bonds) of every state, normalised, by plain loops."""
+    n, weights = len(J), {}
+    for state in itertools.product((-1, 1), repeat=n):
+        bonds = sum(J[a, b] * state[a] * state[b] for a in range(n) for b in range(a))
+        weights[state] = math.exp(bonds)
+    total = sum(weights.values())
+    return {state: weight / total for state, weight in weights.items()}
+
+
+def test_one_hidden_spin_is_a_logistic_function_of_its_field():
+    J = snapshots.hidden_ring(9, seed=3)
+    s = snapshots.snapshots(J, 1, seed=1)[0]
+    for place in range(9):
+        found = snapshots.masked_posterior(J, s, np.arange(9) == place)
+        assert found == pytest.approx(1 / (1 + math.exp(-2 * J[place] @ s)), abs=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), hidden=st.lists(st.booleans(), min_size=6, max_size=6))
+def test_posteriors_of_spins_are_those_of_the_whole_table(seed, hidden):
+    J, hidden = snapshots.hidden_ring(6, seed), np.array(hidden)
+    table = boltzmann_by_loops(J)
+    assert snapshots.boltzmann(J) == pytest.approx(list(table.values()), abs=1e-12)
+    s = snapshots.snapshots(J, 1, seed)[0]
+    fits = {x: p for x, p in table.items() if all(h or a == b for a, b, h in zip(x, s, hidden, strict=True))}
+    expected = [
+        sum(p for x, p in fits.items() if x[i] > 0) / sum(fits.values()) for i in np.flatnonzero(hidden)
+    ]
+    blank = np.where(hidden, 0, s)
+    assert snapshots.masked_posterior(J, s, hidden) == pytest.approx(np.array(expected), abs=1e-12)
+    assert (snapshots.masked_posterior(J, blank, hidden) == snapshots.masked_posterior(J, s, hidden)).all()
+
+
+def test_snapshots_come_as_often_as_their_probabilities_say():
+    J = snapshots.hidden_ring(4, seed=2, n_chords=1)
+    drawn, p = snapshots.snapshots(J, 20_000, seed=0), snapshots.boltzmann(J)
+    states = snapshots.all_spins(4).tolist()
+    counts = np.bincount([states.index(s) for s in drawn.tolist()], minlength=16)
+    assert ((counts - 20_000 * p) ** 2 / (20_000 * p)).sum() < 60  # chi-squared, 15 degrees of freedom
+    assert drawn.dtype == np.float64 and set(np.unique(drawn)) == {-1.0, 1.0}
+
+
+def test_the_floor_of_the_masked_loss_is_the_entropy_of_the_posterior():
+    """Over many snapshots with one hidden spin: sum over all states of p(s) times the entropy given the others."""
+    J = snapshots.hidden_ring(5, seed=4)
+    table, place = boltzmann_by_loops(J), 2
+    exact = 0.0
+    for state, p in table.items():
+        other = (*state[:place], -state[place], *state[place + 1 :])
+        exact -= p * math.log(p / (p + table[other]))
+    spins = snapshots.snapshots(J, 20_000, seed=5)
+    hidden = np.broadcast_to(np.arange(5) == place, spins.shape)
+    assert snapshots.masked_floor(J, spins, hidden) == pytest.approx(exact, abs=0.01)
+
+
+def test_a_hidden_ring_has_its_bonds():
+    for seed in range(20):
+        J = snapshots.hidden_ring(8, seed, n_chords=3)
+        assert (J == J.T).all() and not J.diagonal().any()
+        strengths = np.abs(J[np.triu_indices(8, 1)])
+        assert ((strengths == 0) | ((strengths >= 0.5) & (strengths <= 1))).all() and (
+            strengths > 0
+        ).sum() == 11
+        assert (J != 0).sum(axis=1).min() >= 2
+    assert (snapshots.hidden_ring(8, 0, 0) != 0).sum() == 16
+
+
+def test_spins_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="n_spins must be an integer, 3 or more, got 2"):
+        snapshots.hidden_ring(2, 0)
+    with pytest.raises(ValueError, match="a ring of 4 spins has room for 2 chords, got 3"):
+        snapshots.hidden_ring(4, 0)
+    with pytest.raises(ValueError, match="all states of up to 16 spins can be listed, got 17"):
+        snapshots.boltzmann(np.zeros((17, 17)))

@@ -83,6 +83,10 @@ def mask_tokens(
 
     Returns:
         (B, N) ids to show, and (B, N) targets: the true id where a token was chosen, -100 elsewhere.
+
+    Example:
+        >>> mask_tokens(torch.tensor([[7, 5]]), 3, 9, special_ids=(7, 5))
+        (tensor([[7, 5]]), tensor([[-100, -100]]))
     """
     probability = chance("probability", probability)
     if not 0 <= mask_id < vocab_size:
