@@ -390,7 +390,7 @@ def by_triangles(wins):
     y, v = (np.array([table[pair] for pair in pairs]) for table in (Y, w))
     loops = loops_of(pairs, M)
     along = loops @ y
-    chi2 = along @ np.linalg.pinv(loops @ (loops / v).T) @ along
+    chi2 = along @ np.linalg.pinv(loops @ (loops / v).T, 1e-10) @ along
     return chi2 / (v @ y**2), chi2, np.linalg.matrix_rank(loops) if len(loops) else 0
 
 

@@ -7,7 +7,7 @@ puts it together and has the lecture's table.
 """
 
 from lecture_lib.arena.battles import Battles, draw_battles
-from lecture_lib.arena.cycles import curl_share
+from lecture_lib.arena.cycles import curl_share, log_odds
 from lecture_lib.arena.elo import elo
 from lecture_lib.arena.fit import (
     SCALE,
@@ -28,7 +28,7 @@ from lecture_lib.arena.intervals import (
 from lecture_lib.arena.leaderboard import Leaderboard, leaderboard, lecture_leaderboard
 from lecture_lib.arena.ranks import rank_distribution, rank_upper_bound
 from lecture_lib.arena.reader import read_battles
-from lecture_lib.arena.style import fit_style, style_difference
+from lecture_lib.arena.style import fit_style, style_derivatives, style_difference
 
 __all__ = [
     "SCALE",
@@ -45,6 +45,7 @@ __all__ = [
     "laplacian",
     "leaderboard",
     "lecture_leaderboard",
+    "log_odds",
     "pseudo_inverse",
     "rank_distribution",
     "rank_upper_bound",
@@ -52,6 +53,7 @@ __all__ = [
     "refuse_degenerate",
     "sandwich_covariance",
     "score_interval",
+    "style_derivatives",
     "style_difference",
     "votes_to_tell_apart",
     "win_probability",

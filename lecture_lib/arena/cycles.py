@@ -10,7 +10,11 @@ from lecture_lib.arena.fit import laplacian
 
 
 def log_odds(wins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Y = ln((W_ij + 1/2) / (W_ji + 1/2)) and its inverse variance, (M, M) each; a pair that never met has weight 0."""
+    """Y = ln((W_ij + 1/2) / (W_ji + 1/2)) and its inverse variance, (M, M) each; a pair that never met has weight 0.
+
+    Args:
+        wins: (M, M) wins of i over j.
+    """
     taken = np.asarray(wins, dtype=float) + 0.5  # half a win for each: no logarithm of zero
     weights = 1 / (1 / taken + 1 / taken.T)
     return np.log(taken / taken.T), np.where(wins + wins.T > 0, weights, 0)
@@ -32,7 +36,7 @@ def curl_share(wins: np.ndarray) -> tuple[float, float, int]:
     wins = np.asarray(wins)
     Y, weights = log_odds(wins)
     L = laplacian(weights)
-    theta = np.linalg.pinv(L, hermitian=True) @ (weights * Y).sum(1)
+    theta = np.linalg.pinv(L, 1e-12, hermitian=True) @ (weights * Y).sum(1)
     left = weights * (Y - np.subtract.outer(theta, theta)) ** 2
     total, chi2 = (weights * Y**2).sum() / 2, left.sum() / 2  # every pair stands there twice
     freedom = np.count_nonzero(weights) // 2 - np.linalg.matrix_rank(L, hermitian=True)

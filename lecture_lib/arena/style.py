@@ -48,9 +48,10 @@ def fit_style(
     scores, beta = np.zeros(n_models), np.zeros(X.shape[1])
     for _ in range(100):
         p = win_probability(scores[a] - scores[b] + SCALE * (X @ beta))
-        gradient, H = _derivatives(a, b, points - p, p * (1 - p), X, n_models)
-        if np.linalg.eigvalsh(H)[0] < 1e-9 * max(H.diagonal().max(), 1.0):
-            break
+        gradient, H = style_derivatives(a, b, points - p, p * (1 - p), X, n_models)
+        size = np.sqrt(H.diagonal()).clip(1e-150)
+        if np.linalg.eigvalsh(H / np.outer(size, size))[0] < 1e-10:
+            break  # some direction moves no expected vote
         step = np.linalg.solve(H, gradient)
         change = np.abs(step[a] - step[b] + X @ step[n_models:]).max()  # largest of a battle's log-odds
         step *= math.log1p(change) / change if change else 1
@@ -62,10 +63,24 @@ def fit_style(
     )
 
 
-def _derivatives(
+def style_derivatives(
     a: np.ndarray, b: np.ndarray, missing: np.ndarray, v: np.ndarray, X: np.ndarray, n_models: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient (M + F,) and curvature (M + F, M + F) of the log-likelihood; a common shift of the scores is held."""
+    """Gradient and curvature of the log-likelihood of the log-odds θ_a - θ_b + x · β, by all M θ and then all F β.
+
+    A common shift of all θ, which no vote sees, gets a curvature of its own, so that the matrix can be inverted.
+
+    Args:
+        a: (B,) as in `fit_style`.
+        b: (B,) as in `fit_style`.
+        missing: (B,) points taken, less the expected ones.
+        v: (B,) p (1 - p) of each battle.
+        X: (B, F) as in `fit_style`.
+        n_models: number of models M.
+
+    Returns:
+        (M + F,) gradient; (M + F, M + F) curvature, positive.
+    """
 
     def by_model(column: np.ndarray) -> np.ndarray:
         return np.bincount(a, column, n_models) - np.bincount(b, column, n_models)
