@@ -1,7 +1,6 @@
 """Scores at equal style."""
 
 import numpy as np
-import torch
 
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.exercises.arena.votes import battles
@@ -11,6 +10,8 @@ def by_autograd(
     a: np.ndarray, b: np.ndarray, points: np.ndarray, X: np.ndarray, n_models: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logistic regression on a full design matrix, by torch's L-BFGS; a design of too low rank is refused."""
+    import torch
+
     design = np.hstack([np.eye(n_models)[a] - np.eye(n_models)[b], X])
     if np.linalg.matrix_rank(design) < design.shape[1] - 1:
         raise ValueError("the votes do not fix the coefficients")
@@ -20,7 +21,7 @@ def by_autograd(
         [theta], max_iter=1000, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe"
     )
 
-    def loss() -> torch.Tensor:
+    def loss() -> object:
         optimizer.zero_grad()
         value = torch.nn.functional.binary_cross_entropy_with_logits(design @ theta, points)
         value.backward()
