@@ -2,7 +2,10 @@
 
 import re
 
+from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.environment.collectors.toctree import TocTreeCollector
 
 from scripts import run, shown
 from scripts.settings import ROOT, colab_url
@@ -29,3 +32,22 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = shown.page(found[1], shown.show_solutions())
     elif (found := CHAPTER.fullmatch(docname)) and (ROOT / "solutions" / f"{found[1]}.md").exists():
         source[0] += OPEN.format(name=found[1], colab=colab_url(found[1]))
+
+
+def number_by_name() -> None:
+    """Let a chapter have the number of its file, also while chapters before it are missing; figures follow."""
+    by_place = TocTreeCollector.assign_section_numbers
+
+    def assign_section_numbers(self: TocTreeCollector, env: BuildEnvironment) -> list[str]:
+        changed = by_place(self, env)
+        for docname, numbers in env.toc_secnumbers.items():
+            if found := CHAPTER.fullmatch(docname):
+                number = int(found[1][:2])
+                numbers |= {anchor: (number, *n[1:]) for anchor, n in numbers.items() if n}
+                for reference in env.tocs[docname].findall(nodes.reference):
+                    if reference.get("secnumber"):
+                        reference["secnumber"] = [number, *reference["secnumber"][1:]]
+                env.titles[docname]["secnumber"] = [number]
+        return changed
+
+    TocTreeCollector.assign_section_numbers = assign_section_numbers
