@@ -35,19 +35,17 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def number_by_name() -> None:
-    """Let a chapter have the number of its file, also while chapters before it are missing; figures follow."""
-    by_place = TocTreeCollector.assign_section_numbers
+    """Let a chapter have the number of its file, also while chapters before it are missing; its figures follow."""
+    figures = TocTreeCollector.assign_figure_numbers  # runs when all chapters have been counted
 
-    def assign_section_numbers(self: TocTreeCollector, env: BuildEnvironment) -> list[str]:
-        changed = by_place(self, env)
+    def assign_figure_numbers(self: TocTreeCollector, env: BuildEnvironment) -> list[str]:
         for docname, numbers in env.toc_secnumbers.items():
             if found := CHAPTER.fullmatch(docname):
-                number = int(found[1][:2])
-                numbers |= {anchor: (number, *n[1:]) for anchor, n in numbers.items() if n}
-                for reference in env.tocs[docname].findall(nodes.reference):
-                    if reference.get("secnumber"):
-                        reference["secnumber"] = [number, *reference["secnumber"][1:]]
-                env.titles[docname]["secnumber"] = [number]
-        return changed
+                own = int(found[1][:2])
+                numbers |= {anchor: (own, *n[1:]) for anchor, n in numbers.items() if n}
+                for node in (env.titles[docname], *env.tocs[docname].findall(nodes.reference)):
+                    if node.get("secnumber"):
+                        node["secnumber"] = [own, *node["secnumber"][1:]]
+        return figures(self, env)
 
-    TocTreeCollector.assign_section_numbers = assign_section_numbers
+    TocTreeCollector.assign_figure_numbers = assign_figure_numbers
