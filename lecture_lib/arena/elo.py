@@ -24,7 +24,7 @@ def elo(
 
     Example:
         >>> elo(np.array([0, 0]), np.array([1, 1]), np.array([1.0, 0.5]), 2, k=32.0).round(2)
-        array([1015.26,  984.74])
+        array([1014.53,  985.47])
     """
     scores = [float(start)] * n_models
     for i, j, taken in zip(a.tolist(), b.tolist(), points.tolist(), strict=True):

@@ -18,7 +18,7 @@ def win_probability(difference: np.ndarray | float) -> np.ndarray | float:
     """1 / (1 + exp(-difference / SCALE)): the Fermi function of a difference in points.
 
     Example:
-        >>> round(win_probability(1407 - 1319), 3)
+        >>> round(float(win_probability(1407 - 1319)), 3)
         0.624
     """
     return 0.5 + 0.5 * np.tanh(difference / (2 * SCALE))  # the same function; nothing overflows

@@ -33,7 +33,7 @@ def rank_distribution(scores: np.ndarray, errors: np.ndarray, n_nodes: int = 100
 
     Args:
         scores: (M,) means.
-        errors: (M,) standard deviations, above 0.
+        errors: (M,) standard deviations; what is not above 0 is refused.
         n_nodes: points of the quadrature.
 
     Example:
