@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -15,6 +16,7 @@ from jupyter_cache.base import CacheBundleIn
 from scripts import readme, run, settings, shown
 
 sys.path.insert(0, str(settings.ROOT / "book" / "_ext"))
+import chapters as chapter_pages  # noqa: E402
 import docstrings  # noqa: E402
 import figures  # noqa: E402
 
@@ -164,3 +166,25 @@ def test_the_contents_and_the_chapters_agree():
     toc = yaml.safe_load((settings.ROOT / "_toc.yml").read_text())
     chapters = next(part for part in toc["parts"] if part["caption"] == "Chapters")["chapters"]
     assert [chapter["file"].removeprefix("book/") for chapter in chapters] == settings.chapters()
+
+
+def test_a_chapter_has_the_number_of_its_file(monkeypatch):
+    """Sphinx counts by place; its figures are numbered afterwards, by what then stands there."""
+    seen = []
+    collector = chapter_pages.TocTreeCollector
+    monkeypatch.setattr(
+        collector, "assign_figure_numbers", lambda self, env: seen.append(env.toc_secnumbers) or []
+    )
+    chapter_pages.number_by_name()
+    link = nodes.reference("", "The arena", secnumber=[5])
+    env = SimpleNamespace(
+        toc_secnumbers={
+            "book/11_arena": {"": (5,), "#part": (5, 2), "#none": None},
+            "book/setup": {"": (1,)},
+        },
+        titles={"book/11_arena": nodes.title("", "The arena", secnumber=[5])},
+        tocs={"book/11_arena": nodes.bullet_list("", nodes.list_item("", link))},
+    )
+    collector.assign_figure_numbers(None, env)
+    assert seen == [{"book/11_arena": {"": (11,), "#part": (11, 2), "#none": None}, "book/setup": {"": (1,)}}]
+    assert env.titles["book/11_arena"]["secnumber"] == link["secnumber"] == [11]

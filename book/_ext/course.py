@@ -19,6 +19,7 @@ def setup(app: Sphinx) -> dict:
     os.environ["LECTURE_LIB_SITE"] = "1"  # a chart of a page that is run is drawn by the site
     app.add_transform(figures.Figures)
     app.add_transform(docstrings.Fold)
+    chapters.number_by_name()
     app.connect("source-read", chapters.read_source)
     app.connect("html-page-context", furniture.tidy_page, priority=900)
     app.connect("build-finished", furniture.repair_pages)

@@ -1,0 +1,157 @@
+"""Curl: the part of a table of wins that no score can hold, and tables that cannot be a line."""
+
+from itertools import combinations
+
+import numpy as np
+
+from lecture_lib.arena import curl_share
+from lecture_lib.checks.chance import until
+from lecture_lib.checks.exercise import Case, Exercise
+from lecture_lib.checks.kinds import impossible
+from lecture_lib.exercises.arena.votes import tournament
+
+
+def onto_triangles(wins: np.ndarray) -> tuple[float, float, int]:
+    """χ² as the part of the log-odds that runs round triangles, in the metric of the weights."""
+    n = len(wins)
+    pairs = [(i, j) for i, j in combinations(range(n), 2) if wins[i, j] + wins[j, i]]
+    y = np.array([np.log((wins[i, j] + 0.5) / (wins[j, i] + 0.5)) for i, j in pairs])
+    variance = np.array([1 / (wins[i, j] + 0.5) + 1 / (wins[j, i] + 0.5) for i, j in pairs])
+    place = {pair: k for k, pair in enumerate(pairs)}
+    loops = [t for t in combinations(range(n), 3) if all(pair in place for pair in combinations(t, 2))]
+    C = np.zeros((len(loops), len(pairs)))
+    for row, (i, j, k) in zip(C, loops, strict=True):
+        row[place[i, j]], row[place[j, k]], row[place[i, k]] = 1, 1, -1
+    along = C @ y
+    chi2 = (
+        float(along @ np.linalg.pinv((C * variance) @ C.T, 1e-10, hermitian=True) @ along) if loops else 0.0
+    )
+    return chi2 / float(y @ (y / variance)), chi2, int(np.linalg.matrix_rank(C)) if loops else 0
+
+
+def curl_cases(seed: int) -> list[Case]:
+    """Rock, paper, scissors; two models; a ladder; many models; uneven numbers of battles; pairs that never met; two groups."""
+    draw = np.random.default_rng(seed)
+    n = int(draw.integers(20, 90))
+    rock = np.array([[0, n, 9], [9, 0, n], [n, 9, 0]])
+    uneven = draw.integers(1, 400, (5, 5)) * (1 - np.eye(5, dtype=int))
+    uneven[0, 3], uneven[3, 0] = 3, 1
+    missing = tournament(np.linspace(1, -1, 6), 40, draw, cycle=0.5)
+    i, j = draw.choice(6, 2, replace=False)
+    missing[i, j] = missing[j, i] = 0
+    groups = np.zeros((7, 7), dtype=int)
+    groups[:4, :4], groups[4:, 4:] = tournament(draw.normal(size=4), 30, draw), rock
+    shuffled = draw.permutation(7)
+    return [
+        Case(f"rock, paper, scissors: {n} to 9 each", (rock,)),
+        Case("two models", (np.array([[0, 3 + n], [2, 0]]),)),
+        Case("six models, 200 battles a pair", (tournament(draw.normal(size=6), 200, draw),)),
+        Case("six models with a cycle", (tournament(np.linspace(1, -1, 6), 200, draw, cycle=0.6),)),
+        Case("five models, some met 400 times, some 4 times", (uneven,)),
+        Case("six models, one pair never met", (missing,)),
+        Case("two groups that never met", (groups[np.ix_(shuffled, shuffled)],)),
+        Case("some never lost to some", (tournament(np.linspace(3, -3, 5), 12, draw),)),
+    ]
+
+
+# fmt: off
+CURL_MISTAKES = (
+    ("all pairs count alike. What should a pair of 400 battles weigh beside one of 4?",
+     "np.linalg.pinv(L, 1e-12, hermitian=True) @ (weights * Y).sum(1)", "Y.mean(1)"),
+    ("the squares that are left are not weighted. In which unit is χ² about one for each degree of freedom?",
+     "weights * (Y - np.subtract.outer(theta, theta)) ** 2",
+     "(weights > 0) * (Y - np.subtract.outer(theta, theta)) ** 2"),
+    ("every pair is counted twice. How often does a pair stand in the table?",
+     "left.sum() / 2", "left.sum()"),
+    ("the share is that of what scores explain. Which part is the curl?",
+     "float(chi2 / total)", "float(1 - chi2 / total)"),
+    ("the share is that of sizes, not of squares. Which lengths add up in a right triangle?",
+     "float(chi2 / total)", "float((chi2 / total) ** 0.5)"),
+    ("the degrees of freedom are the number of pairs. How many of them do the scores use up?",
+     " - np.linalg.matrix_rank(L, hermitian=True)", ""),
+    ("one degree of freedom too few is left: the M scores are counted as M. Which change of all of them alters nothing?",
+     "np.linalg.matrix_rank(L, hermitian=True)", "len(wins)"),
+    ("all pairs are counted, also those that never met. What do they say?",
+     "np.count_nonzero(weights) // 2", "len(wins) * (len(wins) - 1) // 2"),
+    ("groups that never met are taken for one. How many scores may be shifted without a change?",
+     "np.linalg.matrix_rank(L, hermitian=True)", "(len(wins) - 1)"),
+    ("the scores are added where their difference belongs. What is left of a perfect ladder?",
+     "Y - np.subtract.outer(theta, theta)", "Y + np.subtract.outer(theta, theta)"),
+    ("nothing is taken away: all of it is called curl. What can scores explain?",
+     "(Y - np.subtract.outer(theta, theta))", "Y"),
+)
+# fmt: on
+
+CURL = Exercise(
+    name="arena.curl_share",
+    points=4,
+    difficulty=3,
+    minutes=30,
+    against="a projection of the log-odds onto all triangles (1e-7)",
+    reference=onto_triangles,
+    cases=curl_cases,
+    tolerance=1e-7,
+    mistakes=CURL_MISTAKES,
+)
+
+
+def distance(table: np.ndarray) -> float:
+    """How many standard deviations χ² lies above its degrees of freedom."""
+    _, chi2, freedom = curl_share(table)
+    return (chi2 - freedom) / (2 * freedom) ** 0.5
+
+
+def between(
+    draw: np.random.Generator, M: int, n: int, low: float, high: float, cycle: float = 0.0
+) -> np.ndarray:
+    """A table of n battles a pair whose χ² is so many standard deviations above its degrees of freedom."""
+    tables = lambda: tournament(0.4 * draw.normal(size=M), n, draw, cycle)  # noqa: E731
+    return until(tables, lambda table: low < distance(table) < high)
+
+
+def five_tables(seed: int, each: int) -> tuple[str, list, int]:
+    """Four tables that chance gives, and one with a cycle that chance does not: small share, few models, or many."""
+    draw, place, kind = np.random.default_rng([seed, each]), (seed + 3 * each) % 5, each % 3
+    M, n, cycle = ((6, 4000, 0.085), (4, 900, 0.16), (14, 150, 0.46))[kind]
+    sizes = ((3, 40), (3, 400), (4, 200), (3, 90)) if kind == 2 else ((4, 30), (5, 60), (3, 25), (12, 40))
+    lows = (1.6, -2, -2, -2) if kind == 2 else (-2, -2, -2, -2)  # one degree of freedom: χ² may be 3.5
+    tables = [between(draw, *sizes[k], lows[k], 2) for k in draw.permutation(4)]
+    tables.insert(place, between(draw, M, n, 7, 9.5, cycle))
+    return "five tables of wins", tables, place
+
+
+def not_a_line(tables: list) -> int:
+    """Find the table whose χ² lies furthest above its degrees of freedom, in standard deviations."""
+    far = []
+    for wins in tables:
+        share, chi2, freedom = curl_share(wins)
+        far.append((chi2 - freedom) / (2 * freedom) ** 0.5)
+    return far.index(max(far))
+
+
+# fmt: off
+NOT_A_LINE_MISTAKES = (
+    ("the share of curl decides. How large is the share by chance, if there are few votes?",
+     "(chi2 - freedom) / (2 * freedom) ** 0.5", "share"),
+    ("χ² decides, however many degrees of freedom there are. How large is it by chance for twelve models?",
+     "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2"),
+    ("χ² for each degree of freedom decides. How far does this ratio scatter if there is one degree, how far if "
+     "there are 78?",
+     "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2 / freedom"),
+    ("the table with the least curl is named. Which one is not allowed?",
+     "max(far)", "min(far)"),
+    ("the tables are counted from 1. Which number has the first?",
+     "return far.index(max(far))", "return far.index(max(far)) + 1"),
+)
+# fmt: on
+
+NOT_A_LINE = impossible(
+    "arena.not_a_line",
+    five_tables,
+    not_a_line,
+    against="how the tables were drawn",
+    points=2,
+    difficulty=2,
+    minutes=12,
+    mistakes=NOT_A_LINE_MISTAKES,
+)
