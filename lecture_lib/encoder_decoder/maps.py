@@ -5,6 +5,8 @@ Och & Ney (2003), section 4.3, for what two directions agree on.
 Axes: L layers, B texts, H heads, M target tokens, N source tokens.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -36,6 +38,41 @@ def cross_attention_weights(
         for hook in hooks:
             hook.remove()
     return torch.stack(looks)
+
+
+@torch.no_grad()
+def forced_translation(
+    model: EncoderDecoder,
+    source_ids: Tensor,
+    word: int,
+    places: Sequence[int],
+    start_id: int,
+    end_id: int,
+    max_new_tokens: int,
+) -> list[int]:
+    """Write greedily, but let the look that decides one word see only some places of the source, in all layers and heads.
+
+    Args:
+        source_ids: (N,) integer ids of one source.
+        word: the target word that is decided so, counted from 0.
+        places: the source tokens that its look may see, from 0.
+        start_id: token before the first word.
+        end_id: token behind the last.
+        max_new_tokens: largest number of words, the end token included.
+
+    Returns:
+        The words without start and end.
+    """
+    memory, target = model.encode(source_ids[None]), [start_id]
+    while len(target) <= max_new_tokens:
+        mask = torch.ones(len(target), len(source_ids), dtype=torch.bool, device=source_ids.device)
+        mask[word : word + 1] = False
+        mask[word : word + 1, places] = True
+        logits = model.decode(source_ids.new_tensor([target]), Context(memory=memory, mask=mask))
+        if (best := int(logits[0, -1].argmax())) == end_id:
+            break
+        target.append(best)
+    return target[1:]
 
 
 def alignment(weights: Tensor) -> list[tuple[int, int]]:
