@@ -9,7 +9,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "lecture_lib" / "reference"
-WORDS = "le la un une chat chien maison noir noire voit aime petit grande rouge".split()
+WORDS = [
+    "le",
+    "la",
+    "un",
+    "une",
+    "chat",
+    "chien",
+    "maison",
+    "noir",
+    "noire",
+    "voit",
+    "aime",
+    "petit",
+    "grande",
+    "rouge",
+]
 VARIANTS = 6  # of each kind of corpus
 
 
@@ -103,7 +118,9 @@ def bleu_corpora() -> list[dict]:
         for seed in range(VARIANTS):
             hypotheses, references, max_n = kind(random.Random(f"{kind.__name__} {seed}"))
             metric = BLEU(tokenize="none", smooth_method="none", max_ngram_order=max_n, force=True)
-            hypotheses, references = ([" ".join(words) for words in each] for each in (hypotheses, references))
+            hypotheses, references = (
+                [" ".join(words) for words in each] for each in (hypotheses, references)
+            )
             score = metric.corpus_score(hypotheses, [references]).score
             corpus = {"kind": kind.__name__, "max_n": max_n, "bleu": score}
             corpora.append(corpus | {"hypotheses": hypotheses, "references": references})

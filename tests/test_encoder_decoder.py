@@ -13,7 +13,13 @@ from torch.testing import assert_close
 import lecture_lib
 from lecture_lib.attention import Context, causal_mask, padding_mask
 from lecture_lib.corpora import translation
-from lecture_lib.encoder_decoder import EncoderDecoder, alignment, bleu, cross_attention_weights, forced_translation
+from lecture_lib.encoder_decoder import (
+    EncoderDecoder,
+    alignment,
+    bleu,
+    cross_attention_weights,
+    forced_translation,
+)
 from lecture_lib.generation import translate
 from lecture_lib.transformer import ModelConfig, make_context, parameter_count
 

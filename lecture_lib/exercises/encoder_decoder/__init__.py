@@ -8,5 +8,5 @@ from lecture_lib.exercises.encoder_decoder.pairs import ALIGNMENT
 from lecture_lib.exercises.encoder_decoder.score import BLEU
 from lecture_lib.exercises.encoder_decoder.writing import WRITER
 
-EXERCISES = (ROOM, DECODER_LAYER, MENDED_LOSS, WRITER, BLEU, SWAPPING_HEAD, ALIGNMENT)
+EXERCISES = (DECODER_LAYER, MENDED_LOSS, WRITER, BLEU, SWAPPING_HEAD, ALIGNMENT, ROOM)
 BY_HAND = {"exposure": 3}

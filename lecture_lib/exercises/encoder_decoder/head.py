@@ -7,9 +7,22 @@ from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case
 from lecture_lib.checks.kinds import by_hand
 
-ENGLISH = "the my small big red black dog cat hat <end>".split()  # <start> le mon petit grand rouge noir ...
+ENGLISH = [
+    "the",
+    "my",
+    "small",
+    "big",
+    "red",
+    "black",
+    "dog",
+    "cat",
+    "hat",
+    "<end>",
+]  # <start> le mon petit grand rouge noir ...
 DETERMINER, BEFORE, AFTER, NOUN, END = range(5)
-KINDS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 3, 4])  # of the English words, and of the French words but <start>
+KINDS = torch.tensor(
+    [0, 0, 1, 1, 2, 2, 3, 3, 3, 4]
+)  # of the English words, and of the French words but <start>
 KIND_OF = torch.eye(5)[KINDS]  # (10, 5), one-hot
 WIDTH = 6
 
@@ -27,7 +40,9 @@ def looks(given: dict[str, Tensor], source: list[int]) -> Tensor:
     return torch.softmax(scores, dim=-1)
 
 
-def head_by_hand(changes: dict | None = None, strength: float = 100.0, late: bool = False) -> dict[str, Tensor]:
+def head_by_hand(
+    changes: dict | None = None, strength: float = 100.0, late: bool = False
+) -> dict[str, Tensor]:
     """Give the head that asks, after a word of each kind, for the kind of word that comes next, if need be the second choice."""
     first, second = 2.0, 1.0
     asks = {
@@ -69,7 +84,9 @@ def mostly_right(case: Case, output: object, _asked: list) -> str | None:
     row = int((found >= 0.99).argmin())
     words = [ENGLISH[source[place]] for place in order]
     last = f"the translation of '{words[row - 1]}'" if row else "<start>"
-    return f"after {last} the head gives '{words[row]}' a weight of {found[row]:.3f}; at least 0.99 is asked for"
+    return (
+        f"after {last} the head gives '{words[row]}' a weight of {found[row]:.3f}; at least 0.99 is asked for"
+    )
 
 
 # fmt: off

@@ -34,7 +34,7 @@ def torch_decoder_layer(
     network: nn.Module,
     *norms: nn.Module,
 ) -> Tensor:
-    """torch's own layer, with its own kind of masks: True = hidden."""
+    """Torch's own layer, with its own kind of masks: True = hidden."""
     M, N = X.shape[1], memory.shape[1]
     future = torch.ones(M, M, dtype=torch.bool).triu(1)
     padding = None

@@ -7,7 +7,6 @@ from lecture_lib.checks.chance import until
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.corpora import translation
-from lecture_lib.encoder_decoder import alignment
 
 
 def choose_each_other(weights: Tensor) -> list[tuple[int, int]]:

@@ -50,7 +50,7 @@ def _set_by_hand(attention: nn.Module, cross: nn.Module, network: nn.Module, *no
 
 
 def torch_layer(attention: Attention, cross: Attention, network: nn.Module, *norms: nn.Module) -> nn.Module:
-    """torch's own pre-LN decoder layer, made of these parts."""
+    """Torch's own pre-LN decoder layer, made of these parts."""
     first, _, last = network
     with torch.device("meta"):
         sizes = attention.module.embed_dim, attention.module.num_heads, first.out_features

@@ -39,7 +39,12 @@ def use_writer(answer: Callable, *inputs: object, seed: int) -> object:
 
 
 def alone(
-    model: Callable, source_ids: Tensor, source_lengths: Tensor, start_id: int, end_id: int, max_new_tokens: int
+    model: Callable,
+    source_ids: Tensor,
+    source_lengths: Tensor,
+    start_id: int,
+    end_id: int,
+    max_new_tokens: int,
 ) -> list[list[int]]:
     """Every source by itself, without padding, word by word."""
     written, before = [], model.calls

@@ -4,7 +4,9 @@ The experiment because of which attention was invented, small enough to run: wit
 Source: Cho, van Merriënboer, Bahdanau & Bengio (2014); Bahdanau, Cho & Bengio (2015).
 """
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -59,7 +61,9 @@ def batches(generator: torch.Generator, batch_size: int = 64) -> Iterator[Batch]
         yield from translation_batches(sources, targets, [range(batch_size)])
 
 
-def train_reverser(one_vector: bool, seed: int, max_steps: int = 800, progress: bool | None = None) -> EncoderDecoder:
+def train_reverser(
+    one_vector: bool, seed: int, max_steps: int = 800, progress: bool | None = None
+) -> EncoderDecoder:
     """Train one of the two for `max_steps` batches of 64 sentences."""
     generator = torch.Generator().manual_seed(seed)
     model = (OneVector if one_vector else EncoderDecoder)(CONFIG, generator=generator)
@@ -74,3 +78,9 @@ def exact_match(model: EncoderDecoder, length: int, n: int = 300, seed: int = 99
     sources, _ = pad([[START, *words] for words in asked])
     written = translate(model, sources, length + 2, START, END)
     return sum(got.tolist() == words[::-1] for got, words in zip(written, asked, strict=True)) / n
+
+
+def card() -> dict:
+    """Give what was measured: shares without a mistake by length of 2 to 10 words, a row a seed, for both and for longer training."""
+    path = Path(__file__).parent / "small" / "reversal.json"
+    return json.loads(path.read_text(encoding="utf-8"))
