@@ -80,7 +80,12 @@ def train_translator(
     targets = [[START, *numbered(french, "french")] for _, french in pairs]
     order = shuffled(n_pairs, 64, torch.Generator().manual_seed(seed))
     batches = translation_batches(sources, targets, order)
-    train(model, batches, TrainingConfig(max_steps, learning_rate=3e-3, warmup_steps=50), progress=progress)
+    train(
+        model,
+        batches,
+        TrainingConfig(max_steps, learning_rate=3e-3, warmup_steps=min(50, max_steps)),
+        progress=progress,
+    )
     return Translator(model.requires_grad_(False))
 
 

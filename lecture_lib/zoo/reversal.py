@@ -67,7 +67,7 @@ def train_reverser(
     """Train one of the two for `max_steps` batches of 64 sentences."""
     generator = torch.Generator().manual_seed(seed)
     model = (OneVector if one_vector else EncoderDecoder)(CONFIG, generator=generator)
-    config = TrainingConfig(max_steps, learning_rate=3e-3, warmup_steps=50)
+    config = TrainingConfig(max_steps, learning_rate=3e-3, warmup_steps=min(50, max_steps))
     train(model, batches(generator), config, progress=progress)
     return model.eval().requires_grad_(False)
 

@@ -44,31 +44,39 @@ def torch_decoder_layer(
     return layer(X, memory, tgt_mask=future, memory_key_padding_mask=padding)
 
 
+def drawn_case(
+    draw: Draw,
+    what: str,
+    shape: tuple[int, int, int, int],
+    lengths: list[int] | None,
+    n_heads: int = 2,
+    exact: bool = False,
+) -> Case:
+    """Draw tokens of the shape (B, M, N, D), whose mean is not 0, and parts of a layer."""
+    B, M, N, D = shape
+    dtype = torch.float64 if exact else torch.float32
+    X, memory = (1 + 2 * draw.normal(B, n, D, dtype=dtype) for n in (M, N))
+    parts = {"n_heads": n_heads, "d_ff": draw.size(7, 9), "seed": draw.size(0, 10**6)}
+    lengths = None if lengths is None else torch.tensor(lengths)
+    what = f"X {tuple(X.shape)}, memory {tuple(memory.shape)}, {what}"
+    return Case(what, (X, memory, lengths), parts, gradient=(0, 1) if exact else ())
+
+
+def scattered_case(case: Case) -> Case:
+    """The same case, not contiguous in memory."""
+    X, memory, lengths = case.inputs
+    return replace(case, inputs=(scattered(X), scattered(memory), lengths))
+
+
 def layer_cases(seed: int) -> list[Case]:
     """By hand, no padding, lengths of every kind, one token, longer target than source, views, gradients."""
     draw = Draw(seed)
     M, N, longer = draw.size(3, 4), draw.size(5, 6), draw.size(7, 8)
 
     def case(
-        what: str,
-        B: int,
-        M: int,
-        N: int,
-        lengths: list[int] | None,
-        D: int = 6,
-        n_heads: int = 2,
-        exact: bool = False,
+        what: str, B: int, M: int, N: int, lengths: list[int] | None, D: int = 6, **more: object
     ) -> Case:
-        dtype = torch.float64 if exact else torch.float32
-        X, memory = (1 + 2 * draw.normal(B, n, D, dtype=dtype) for n in (M, N))
-        parts = {"n_heads": n_heads, "d_ff": draw.size(7, 9), "seed": draw.size(0, 10**6)}
-        lengths = None if lengths is None else torch.tensor(lengths)
-        what = f"X {tuple(X.shape)}, memory {tuple(memory.shape)}, {what}"
-        return Case(what, (X, memory, lengths), parts, gradient=(0, 1) if exact else ())
-
-    def scattered_case(case: Case) -> Case:
-        X, memory, lengths = case.inputs
-        return replace(case, inputs=(scattered(X), scattered(memory), lengths))
+        return drawn_case(draw, what, (B, M, N, D), lengths, **more)
 
     rows = 3 * torch.eye(3)[draw.order(3)][None]
     tiny = {"n_heads": 1, "d_ff": 3, "seed": BY_HAND}
