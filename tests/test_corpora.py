@@ -321,6 +321,39 @@ def test_translate_refuses_what_is_not_of_the_grammar(english):
         translation.translate(english)
 
 
+ALIGNED = """
+the cat sees a red car | the-le cat-chat sees-voit a-une car-voiture red-rouge
+the old owl does not like my green trees | the-le old-vieux owl-hibou not-n' like-aime not-pas my-mes trees-arbres green-verts
+the child looks for the horse of an uncle | the-l' child-enfant looks-cherche for-cherche the-le horse-cheval of-d' an-un uncle-oncle
+the cows find the small black dog of the king | the-les cows-vaches find-trouvent the-le small-petit dog-chien black-noir of-du the-du king-roi
+"""
+
+
+@pytest.mark.parametrize("line", ALIGNED.strip().splitlines())
+def test_alignment_by_hand(line):
+    english, pairs = (each.split() for each in line.split(" | "))
+    french = translation.translate(english)
+    found = [f"{english[e]}-{french[f]}" for f, e in translation.alignment(" ".join(english))]
+    assert found == pairs
+
+
+def test_aligned_words_are_pairs_of_the_dictionary():
+    partners = {}
+    for noun in translation.NOUNS:
+        partners |= {noun.english: {noun.french}, noun.english_plural: {noun.french_plural}}
+    for adjective in translation.ADJECTIVES:
+        partners[adjective.english] = set(adjective.forms.values())
+    for verb in translation.VERBS:
+        for word in {*verb.english.split(), *verb.english_singular.split()}:
+            partners.setdefault(word, set()).update({verb.french, verb.french_plural})
+    for english, french in translation.sentence_pairs(800, 9):
+        links = translation.alignment(english)
+        assert {f for f, _ in links} == set(range(len(french)))
+        assert {english[e] for e in set(range(len(english))) - {e for _, e in links}} <= {"do", "does"}
+        for f, e in links:
+            assert french[f] in partners.get(english[e], {french[f]})
+
+
 # --- Markov and hidden Markov sources ---
 
 

@@ -1,15 +1,29 @@
 """The encoder-decoder against torch.nn.Transformer on copied weights; padding, causality, and shared tables."""
 
 import dataclasses
+import json
+import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-from lecture_lib.attention import causal_mask, padding_mask
-from lecture_lib.encoder_decoder import EncoderDecoder
-from lecture_lib.transformer import ModelConfig, parameter_count
+import lecture_lib
+from lecture_lib.attention import Context, causal_mask, padding_mask
+from lecture_lib.corpora import translation
+from lecture_lib.encoder_decoder import (
+    EncoderDecoder,
+    alignment,
+    bleu,
+    cross_attention_weights,
+    forced_translation,
+)
+from lecture_lib.generation import translate
+from lecture_lib.transformer import ModelConfig, make_context, parameter_count
+
+REFERENCE = Path(lecture_lib.__file__).parent / "reference" / "encoder_decoder"
 
 VASWANI = ModelConfig(
     vocab_size=11,
@@ -142,3 +156,65 @@ def test_wrong_calls_get_one_sentence():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+# --- where it looks, and how good it is -------------------------------------------------------------------------------
+def test_cross_attention_weights_are_those_of_the_forward():
+    model = make(dataclasses.replace(VASWANI, norm_first=True))
+    weights = cross_attention_weights(model, SOURCE, TARGET, LENGTHS)
+    assert weights.shape == (2, 2, 3, 4, 5)  # layers, texts, heads, target, source
+    assert_close(weights.sum(-1), torch.ones(2, 2, 3, 4))
+    assert weights[:, 1, :, :, 3:].eq(0).all()  # padding
+    layer, memory = model.decoder.layers[0], model.encode(SOURCE, LENGTHS)
+    here = make_context(model.config, TARGET, is_causal=True)
+    X = model.target(TARGET, here.positions)
+    X = X + layer.attention(layer.attention_norm(X), here)
+    read = layer.cross_attention
+    V = read.W_v(memory).unflatten(-1, (3, -1)).transpose(1, 2)
+    by_weights = read.W_o((weights[0] @ V).transpose(1, 2).flatten(2))
+    there = Context(memory=memory, mask=padding_mask(LENGTHS))
+    assert_close(by_weights, read(layer.cross_attention_norm(X), there))
+    before = model(SOURCE, TARGET, LENGTHS)
+    assert not any(each.cross_attention._forward_pre_hooks for each in model.decoder.layers)
+    assert_close(before, model(SOURCE, TARGET, LENGTHS))
+
+
+def test_a_forced_look_changes_what_it_decides_and_nothing_before():
+    model, (source,) = make(dataclasses.replace(VASWANI, norm_first=True)), SOURCE[:1]
+    free = forced_translation(model, source, 99, [], 6, 0, 8)
+    assert free == translate(model, source[None], 8, 6, 0)[0].tolist()
+    assert forced_translation(model, source, 2, range(5), 6, 0, 8) == free
+    for word in range(3):
+        forced = forced_translation(model, source, word, [1], 6, 0, 8)
+        assert forced[:word] == free[:word]
+        one_vector = Context(memory=model.encode(source[None])[:, 1:2])
+        if word == 0:  # one token of the source is all there is
+            logits = model.decode(torch.tensor([[6]]), one_vector)
+            assert forced[:1] == [logits[0, -1].argmax().item()]
+
+
+def test_alignment_finds_the_true_pairs_in_clean_maps():
+    for english, french in translation.sentence_pairs(200, 5):
+        true = translation.alignment(english)
+        clean = torch.zeros(1, 1, len(french) + 1, len(english))
+        for n, (f, e) in enumerate(true):  # an earlier pair wins where a word has several
+            clean[0, 0, f, e] = max(float(clean[0, 0, f, e]), 1 - n / 100)
+        found = alignment(clean)
+        assert set(found) <= set(true)
+        alone = [(f, e) for f, e in true if sum(f == g or e == d for g, d in true) == 1]
+        assert set(alone) <= set(found)
+
+
+def test_bleu_is_sacrebleus():
+    stored = json.loads((REFERENCE / "bleu.json").read_text(encoding="utf-8"))["corpora"]
+    assert len(stored) >= 50
+    for each in stored:
+        hypotheses, references = ([t.split() for t in each[side]] for side in ("hypotheses", "references"))
+        assert bleu(hypotheses, references, each["max_n"]) == pytest.approx(each["bleu"], abs=1e-9)
+
+
+def test_bleu_by_hand_and_what_it_refuses():
+    assert bleu([["a", "b"]], [["a", "b", "c", "d"]], max_n=2) == pytest.approx(100 * math.exp(-1))
+    assert bleu([], []) == bleu([[]], [["a"]]) == 0.0
+    with pytest.raises(ValueError, match="2 hypotheses need as many references: got 1"):
+        bleu([["a"], ["b"]], [["a"]])

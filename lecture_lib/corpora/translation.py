@@ -67,6 +67,18 @@ class NounPhrase:
             return words
         return words + of(self.owner.french(), self.owner.plural and self.owner.determiner == INDEFINITE)
 
+    def alignment(self) -> list[tuple[int, int]]:
+        """Give pairs (place of a French word, place of the English word that it translates)."""
+        order = [i for i, each in enumerate(self.adjectives) if each.precedes]
+        order += [len(self.adjectives)] + [i for i, each in enumerate(self.adjectives) if not each.precedes]
+        links = [(0, 0), *((place, i + 1) for place, i in enumerate(order, 1))]
+        if self.owner is None:
+            return links
+        start, n_words = len(links), len(self.owner.french())
+        shift = len(self.french()) - start - n_words  # 0: of and the article are one word, as in du, des
+        owner = [(start + shift + f, start + 1 + e) for f, e in self.owner.alignment()]
+        return [*links, (start, start), *owner]
+
     def pairs(self) -> set[tuple[str, str]]:
         """Give the pairs (adjective, noun) in it, in English, singular."""
         own = {(adjective.english, self.noun.english) for adjective in self.adjectives}
@@ -98,6 +110,17 @@ class Clause:
             target = replace_article(target) if self.object.determiner == INDEFINITE else target
             return [*self.subject.french(), elide("ne", verb), verb, "pas", *target]
         return [*self.subject.french(), verb, *target]
+
+    def alignment(self) -> list[tuple[int, int]]:
+        """Give pairs (place of a French word, place of an English word that it translates); do and does have no partner."""
+        f, e = len(self.subject.french()), len(self.subject.english())
+        links = self.subject.alignment()
+        if self.negated:
+            links += [(f, e + 1), (f + 2, e + 1)]  # ne and pas
+        n_verb = len(self.english()) - e - 2 * self.negated - len(self.object.english())
+        links += [(f + self.negated, e + 2 * self.negated + i) for i in range(n_verb)]
+        f, e = f + 1 + 2 * self.negated, e + 2 * self.negated + n_verb
+        return sorted([*links, *((f + i, e + j) for i, j in self.object.alignment())])
 
     def pairs(self) -> set[tuple[str, str]]:
         """Give the pairs (adjective, noun) in it, in English, singular."""
@@ -145,6 +168,19 @@ def text(tokens: Sequence[str]) -> str:
 def translate(english: str | Sequence[str]) -> list[str]:
     """Translate a sentence of the grammar, text or tokens: the one correct answer; another sentence is refused, as in `parse`."""
     return parse(english.split() if isinstance(english, str) else english).french()
+
+
+def alignment(english: str | Sequence[str]) -> list[tuple[int, int]]:
+    """Say which words of a sentence belong together: pairs (place in French, place in English), from 0, in order.
+
+    A French word may translate two English ones (cherche: looks for; du: of the), and an English one may become two (not: ne pas).
+    Another sentence is refused, as in `parse`.
+
+    Example:
+        >>> alignment("the cat sees a red car")  # le chat voit une voiture rouge
+        [(0, 0), (1, 1), (2, 2), (3, 3), (4, 5), (5, 4)]
+    """
+    return parse(english.split() if isinstance(english, str) else english).alignment()
 
 
 def _clause(rng: random.Random) -> Clause:

@@ -1,0 +1,154 @@
+"""BLEU, held against sacrebleu's own outputs."""
+
+import json
+import random
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from lecture_lib.checks.exercise import Case, Exercise
+
+STORED = Path(__file__).parents[2] / "reference" / "encoder_decoder" / "bleu.json"
+NAMES = [
+    "alors",
+    "bleu",
+    "chaise",
+    "douze",
+    "encore",
+    "fort",
+    "gris",
+    "huit",
+    "ici",
+    "jamais",
+    "klaxon",
+    "loin",
+    "mais",
+    "neuf",
+    "ou",
+    "pain",
+    "quand",
+    "rien",
+    "sous",
+    "tard",
+    "utile",
+    "vert",
+]
+Corpus = Sequence[Sequence[str]]
+
+WHAT = {
+    "usual": "translations a little longer than their references",
+    "shortened": "translations that stop early",
+    "repeated": "runs that are said twice",
+    "tiny": "sentences shorter than four words among longer ones",
+    "silent": "one translation is empty",
+    "crossed": "runs that stand in the reference of another sentence only",
+    "pairs_only": "runs of one and two words only",
+    "hopeless": "no run of four words fits",
+    "one": "a single sentence",
+    "perfect": "every word right",
+}
+
+
+@cache
+def stored() -> list[dict]:
+    """Read the corpora that sacrebleu has scored."""
+    return json.loads(STORED.read_text(encoding="utf-8"))["corpora"]
+
+
+def split(corpus: dict) -> tuple[list[list[str]], list[list[str]]]:
+    """Give hypotheses and references as lists of words."""
+    return tuple([text.split() for text in corpus[side]] for side in ("hypotheses", "references"))
+
+
+def renamed(corpora: Sequence[Corpus], names: Sequence[str]) -> tuple[list[list[str]], ...]:
+    """Exchange every word for a name, in the order in which the words come up."""
+    words = dict.fromkeys(word for corpus in corpora for text in corpus for word in text)
+    table = dict(zip(words, names, strict=False))
+    return tuple([[table[word] for word in text] for text in corpus] for corpus in corpora)
+
+
+@cache
+def known_scores() -> dict[str, float]:
+    """Give sacrebleu's score by what is left of a corpus when names do not matter."""
+    return {repr((renamed(split(each), NAMES), each["max_n"])): each["bleu"] for each in stored()}
+
+
+def sacrebleus(hypotheses: Corpus, references: Corpus, max_n: int = 4) -> float:
+    """Look up what sacrebleu gave for these corpora; what words are called makes no difference to it."""
+    if len(hypotheses) != len(references):
+        raise ValueError("one reference for each hypothesis")
+    return known_scores()[repr((renamed((hypotheses, references), NAMES), max_n))]
+
+
+def bleu_cases(seed: int) -> list[Case]:
+    """One corpus of each kind, under new names, and two that do not fit together."""
+    rng, cases = random.Random(seed), []
+    for kind, what in WHAT.items():
+        corpus = rng.choice([each for each in stored() if each["kind"] == kind])
+        inputs = renamed(split(corpus), rng.sample(NAMES, len(NAMES)))
+        named = {} if corpus["max_n"] == 4 else {"max_n": corpus["max_n"]}
+        cases.append(Case(what, inputs, named))
+    cases.append(Case("two hypotheses, one reference", ([["oui"], ["non"]], [["oui"]])))
+    return cases
+
+
+RUNS = "Counter((tuple(words[i:i + n]) for i in range(len(words) - n + 1)))"
+
+# fmt: off
+BLEU_MISTAKES = (
+    ("a run counts as often as the hypothesis says it, though the reference has it once. How often may it count?",
+     "sum((ours & theirs).values())", "sum(ours[run] for run in ours if run in theirs)"),
+    ("every kind of run counts once, however often it is said. Are these sets, or counts?",
+     RUNS, f"Counter(set({RUNS}))"),
+    ("the matches are divided by the runs of the references: that is recall. Whose runs are judged?",
+     "runs += sum(ours.values())", "runs += sum(theirs.values())"),
+    ("there is no brevity penalty. What would one safe word for each sentence score?",
+     "min(1.0, math.exp(1 - r / c))", "1.0"),
+    ("long translations are rewarded: the factor exceeds 1. How large may it be?",
+     "min(1.0, math.exp(1 - r / c))", "math.exp(1 - r / c)"),
+    ("c and r are exchanged: long translations are punished. Whom does the brevity penalty hit?",
+     "1 - r / c", "1 - c / r"),
+    ("the brevity penalty is c / r. Which function of r / c does the formula have?",
+     "math.exp(1 - r / c)", "c / r"),
+    ("the brevity penalty is taken sentence by sentence. Which lengths does it compare?",
+     "min(1.0, math.exp(1 - r / c))",
+     "(sum(min(1.0, math.exp(1 - len(y) / len(x))) if x else 0.0 for x, y in zip(hypotheses, references)) / len(hypotheses))"),
+    ("the precisions are averaged. Which mean does the formula take?",
+     "mean_log += math.log(matches / runs) / max_n", "mean_log += matches / runs / max_n",
+     "math.exp(mean_log)", "mean_log"),
+    ("the precisions are multiplied, but no root is taken. What makes runs of one to four words one number?",
+     "/ max_n", ""),
+    ("the score runs from 0 to 1. Which scale is asked for?",
+     "100 * min", "min"),
+    ("runs of up to four words are counted whatever `max_n` says.",
+     "mean_log = 0.0", "mean_log, max_n = 0.0, 4"),
+    ("only runs of the longest length are counted. Over which n does the mean run?",
+     "range(1, max_n + 1)", "[max_n] * max_n"),
+    ("a corpus without a match of some length gets a score all the same. What is a product with one factor 0?",
+     "return 0.0", "continue"),
+    ("the last run of each sentence is not counted. How many runs of n words have L words?",
+     "len(words) - n + 1", "len(words) - n"),
+    ("sentences shorter than n count as one run each. How many runs of n words have they?",
+     "range(len(words) - n + 1)", "range(max(1, len(words) - n + 1))"),
+    ("sentences shorter than n take runs away: a negative number of runs. How many have they?",
+     "runs += sum(ours.values())", "runs += len(hypothesis) - n + 1"),
+    ("all sentences are joined: runs may fit the reference of another sentence. Which reference belongs to which "
+     "hypothesis?",
+     "mean_log = 0.0", "mean_log, hypotheses, references = 0.0, [sum(map(list, hypotheses), [])], [sum(map(list, references), [])]"),
+    ("every sentence gets its own precision, and these are averaged. What is summed before it is divided?",
+     "matches += sum((ours & theirs).values())", "matches += sum((ours & theirs).values()) / max(1, sum(ours.values()))",
+     "runs += sum(ours.values())", "runs += 1"),
+)
+# fmt: on
+
+BLEU = Exercise(
+    name="encoder_decoder.bleu",
+    points=4,
+    difficulty=2,
+    minutes=25,
+    against="sacrebleu's scores of the same corpora under other names",
+    reference=sacrebleus,
+    cases=bleu_cases,
+    entry="score",
+    mistakes=BLEU_MISTAKES,
+)

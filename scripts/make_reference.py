@@ -1,0 +1,142 @@
+"""Store what another library gives, where that library is too heavy for a notebook: `python -m scripts.make_reference`.
+
+Needs sacrebleu, which nothing else here does: `pip install --target /tmp/sacrebleu sacrebleu`, and /tmp/sacrebleu on PYTHONPATH.
+"""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[1] / "lecture_lib" / "reference"
+WORDS = [
+    "le",
+    "la",
+    "un",
+    "une",
+    "chat",
+    "chien",
+    "maison",
+    "noir",
+    "noire",
+    "voit",
+    "aime",
+    "petit",
+    "grande",
+    "rouge",
+]
+VARIANTS = 6  # of each kind of corpus
+
+
+def spoil(sentence: list[str], rng: random.Random, change: float) -> list[str]:
+    """Change, drop and double words, each with a share of the probability."""
+    spoilt = []
+    for word in sentence:
+        luck = rng.random()
+        new = [rng.choice(WORDS)] if luck < change / 2 else [] if luck < 0.75 * change else [word]
+        spoilt += new * (2 if rng.random() < change / 4 else 1)
+    return spoilt
+
+
+def texts(rng: random.Random, lengths: list[int]) -> list[list[str]]:
+    """Draw sentences of these lengths."""
+    return [[rng.choice(WORDS) for _ in range(n)] for n in lengths]
+
+
+def usual(rng: random.Random) -> tuple:
+    """Sentences of different length with some mistakes; hypotheses a little longer than references."""
+    references = texts(rng, [5, 9, 7, 11])
+    return [[*spoil(r, rng, 0.25), rng.choice(WORDS), rng.choice(WORDS)] for r in references], references, 4
+
+
+def shortened(rng: random.Random) -> tuple:
+    """Translations that stop early: the brevity penalty; one is longer than its reference."""
+    references = texts(rng, [12, 9, 10])
+    return [references[0][:7], references[1][:6], [*references[2], "voit"]], references, 4
+
+
+def repeated(rng: random.Random) -> tuple:
+    """A run that is said again and again: counted as often as the reference has it."""
+    references = texts(rng, [8, 6])
+    return [references[0][:6] * 2, [*references[1], *references[1][:3]]], references, 4
+
+
+def tiny(rng: random.Random) -> tuple:
+    """Some sentences have fewer words than the longest run."""
+    references = texts(rng, [2, 8, 3, 1])
+    return [references[0], [*references[1][:6], "oiseau"], references[2][:2], references[3]], references, 4
+
+
+def silent(rng: random.Random) -> tuple:
+    """One translation is empty."""
+    references = texts(rng, [4, 10])
+    return [[], [*references[1][:9], "oiseau", "voit"]], references, 4
+
+
+def crossed(rng: random.Random) -> tuple:
+    """Runs that stand in the reference of another sentence only."""
+    a, b, c = texts(rng, [7, 8, 6])
+    return [[*a[:4], *b[:4]], [*b[4:], *a[3:]], c], [a, b, c], 4
+
+
+def pairs_only(rng: random.Random) -> tuple:
+    """Runs of one and two words only."""
+    references = texts(rng, [6, 5])
+    return [spoil(r, rng, 0.3) for r in references], references, 2
+
+
+def hopeless(rng: random.Random) -> tuple:
+    """No run of four words fits."""
+    references = texts(rng, [6, 7])
+    return [[*r[:3], "oiseau", *r[4:6]] for r in references], references, 4
+
+
+def one(rng: random.Random) -> tuple:
+    """A single sentence, a little short."""
+    (reference,) = texts(rng, [9])
+    return [[*reference[:5], *reference[6:8]]], [reference], 4
+
+
+def perfect(rng: random.Random) -> tuple:
+    """Every word right."""
+    references = texts(rng, [5, 6])
+    return references, references, 4
+
+
+KINDS: tuple[Callable, ...] = (
+    *(usual, shortened, repeated, tiny, crossed),
+    *(silent, pairs_only, hopeless, one, perfect),
+)
+
+
+def bleu_corpora() -> list[dict]:
+    """Score drawn corpora by sacrebleu: words split at spaces, nothing smoothed."""
+    from sacrebleu.metrics import BLEU
+
+    corpora = []
+    for kind in KINDS:
+        for seed in range(VARIANTS):
+            hypotheses, references, max_n = kind(random.Random(f"{kind.__name__} {seed}"))
+            metric = BLEU(tokenize="none", smooth_method="none", max_ngram_order=max_n, force=True)
+            hypotheses, references = (
+                [" ".join(words) for words in each] for each in (hypotheses, references)
+            )
+            score = metric.corpus_score(hypotheses, [references]).score
+            corpus = {"kind": kind.__name__, "max_n": max_n, "bleu": score}
+            corpora.append(corpus | {"hypotheses": hypotheses, "references": references})
+    return corpora
+
+
+def main() -> None:
+    """Write every file anew."""
+    import sacrebleu
+
+    path = FOLDER / "encoder_decoder" / "bleu.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"from": f"sacrebleu {sacrebleu.__version__}", "corpora": bleu_corpora()}
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    print(f"{path.name}: {len(content['corpora'])} corpora, {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
