@@ -21,7 +21,7 @@ from lecture_lib.arena.fit import (
     pseudo_inverse,
     refuse_degenerate,
 )
-from lecture_lib.fields import chance, positive_real, whole
+from lecture_lib.fields import chance_below_one, positive_real, whole
 
 
 def fisher_covariance(wins: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ def score_interval(
         level: how often the interval should hold the truth.
         anchor: number of the model whose score is held; its interval is a point.
     """
-    z = NormalDist().inv_cdf((1 + chance("level", level, below_one=True)) / 2)
+    z = NormalDist().inv_cdf((1 + chance_below_one("level", level)) / 2)
     variance = covariance.diagonal()
     if anchor is not None:
         variance = variance + variance[anchor] - 2 * covariance[anchor]
@@ -146,7 +146,7 @@ def votes_to_tell_apart(
     """
     normal = NormalDist()
     difference = positive_real("difference", difference)
-    z = normal.inv_cdf((1 + chance("level", level, below_one=True)) / 2)
-    z += normal.inv_cdf(chance("power", power, below_one=True))
+    z = normal.inv_cdf((1 + chance_below_one("level", level)) / 2)
+    z += normal.inv_cdf(chance_below_one("power", power))
     p = 1 / (1 + math.exp(-difference / SCALE))
     return (z / (p - 0.5)) ** 2 * p * (1 - p) * (1 - chance("ties", ties))
