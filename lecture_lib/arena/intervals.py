@@ -21,7 +21,7 @@ from lecture_lib.arena.fit import (
     pseudo_inverse,
     refuse_degenerate,
 )
-from lecture_lib.fields import chance_below_one, positive_real, whole
+from lecture_lib.fields import chance, chance_below_one, positive_real, whole
 
 
 def fisher_covariance(wins: np.ndarray, scores: np.ndarray) -> np.ndarray:
