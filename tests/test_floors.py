@@ -33,7 +33,17 @@ FLOORS = [
     {"grading"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
-WITHOUT_TORCH = ["", ".files", ".fields", ".tokenization", ".corpora", ".plots", ".widgets", ".checks"]
+WITHOUT_TORCH = [
+    "",
+    ".files",
+    ".fields",
+    ".tokenization",
+    ".corpora",
+    ".arena",
+    ".plots",
+    ".widgets",
+    ".checks",
+]
 MODULES = sorted(LIBRARY.rglob("*.py"))
 
 
