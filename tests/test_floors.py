@@ -116,7 +116,7 @@ def test_declaring_exercises_costs_next_to_nothing(chapter):
     if chapter.startswith("__"):
         return
     command = f"""
-import sys, time, torch, lecture_lib.{chapter}, lecture_lib.checks, lecture_lib.corpora.samples
+import sys, time, torch, lecture_lib.{chapter}, lecture_lib.checks, lecture_lib.corpora.samples, lecture_lib.training, lecture_lib.tokenization
 names = set(sys.modules)
 import lecture_lib.exercises.{chapter} as content
 assert not any("function" in vars(each) for task in content.EXERCISES for each in task.mistakes)

@@ -28,13 +28,11 @@ def posterior_cases(seed: int) -> list[Case]:
         return np.isin(np.arange(n), chosen)
 
     def case(what: str, J: np.ndarray, hidden: np.ndarray, s: np.ndarray | None = None) -> Case:
-        return Case(
-            f"{what}, N={len(J)}, {hidden.sum()} hidden", (J, spins(len(J)) if s is None else s, hidden)
-        )
+        s = spins(len(J)) if s is None else s
+        return Case(f"{what}, N={len(J)}, {hidden.sum()} hidden", (J, s, hidden))
 
-    strong = chain(
-        9, 1000.0
-    )  # but for the bonds of the hidden spins 2 and 5; the visible ones all agree with theirs
+    # Weak bonds of the hidden spins 2 and 5 only; the visible ones all agree with theirs.
+    strong = chain(9, 1000.0)
     for a in (1, 2, 4, 5):
         strong[a, a + 1] = strong[a + 1, a] = np.sign(strong[a, a + 1]) * rng.uniform(0.2, 0.6)
     settled = np.cumprod([1.0, *np.sign(np.diag(strong, 1))])
