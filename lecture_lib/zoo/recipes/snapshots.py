@@ -135,6 +135,5 @@ RECIPES = (
             "slope": (0.85, 1.05),
             "off_bond_rms": (0.0, 0.06),
         },
-        seeds=(0,),
     ),
 )
