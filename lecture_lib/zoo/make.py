@@ -124,7 +124,7 @@ def _write_card(folder: Path, content: dict[str, Any]) -> None:
 
 def as_markdown(card: dict[str, Any]) -> str:
     """Write a card to be read."""
-    metrics = list(card["metrics"])
+    metrics = sorted(card["metrics"])
     rows = [
         "| seed | " + " | ".join(metrics) + " |",
         "|---" * (len(metrics) + 1) + "|",
