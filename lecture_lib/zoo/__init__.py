@@ -3,7 +3,7 @@
 `model, tokenizer = load("course_base")` needs no network; `names()` lists them, `card(name)` says how a model was
 trained, what was measured over the seeds, and what it cannot do. `python -m lecture_lib.zoo train NAME` trains one anew.
 
-A model is added by a recipe, in a module of `recipes`:
+A model is added by a recipe, in a module of `recipes`::
 
     RECIPES = (
         Recipe(
