@@ -98,7 +98,7 @@ def _described(recipe: Recipe) -> dict[str, Any]:
         "cannot": recipe.cannot,
         "recipe": getattr(recipe.make, "func", recipe.make).__module__,
         "bands": {name: list(band) for name, band in recipe.bands.items()},
-        **recipe.notes,
+        "notes": dict(recipe.notes),
     }
 
 
@@ -140,4 +140,5 @@ def as_markdown(card: dict[str, Any]) -> str:
         f"Trained by `{card['recipe']}` (`python -m lecture_lib.zoo train {card['name']}`).\n\n"
         + "\n".join(rows)
         + "\n"
+        + "".join(f"\n{note}\n" for note in card["notes"].values())
     )

@@ -35,7 +35,9 @@ class Recipe:
     after: tuple[str, ...] = ()  # recipes whose models it starts from
     read: Callable[[Path], Made] | None = None  # how its folder is read; None: by `load_pretrained`
     write: Callable[[nn.Module, object, Path], None] | None = None  # None: by `save_pretrained`
-    notes: Mapping[str, object] = field(default_factory=dict)  # further facts for the card
+    notes: Mapping[str, str] = field(
+        default_factory=dict
+    )  # further sentences for the card, by what they are about
 
 
 @cache

@@ -94,6 +94,12 @@ RECIPES = (
         measure=measure,
         bands={"bits_per_byte": (1.25, 1.45)},
         seeds=(0,),
+        notes={
+            "seeds_apart": "One training takes 50 minutes of one core, so three seeds were compared after 500 steps: "
+            "1.749, 1.775 and 1.763 bits per byte.",
+            "compared_with": "The same 51,657 bytes take 3.03 bits per byte with gzip, 2.65 with bz2 and 2.85 with xz, "
+            "which have read no other text before.",
+        },
     ),
     Recipe(
         "gpt_draft",
