@@ -140,5 +140,5 @@ def as_markdown(card: dict[str, Any]) -> str:
         f"Trained by `{card['recipe']}` (`python -m lecture_lib.zoo train {card['name']}`).\n\n"
         + "\n".join(rows)
         + "\n"
-        + "".join(f"\n{note}\n" for note in card["notes"].values())
+        + "".join(f"\n{note}\n" for _, note in sorted(card["notes"].items()))
     )
