@@ -247,3 +247,16 @@ def test_the_translators_test_sentences_are_new():
     for held_out in (False, True):
         pairs = translator.new_sentences(held_out)
         assert len(pairs) == 300 and not known & {tuple(english) for english, _ in pairs}
+
+
+def test_the_translator_takes_and_gives_words():
+    french = translator.load_translator()
+    pairs = translator.new_sentences(True, 40)
+    for beam_width in (1, 2):
+        written = french([english for english, _ in pairs], beam_width)
+        assert sum(words == said for words, (_, said) in zip(written, pairs, strict=True)) >= 38
+    ids, lengths = french.target_ids([["la", "voiture"], ["la", "voiture", "rouge"]])
+    assert lengths.tolist() == [4, 5] and ids[0, 0] == french.start_id and ids[0, 3] == french.end_id
+    assert french.words(ids[1, 1:4].tolist()) == ["la", "voiture", "rouge"]
+    with pytest.raises(ValueError, match="the translator does not know 'zebra'"):
+        french([["the", "zebra"]])

@@ -1,19 +1,9 @@
-"""The two small recipes of chapter 8: the stored translator, and sentences said backwards."""
+"""The small recipe of chapter 8: sentences said backwards."""
 
 import torch
 from helpers import seeded
 
-from lecture_lib.corpora import translation
-from lecture_lib.zoo import grammar_translator, reversal
-
-
-def test_the_stored_translator_translates_new_sentences():
-    translator = grammar_translator.load_translator()
-    for held_out in (False, True):
-        pairs = translation.sentence_pairs(60, seed=4321, held_out=held_out)
-        written = translator([english for english, _ in pairs])
-        assert sum(words == french for words, (_, french) in zip(written, pairs, strict=True)) >= 58
-    assert sum(p.numel() for p in translator.model.parameters()) == 190_912
+from lecture_lib.zoo import reversal
 
 
 def test_batches_ask_for_the_sentence_backwards():

@@ -1,9 +1,11 @@
 """The translator: English to French, with gender, agreement, the order of adjectives, elision."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lecture_lib.corpora import translation
 from lecture_lib.encoder_decoder import EncoderDecoder
@@ -13,6 +15,7 @@ from lecture_lib.pretrained import PretrainedTokenizer
 from lecture_lib.training import TrainingConfig, shuffled, translation_batches
 from lecture_lib.transformer import ModelConfig
 from lecture_lib.zoo.recipe import Made, Metrics, Recipe, Train
+from lecture_lib.zoo.store import load
 from lecture_lib.zoo.words import word_tokenizer
 
 N_PAIRS, SEED, TEST_SEED, CONTEXT = 20_000, 1, 10**6, 40
@@ -27,9 +30,56 @@ def tokenizer() -> PretrainedTokenizer:
     return words
 
 
-def ids_of(words: PretrainedTokenizer, tokens: list[str]) -> list[int]:
+def ids_of(words: PretrainedTokenizer, tokens: Sequence[str]) -> list[int]:
     """Give the ids of a sentence, its end included."""
+    if unknown := [token for token in tokens if words.token_to_id(token) is None]:
+        raise ValueError(
+            f"the translator does not know {unknown[0]!r}: use words of corpora.translation.vocabulary()"
+        )
     return words.encode(" ".join([*tokens, "</s>"]))
+
+
+@dataclass(frozen=True)
+class Translator:
+    """The translator with its words: it takes English sentences as lists of words and gives French ones."""
+
+    model: nn.Module
+    tokenizer: PretrainedTokenizer
+
+    @property
+    def start_id(self) -> int:
+        """Token before the first French word."""
+        return self.tokenizer.start_id
+
+    @property
+    def end_id(self) -> int:
+        """Token behind the last word, in both languages."""
+        return self.tokenizer.eos_ids[0]
+
+    def source_ids(self, sentences: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+        """Number English words, the end included: (B, N) ids and (B,) lengths."""
+        return pad([ids_of(self.tokenizer, words) for words in sentences])
+
+    def target_ids(self, sentences: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+        """Number French words, from the start to the end: (B, M) ids and (B,) lengths."""
+        return pad([[self.start_id, *ids_of(self.tokenizer, words)] for words in sentences])
+
+    def words(self, ids: Sequence[int]) -> list[str]:
+        """Give the words with these ids."""
+        return self.tokenizer.decode(ids).split()
+
+    def __call__(self, sentences: Sequence[Sequence[str]], beam_width: int = 1) -> list[list[str]]:
+        """Translate, greedily or with beams."""
+        ids, lengths = self.source_ids(sentences)
+        written = translate(
+            self.model, ids, CONTEXT - 1, self.start_id, self.end_id, lengths, beam_width=beam_width
+        )
+        return [self.words(text.tolist()) for text in written]
+
+
+def load_translator() -> Translator:
+    """Load the zoo's translator, with its words."""
+    return Translator(*load("translator"))
 
 
 def make(seed: int, train: Train) -> Made:
@@ -61,12 +111,9 @@ def new_sentences(held_out: bool, n: int = 300) -> Pairs:
 
 
 def share_right(model: nn.Module, words: PretrainedTokenizer, pairs: Pairs) -> float:
-    """Measure how many sentences are translated without a mistake."""
-    ids, lengths = pad([ids_of(words, english) for english, _ in pairs])
-    said = translate(model, ids, CONTEXT, words.start_id, words.eos_ids[0], lengths)
-    right = [
-        words.decode(text.tolist()).split() == french for text, (_, french) in zip(said, pairs, strict=True)
-    ]
+    """Measure the share of sentences translated without a mistake."""
+    written = Translator(model, words)([english for english, _ in pairs])
+    right = [said == french for said, (_, french) in zip(written, pairs, strict=True)]
     return sum(right) / len(right)
 
 
