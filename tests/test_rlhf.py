@@ -106,6 +106,19 @@ def test_a_reward_model_learns_what_was_preferred():
     assert evaluate(model, again).loss < 0.35  # ln 2 = 0.69 before
 
 
+def test_a_linear_reward_is_a_logistic_regression():
+    from sklearn.linear_model import LogisticRegression
+
+    X = draw(200, 4)
+    y = (draw(200, seed=1) + X[:, 0] - X[:, 2] > 0).double()
+    theirs = LogisticRegression(C=1 / 0.7, fit_intercept=False, tol=1e-10, max_iter=1000).fit(
+        X.numpy(), y.numpy()
+    )
+    torch.testing.assert_close(
+        rlhf.fit_linear_reward(X, y, ridge=0.7), torch.from_numpy(theirs.coef_[0]), rtol=1e-5, atol=1e-6
+    )
+
+
 # --- distances, advantages ---
 
 
@@ -322,6 +335,14 @@ def test_log_probs_of_replies_sum_over_their_tokens():
         assert value.item() == pytest.approx(total, abs=1e-5)
 
 
+def test_all_replies_together_have_probability_one():
+    model, every = small(), rlhf.every_reply([1, 2], 6, 3)
+    assert every.ids.shape == (216, 5) and every.ids[7].tolist() == [1, 2, 0, 1, 1]
+    assert every.said[0].tolist() == [False, True, True, True]
+    with torch.no_grad():
+        assert rlhf.reply_log_probs(model, *every).exp().sum().item() == pytest.approx(1, abs=1e-5)
+
+
 # --- tuning: the one training loop ---
 
 
@@ -352,14 +373,12 @@ def test_ppo_finds_the_reward_and_pays_for_it():
 
 def test_ppo_cannot_beat_the_exact_optimum():
     learner, objective = ppo_run(240, beta=1.0)
-    texts = torch.tensor([[0, *reply] for reply in itertools.product(range(6), repeat=4)])
-    lengths, said = torch.full((len(texts),), 5), torch.ones(len(texts), 4, dtype=torch.bool)
+    every = rlhf.every_reply([0], 6, 4)
     with torch.no_grad():
         before, after = (
-            rlhf.reply_log_probs(model, texts, lengths, said).double()
-            for model in (objective.reference, learner.policy)
+            rlhf.reply_log_probs(model, *every).double() for model in (objective.reference, learner.policy)
         )
-    r = threes(rlhf.Rollout(texts, lengths, said)).double()
+    r = threes(every).double()
     gain = lambda q: float((q.exp() * r).sum() - rlhf.distance(q, before))  # noqa: E731
     best = gain(rlhf.gibbs_policy(before, r, 1.0))
     assert gain(before) + 0.5 * (best - gain(before)) < gain(after) < best
@@ -414,6 +433,7 @@ def test_dpo_prefers_what_was_preferred_and_starts_at_ln_2():
         (lambda: rlhf.token_rewards(torch.ones(1), *[torch.ones(1, 2)] * 2, torch.zeros(1, 2).bool(), 1.0), "at least one"),
         (lambda: next(rlhf.preference_batches([([1], [2])], [], [[0]])), "its preference"),
         (lambda: next(rlhf.answer_pairs([([1], [2], [3])], [], small(), [[0]])), "its preference"),
+        (lambda: rlhf.every_reply([0], 10, 7), "too many to list"),
         (lambda: rlhf.token_log_probs(torch.ones(1, 2, 3), torch.ones(1, 3).long()), "need ids"),
     ],
 )  # fmt: skip

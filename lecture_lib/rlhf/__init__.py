@@ -6,8 +6,8 @@ from lecture_lib.rlhf.gibbs import best_of_n_distance, best_of_n_distribution, d
 from lecture_lib.rlhf.losses import dpo_loss, masked_mean, ppo_loss, value_loss
 from lecture_lib.rlhf.masks import answer_mask, answer_targets
 from lecture_lib.rlhf.ppo import PPO, Learner, prompt_batches
-from lecture_lib.rlhf.rewards import RewardModel, preference_batches, reward_loss
-from lecture_lib.rlhf.rollouts import Rollout, reply_log_probs, rollout, token_log_probs
+from lecture_lib.rlhf.rewards import RewardModel, fit_linear_reward, preference_batches, reward_loss
+from lecture_lib.rlhf.rollouts import Rollout, every_reply, reply_log_probs, rollout, token_log_probs
 
 __all__ = [
     "DPO",
@@ -22,6 +22,8 @@ __all__ = [
     "best_of_n_distribution",
     "distance",
     "dpo_loss",
+    "every_reply",
+    "fit_linear_reward",
     "gae",
     "gibbs_policy",
     "group_advantages",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lecture_lib.decoder import Decoder
+from lecture_lib.fields import positive_real
 from lecture_lib.padding import pad
 from lecture_lib.training import Batch
 
@@ -34,6 +35,24 @@ def reward_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
     """
     same_shape(chosen=chosen, rejected=rejected)
     return -F.logsigmoid(chosen - rejected).mean()
+
+
+def fit_linear_reward(features: Tensor, preferred: Tensor, ridge: float = 1.0, steps: int = 30) -> Tensor:
+    r"""Weights w, (F,), of the reward $r = x \cdot w$ that makes the preferences most likely, by Newton's method.
+
+    Args:
+        features: (B, F) features of the first answer less those of the second.
+        preferred: (B,) 1 where the first was preferred, 0 where the second.
+        ridge: λ of the penalty λ w² / 2, above 0, which fixes what the pairs leave open.
+        steps: Newton steps; a handful is enough.
+    """
+    ridge = positive_real("ridge", ridge)
+    w, penalty = torch.zeros_like(features[0]), ridge * torch.eye(features.shape[1]).to(features)
+    for _ in range(steps):
+        p = torch.sigmoid(features @ w)
+        curvature = (features.T * (p * (1 - p))) @ features + penalty
+        w = w + torch.linalg.solve(curvature, features.T @ (preferred - p) - ridge * w)
+    return w
 
 
 class RewardModel(nn.Module):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lecture_lib import kv_cache
 from lecture_lib.decoder import Decoder
+from lecture_lib.fields import whole
 from lecture_lib.padding import pad
 
 
@@ -48,6 +49,20 @@ def rollout(
     starts = torch.tensor([len(prompt) for prompt in prompts], device=device)
     places = torch.arange(1, ids.shape[1], device=device)
     return Rollout(ids, lengths, (places >= starts[:, None]) & (places < lengths[:, None]))
+
+
+def every_reply(prompt: Sequence[int], vocab_size: int, n_tokens: int) -> Rollout:
+    """List all replies of `n_tokens` to one prompt, vocab_size to the power n_tokens of them; the last token changes fastest.
+
+    `reply_log_probs(model, *every_reply(...))` is then the whole law of a model. More than a million are refused.
+    """
+    n_tokens = whole("n_tokens", n_tokens, 1)
+    if (n := whole("vocab_size", vocab_size, 1) ** n_tokens) > 10**6:
+        raise ValueError(f"{n:,} replies are too many to list: at most 1,000,000")
+    replies = torch.cartesian_prod(*[torch.arange(vocab_size)] * n_tokens).view(n, n_tokens)
+    ids = torch.cat([torch.tensor(list(prompt)).expand(n, -1), replies], dim=1)
+    said = torch.arange(1, ids.shape[1]) >= len(prompt)
+    return Rollout(ids, torch.full((n,), ids.shape[1]), said.expand(n, -1))
 
 
 def token_log_probs(logits: Tensor, ids: Tensor) -> Tensor:
