@@ -49,7 +49,7 @@ def token_rewards(scores: Tensor, log_probs: Tensor, reference: Tensor, said: Te
         scores: (B,) what the reward model says of whole texts.
         log_probs: (B, N) ln π of the tokens, as they were drawn.
         reference: (B, N) their logarithms under the reference.
-        said: (B, N) bool, True for the tokens that the policy drew, at least one a text; others get 0.
+        said: (B, N) bool, True for the tokens that the policy drew; others get 0. A text without any is refused.
         beta: price of a nat, 0 or more.
     """
     same_shape(log_probs=log_probs, reference=reference, said=said)

@@ -38,6 +38,9 @@ def distance(log_policy: Tensor, log_reference: Tensor) -> Tensor:
     Args:
         log_policy: (R,) logarithms of the probabilities of all replies.
         log_reference: (R,) the same for the reference.
+
+    Returns:
+        () nats.
     """
     probs = log_policy.exp()
     return (probs * (log_policy - log_reference).masked_fill(probs == 0, 0)).sum()

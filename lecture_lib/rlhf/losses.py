@@ -13,7 +13,12 @@ from lecture_lib.rlhf.rewards import same_shape
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the values where the mask is True, (); 0 if it is True nowhere."""
+    """Mean of the values where the mask is True, (); 0 if it is True nowhere.
+
+    Args:
+        values: (...) numbers; where the mask is False they may be anything.
+        mask: (...) bool.
+    """
     same_shape(values=values, mask=mask)
     return values.masked_fill(~mask, 0).sum() / mask.sum().clamp(min=1)
 
@@ -60,6 +65,9 @@ def value_loss(
         returns: (B, N) what came: advantage plus old value.
         mask: (B, N) bool, True for the tokens that count.
         clip: ε, above 0.
+
+    Returns:
+        () the loss; 0 if no token counts.
     """
     same_shape(values=values, old_values=old_values, returns=returns, mask=mask)
     clip = positive_real("clip", clip)

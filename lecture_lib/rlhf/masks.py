@@ -16,7 +16,7 @@ def answer_mask(ids: Tensor, begin_id: int, end_id: int) -> Tensor:
     an answer is not part of one, and an answer that is cut off runs to the end of its row.
 
     Args:
-        ids: (B, N) or (N,) integer token ids; the padding behind an answer is not marked if the answer has its end.
+        ids: (B, N) or (N,) integer token ids, others are refused; padding behind the end of an answer is not marked.
         begin_id: id of the token that opens an answer, which is not part of it.
         end_id: id of the token that closes it, which is.
 

@@ -66,12 +66,24 @@ def every_reply(prompt: Sequence[int], vocab_size: int, n_tokens: int) -> Rollou
 
 
 def token_log_probs(logits: Tensor, ids: Tensor) -> Tensor:
-    """Logarithm of the probability of every token but the first, (B, N - 1), from logits (B, N, |V|) of the text (B, N)."""
+    """Logarithm of the probability of every token but the first, (B, N - 1).
+
+    Args:
+        logits: (B, N, |V|) what a decoder says at every token.
+        ids: (B, N) the tokens; other shapes are refused.
+    """
     if logits.shape[:-1] != ids.shape:
         raise ValueError(f"logits (B, N, |V|) need ids (B, N): got {tuple(logits.shape)}, {tuple(ids.shape)}")
     return logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
 
 
 def reply_log_probs(model: nn.Module, ids: Tensor, lengths: Tensor, said: Tensor) -> Tensor:
-    """Logarithm of the probability of whole replies under a decoder, (B,): the sum over the places that are `said`."""
+    """Logarithm of the probability of whole replies under a decoder, (B,): the sum over the places that are `said`.
+
+    Args:
+        model: a decoder.
+        ids: (B, N) texts, padded on the right.
+        lengths: (B,) number of real tokens in each.
+        said: (B, N - 1) bool, as in `Rollout`.
+    """
     return token_log_probs(model(ids, lengths), ids).masked_fill(~said, 0).sum(-1)

@@ -34,7 +34,7 @@ def best_cases(seed: int) -> list[Case]:
         Case(f"{R} equally good replies, n = 4", (law(R), torch.full((R,), 0.7, dtype=F64), 4)),
         Case(f"{R} replies with ties, two never come, n = 3", (rare / rare.sum(), tied(R), 3)),
         Case(f"{R} replies with ties, n = 200", (law(R), tied(R), 200)),
-        Case(f"40 replies in float32, n = 16", (law(40, torch.float32), draw.ids(40, below=9).float(), 16)),
+        Case("40 replies in float32, n = 16", (law(40, torch.float32), draw.ids(40, below=9).float(), 16)),
         Case("one reply, n = 3", (torch.ones(1, dtype=F64), torch.zeros(1, dtype=F64), 3)),
     ]
 

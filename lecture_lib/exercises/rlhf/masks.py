@@ -22,9 +22,7 @@ def mask_cases(seed: int) -> list[Case]:
     return [
         Case("one answer, padding behind it", (torch.tensor([[a, begin, b, c, end, a, a]]), begin, end)),
         Case("two answers in one text", (torch.tensor([rows[0]]), begin, end)),
-        Case(
-            "an end before the answer, a second begin inside it", (torch.tensor([rows[1]]), begin, end)
-        ),
+        Case("an end before the answer, a second begin inside it", (torch.tensor([rows[1]]), begin, end)),
         Case("an empty answer, then one that is cut off", (torch.tensor([rows[2]]), begin, end)),
         Case("no answer, two ends", (torch.tensor([rows[3]]), begin, end)),
         Case("four texts", (torch.tensor(chosen), begin, end)),
