@@ -13,11 +13,14 @@ from lecture_lib.rlhf.rewards import same_shape
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the values where the mask is True, (); 0 if it is True nowhere.
+    """Mean of the values where the mask is True.
 
     Args:
         values: (...) numbers; where the mask is False they may be anything.
         mask: (...) bool.
+
+    Returns:
+        () the mean; 0 if the mask is True nowhere.
     """
     same_shape(values=values, mask=mask)
     return values.masked_fill(~mask, 0).sum() / mask.sum().clamp(min=1)
