@@ -31,7 +31,11 @@ def library() -> Path:
 def visible() -> list[str]:
     """What student code may read, shortest path first, none inside another."""
     python = Path(sys.executable)
-    sites = [path for path in (*sys.path, *site.getsitepackages()) if "site-packages" in path or "dist-packages" in path]
+    sites = [
+        path
+        for path in (*sys.path, *site.getsitepackages())
+        if "site-packages" in path or "dist-packages" in path
+    ]
     wanted = [*SYSTEM, sys.prefix, sys.base_prefix, str(library()), *sites]
     while python.is_symlink():  # an interpreter may be a chain of links
         python = python.parent / os.readlink(python)
@@ -96,11 +100,28 @@ def _mounts(paths: list[str], size: str) -> list[str]:
 
 
 def _alone() -> list[str]:
-    return "--unshare-ipc --unshare-pid --unshare-net --unshare-uts --die-with-parent --new-session".split()
+    return [
+        "--unshare-ipc",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-uts",
+        "--die-with-parent",
+        "--new-session",
+    ]
 
 
 def _as_nobody(command: list[str]) -> list[str]:
     if os.geteuid() != 0:
         return ["--unshare-user", "--uid", "1000", "--gid", "1000", "--cap-drop", "ALL", *command]
     user = f"--reuid={UID} --regid={UID} --clear-groups --inh-caps=-all --no-new-privs".split()
-    return ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "setpriv", *user, *command]
+    return [
+        "--cap-drop",
+        "ALL",
+        "--cap-add",
+        "CAP_SETUID",
+        "--cap-add",
+        "CAP_SETGID",
+        "setpriv",
+        *user,
+        *command,
+    ]

@@ -23,14 +23,75 @@ _PDEATHSIG, _CAPBSET_DROP, _NO_NEW_PRIVS = 1, 24, 38
 SCRATCH = ("/job", "/tmp", "/dev/shm")
 
 # What no notebook needs, by the names that libseccomp knows on every architecture.
-DENIED = """
-ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd process_madvise mount umount umount2 pivot_root chroot open_tree
-move_mount fsopen fsconfig fsmount fspick mount_setattr unshare setns keyctl add_key request_key bpf perf_event_open userfaultfd
-io_uring_setup io_uring_enter io_uring_register memfd_create memfd_secret shmget shmat shmctl semget msgget mq_open
-init_module finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff settimeofday clock_settime
-clock_settime64 adjtimex clock_adjtime clock_adjtime64 acct quotactl quotactl_fd open_by_handle_at name_to_handle_at personality
-fanotify_init iopl ioperm modify_ldt vhangup sethostname setdomainname syslog setsid landlock_create_ruleset
-""".split()  # setsid: every session is a scheduling group of its own; sixty of them would starve the neighbour
+DENIED = [
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "kcmp",
+    "pidfd_getfd",
+    "process_madvise",
+    "mount",
+    "umount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "open_tree",
+    "move_mount",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "mount_setattr",
+    "unshare",
+    "setns",
+    "keyctl",
+    "add_key",
+    "request_key",
+    "bpf",
+    "perf_event_open",
+    "userfaultfd",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "memfd_create",
+    "memfd_secret",
+    "shmget",
+    "shmat",
+    "shmctl",
+    "semget",
+    "msgget",
+    "mq_open",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "kexec_load",
+    "kexec_file_load",
+    "reboot",
+    "swapon",
+    "swapoff",
+    "settimeofday",
+    "clock_settime",
+    "clock_settime64",
+    "adjtimex",
+    "clock_adjtime",
+    "clock_adjtime64",
+    "acct",
+    "quotactl",
+    "quotactl_fd",
+    "open_by_handle_at",
+    "name_to_handle_at",
+    "personality",
+    "fanotify_init",
+    "iopl",
+    "ioperm",
+    "modify_ldt",
+    "vhangup",
+    "sethostname",
+    "setdomainname",
+    "syslog",
+    "setsid",
+    "landlock_create_ruleset",
+]  # setsid: every session is a scheduling group of its own; sixty of them would starve the neighbour
 
 
 @dataclass(frozen=True)
@@ -113,7 +174,9 @@ def _leave_to_child() -> None:
 
 def _mount(kind: str | None, target: str, flags: int, data: str | None = None) -> None:
     source, named = (kind.encode(),) * 2 if kind else (None, None)
-    _check(_libc.mount(source, target.encode(), named, flags, data.encode() if data else None), f"mount {target}")
+    _check(
+        _libc.mount(source, target.encode(), named, flags, data.encode() if data else None), f"mount {target}"
+    )
 
 
 def _cover(visible: list[str], megabytes: int) -> None:

@@ -84,7 +84,9 @@ def run_cell(shell: InteractiveShell, source: str) -> list[dict]:
     shell.display_pub.outputs.clear()
     with captured() as stream:
         result = shell.run_cell(source, store_history=False)
-    outputs = [{"output_type": "stream", "name": "stdout", "text": "".join(stream.parts)}] if stream.parts else []
+    outputs = (
+        [{"output_type": "stream", "name": "stdout", "text": "".join(stream.parts)}] if stream.parts else []
+    )
     for each in shell.display_pub.outputs[:MOST_OUTPUTS]:
         data = {kind: value for kind, value in each["data"].items() if isinstance(value, str)}
         outputs.append({"output_type": "display_data", "data": data})

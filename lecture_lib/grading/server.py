@@ -19,7 +19,7 @@ from lecture_lib.checks.plain import NotPlain
 from lecture_lib.checks.script import Questions
 from lecture_lib.grading.bubble import NoIsolation, bubblewrap, environment
 from lecture_lib.grading.confine import Limits
-from lecture_lib.grading.frames import MOST, receive, send
+from lecture_lib.grading.frames import receive, send
 from lecture_lib.grading.tree import Tree
 
 WAYS = ("nested", "fresh", "open")
@@ -61,7 +61,9 @@ class Server:
                 self.about = None
             if self.about is None:
                 self._process.kill()
-                raise NoIsolation("the grading server did not start; `bwrap --version` must work for this user")
+                raise NoIsolation(
+                    "the grading server did not start; `bwrap --version` must work for this user"
+                )
 
     def _run(self, theirs: socket.socket) -> subprocess.Popen:
         command = [sys.executable, "-m", "lecture_lib.grading.zygote", str(theirs.fileno()), self.way]
@@ -71,7 +73,13 @@ class Server:
         quiet = None if os.environ.get("LECTURE_DEBUG") else subprocess.DEVNULL
         place = "/" if self.way != "open" else None
         process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env=settings, cwd=place, stdin=subprocess.DEVNULL, stdout=quiet, stderr=quiet
+            command,
+            pass_fds=[theirs.fileno()],
+            env=settings,
+            cwd=place,
+            stdin=subprocess.DEVNULL,
+            stdout=quiet,
+            stderr=quiet,
         )
         theirs.close()
         return process
@@ -112,7 +120,9 @@ class Server:
 class Child:
     """One confined process. Whatever it sends is data of unknown worth."""
 
-    def __init__(self, line: socket.socket, handle: int, limits: Limits, process: subprocess.Popen | None = None):
+    def __init__(
+        self, line: socket.socket, handle: int, limits: Limits, process: subprocess.Popen | None = None
+    ):
         self._line, self._handle, self.limits, self._process = line, handle, limits, process
         self._tree = Tree(handle)
         self._line.settimeout(LOOK)
@@ -127,7 +137,12 @@ class Child:
         return self._reply(seconds).get("outputs")
 
     def calls(
-        self, exercise: str, variable: str, cases: list[Case], seconds: float, questions: Questions | None = None
+        self,
+        exercise: str,
+        variable: str,
+        cases: list[Case],
+        seconds: float,
+        questions: Questions | None = None,
     ) -> list:
         """Plain results of an answer on cases; a question of the answer is put to `questions`, on this side.
 
@@ -141,7 +156,11 @@ class Child:
             self._send(answered(reply, questions, len(cases)))
             reply = self._reply(seconds)
         replies = reply.get("results")
-        if type(replies) is not list or len(replies) != len(cases) or not all(type(each) is str for each in replies):
+        if (
+            type(replies) is not list
+            or len(replies) != len(cases)
+            or not all(type(each) is str for each in replies)
+        ):
             raise Ended("sent no results")
         try:
             return [wire.loads(each.encode("ascii")) for each in replies]
@@ -150,7 +169,9 @@ class Child:
 
     def _send(self, message: dict) -> None:
         self._line.settimeout(None)
-        self._line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, b"\x0a" + bytes(15))  # ten seconds: one that reads nothing
+        self._line.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, b"\x0a" + bytes(15)
+        )  # ten seconds: one that reads nothing
         try:
             send(self._line, message)
         except OSError as error:
@@ -167,6 +188,8 @@ class Child:
                     raise Ended(f"more than {seconds:g} s of computing")
                 if taken.megabytes > self.limits.tree_mb:
                     raise Ended(f"more than {self.limits.tree_mb} MB of memory")
+                if taken.stopped:
+                    raise Ended("a process stopped itself")
                 if time.monotonic() - start > wall:
                     raise Ended(f"no answer within {wall:g} s", by_clock=True)
             if time.monotonic() - start > 2 * wall:  # drips
@@ -201,6 +224,3 @@ def answered(reply: dict, questions: Questions | None, n_cases: int) -> dict:
         return {"told": wire.dumps(told).decode("ascii")}
     except Exception as error:
         return {"stop": f"{type(error).__name__}: {error}"[:500]}
-
-
-assert MOST > 2 * wire.MOST_BYTES

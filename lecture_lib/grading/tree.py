@@ -9,11 +9,11 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Taken:
-    """CPU seconds, those of children that have ended included; megabytes, shared pages in proportion; processes."""
+    """CPU seconds, those of children that have ended included; megabytes, shared pages in proportion; is one stopped."""
 
     seconds: float
     megabytes: int
-    processes: int
+    stopped: bool
 
 
 class Tree:
@@ -46,23 +46,36 @@ class Tree:
     def taken(self) -> Taken:
         """Everything at once."""
         members = self.members()
-        return Taken(sum(map(_seconds, members)), sum(map(_kilobytes, members)) >> 10, len(members))
+        stopped = any(_state(pid) == "T" for pid in members)
+        return Taken(sum(map(_seconds, members)), sum(map(_kilobytes, members)) >> 10, stopped)
 
 
 def _children(pid: int) -> list[int]:
     try:
         tasks = os.listdir(f"/proc/{pid}/task")
-        return [int(each) for task in tasks for each in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+        return [
+            int(each)
+            for task in tasks
+            for each in Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+        ]
     except OSError:
         return []
 
 
-def _seconds(pid: int) -> float:
+def _stat(pid: int) -> list[str]:
+    """What follows a process's name: its state first."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:15])) / TICK
-    except (OSError, ValueError):
-        return 0.0
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _state(pid: int) -> str:
+    return "".join(_stat(pid)[:1])
+
+
+def _seconds(pid: int) -> float:
+    return sum(map(int, _stat(pid)[11:15])) / TICK
 
 
 def _kilobytes(pid: int) -> int:
