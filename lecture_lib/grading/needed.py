@@ -1,5 +1,6 @@
 """Which cells run: answers, the student's own cells, and every cell that binds a global name which these read."""
 
+import ast
 import builtins
 import symtable
 from dataclasses import dataclass
@@ -8,6 +9,13 @@ from lecture_lib.grading.triage import Triaged, is_check, name_of
 
 NEVER = {"install", "gpu"}
 LONG = {"experiment"}
+STRAIGHT = (
+    ast.Assign,
+    ast.FunctionDef,
+    ast.ClassDef,
+    ast.Import,
+    ast.ImportFrom,
+)  # bind their names in any case
 
 
 @dataclass(frozen=True)
@@ -19,12 +27,23 @@ class Names:
 
 
 def names(source: str) -> Names | None:
-    """What a cell binds and reads; None if it is no Python."""
+    """What a cell binds, and what it reads before it has bound it; None if it is no Python."""
     lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
+    bound, surely, read = set(), set(), set()
     try:
-        top = symtable.symtable("\n".join(lines), "cell", "exec")
+        for statement in ast.parse("\n".join(lines)).body:
+            mine, used = _of_statement(ast.unparse(statement))
+            read |= used - surely
+            bound |= mine
+            surely |= mine if isinstance(statement, STRAIGHT) else set()
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+    return Names(frozenset(bound), frozenset(read - set(vars(builtins))))
+
+
+def _of_statement(source: str) -> tuple[set[str], set[str]]:
+    """Global names that a statement binds, and those that it or a function in it reads."""
+    top = symtable.symtable(source, "cell", "exec")
     bound = {
         s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()
     }
@@ -34,7 +53,7 @@ def names(source: str) -> Names | None:
         todo += table.get_children()
         outer = table.get_type() == "module"
         read |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and (outer or s.is_global())}
-    return Names(frozenset(bound), frozenset(read - set(vars(builtins))))
+    return bound, read
 
 
 def needed(notebook: Triaged, everything: bool = False) -> set[int]:
@@ -50,6 +69,7 @@ def needed(notebook: Triaged, everything: bool = False) -> set[int]:
         for i, cell in enumerate(cells)
         if cell["cell_type"] == "code" and not (name_of(cell) and is_check(cell))
     ]
+    code = [i for i in code if not cells[i].get("spare")]  # another copy of an answer counts
     code = [i for i in code if i in notebook.own or not skipped & _tags(cells[i])]
     if everything:
         return set(code)

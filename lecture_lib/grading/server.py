@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,21 +19,13 @@ from lecture_lib.checks.script import Questions
 from lecture_lib.grading.bubble import NoIsolation, bubblewrap, environment
 from lecture_lib.grading.confine import Limits
 from lecture_lib.grading.frames import receive, send
-from lecture_lib.grading.tree import Tree
+from lecture_lib.grading.tree import Ended, Tree, Watch
 
 WAYS = ("nested", "fresh", "open")
 START = 120  # seconds until a server or a process is ready
 LOOK = 0.1  # seconds between two looks at what a process takes
 PATIENCE = 4  # wall clock to CPU, and...
 GRACE = 15  # ... seconds more, before a process that does nothing is ended
-
-
-class Ended(Exception):
-    """A confined process is gone, and why; ``by_clock``: it was slow by the wall clock, which a busy machine may have caused."""
-
-    def __init__(self, why: str, by_clock: bool = False):
-        super().__init__(why)
-        self.by_clock = by_clock
 
 
 class Server:
@@ -178,22 +169,12 @@ class Child:
             raise Ended(f"took no message ({type(error).__name__})") from None
 
     def _reply(self, seconds: float, wall: float | None = None) -> dict:
-        start, before = time.monotonic(), self._tree.seconds()
-        wall = wall or PATIENCE * seconds + GRACE
+        watch = Watch(self._tree, self.limits.tree_mb, seconds, wall or PATIENCE * seconds + GRACE)
 
         def wait() -> None:
             while not select.select([self._line], [], [], LOOK)[0]:
-                taken = self._tree.taken()
-                if taken.seconds - before > seconds:
-                    raise Ended(f"more than {seconds:g} s of computing")
-                if taken.megabytes > self.limits.tree_mb:
-                    raise Ended(f"more than {self.limits.tree_mb} MB of memory")
-                if taken.stopped:
-                    raise Ended("a process stopped itself")
-                if time.monotonic() - start > wall:
-                    raise Ended(f"no answer within {wall:g} s", by_clock=True)
-            if time.monotonic() - start > 2 * wall:  # drips
-                raise Ended(f"no whole answer within {2 * wall:g} s", by_clock=True)
+                watch.look()
+            watch.drips()
 
         try:
             return receive(self._line, wait)

@@ -18,6 +18,7 @@ from lecture_lib.grading.triage import Triaged, Unreadable, is_check, name_of, t
 
 CELL_SECONDS = 30.0  # CPU of a cell of the student
 RESTARTS = 10  # fresh processes for one submission
+IN_A_ROW = 3  # cells that end their process one after the other: then a cell before them did it
 
 
 @dataclass
@@ -130,18 +131,21 @@ class _Run:
         self.plan = [(i, checks.get(i)) for i in range(len(notebook.cells)) if i in checks or i in run]
         self.child: Child | None = None
         self.blamed: set[int] = set()
+        self.in_a_row = 0
 
     def all(self) -> None:
         """Go on until the end; a cell that ends its process is left out from then on."""
         at = 0
         try:
-            while at < len(self.plan) and len(self.blamed) <= RESTARTS:
+            while at < len(self.plan) and len(self.blamed) <= RESTARTS and self.in_a_row < IN_A_ROW:
                 at = self.go_on(at)
         finally:
             self.leave()
         for place, task in self.plan[at:]:
             if task:
-                self.blame(place, Ended("not run: too many cells before it ended their process"))
+                self.blame(
+                    place, Ended("not run: too many cells before it ended their process or did nothing")
+                )
 
     def go_on(self, at: int) -> int:
         """Run from there on; the place to go on from."""
@@ -153,10 +157,12 @@ class _Run:
                     self.child.cell(self.notebook.cells[self.plan[current][0]]["source"], self.seconds)
             for current in range(at, len(self.plan)):
                 self.one(*self.plan[current])
+                self.in_a_row = 0
             return len(self.plan)
         except Ended as error:
             self.blame(self.plan[current][0], error)
             self.blamed.add(current)
+            self.in_a_row += 1
             self.leave()
             return max(at, current + (current >= at))
 

@@ -113,6 +113,7 @@ def triage(raw: bytes, release: dict) -> Triaged:
 def _found(cells: list[dict], released: list[dict], repairs: list[str]) -> dict[str, int | None]:
     """For each released cell that nbgrader knows, the place of the submitted cell that stands for it."""
     found: dict[str, int | None] = {}
+    lost = []
     graded = [cell for cell in released if name_of(cell)]
     for cell in graded:
         name = name_of(cell)
@@ -122,8 +123,10 @@ def _found(cells: list[dict], released: list[dict], repairs: list[str]) -> dict[
         if not places and not is_check(cell):
             places = [i for i in same_kind if not name_of(cells[i]) and _defines(cells[i]["source"], name)]
         if not named and places:
-            repairs.append(f"{name}: its mark as a graded cell was lost and put back")
+            lost.append(name)
         found[name] = _one_of(places, cells, cell, repairs) if places else None
+    if lost:
+        repairs.append(f"nbgrader's mark was lost and put back: {', '.join(lost)}")
     return found
 
 
@@ -138,6 +141,8 @@ def _one_of(places: list[int], cells: list[dict], released: dict, repairs: list[
     if len(places) > 1:
         which = "the last changed one" if changed else "the last one"
         repairs.append(f"{name_of(released)}: {len(places)} copies of the cell; {which} counts, please look")
+    for place in places:
+        cells[place]["spare"] = place != kept
     return kept
 
 
