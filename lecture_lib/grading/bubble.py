@@ -28,15 +28,16 @@ def library() -> Path:
     return Path(lecture_lib.__file__).resolve().parent
 
 
+def packages() -> list[str]:
+    """Folders of installed packages, those of a user and of PYTHONPATH included."""
+    places = dict.fromkeys((*sys.path, *site.getsitepackages()))
+    return [path for path in places if path.endswith(("site-packages", "dist-packages"))]
+
+
 def visible() -> list[str]:
     """What student code may read, shortest path first, none inside another."""
     python = Path(sys.executable)
-    sites = [
-        path
-        for path in (*sys.path, *site.getsitepackages())
-        if "site-packages" in path or "dist-packages" in path
-    ]
-    wanted = [*SYSTEM, sys.prefix, sys.base_prefix, str(library()), *sites]
+    wanted = [*SYSTEM, sys.prefix, sys.base_prefix, str(library()), *packages()]
     while python.is_symlink():  # an interpreter may be a chain of links
         python = python.parent / os.readlink(python)
         wanted.append(str(python.parent.parent.resolve()))
@@ -62,7 +63,7 @@ def environment() -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": str(library().parent),
+        "PYTHONPATH": os.pathsep.join([str(library().parent), *packages()]),
         "LECTURE_GRADING": "1",
     }
 

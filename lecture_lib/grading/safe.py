@@ -32,7 +32,7 @@ def markdown(source: str) -> str:
 
 def cell_of_table(text: object) -> str:
     """A CSV field that no spreadsheet takes for a formula."""
-    text = plain_text(str(text)).replace("\n", " ").replace("\t", " ")
+    text = plain_text(str(text)).replace("\n", " ").replace("\t", " ").strip()
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
