@@ -73,7 +73,7 @@ def test_a_class(course):
     page = (places.run / "report.html").read_text()
     assert "5 submissions" in page and "<script" not in page and "no JSON" in page
     feedback = places.feedback("crash").read_text()
-    assert "the process ended" in feedback and "✓ attention.apply_rotary" in feedback
+    assert "the process ended" in feedback and "✓ embedding.apply_rotary" in feedback
     assert "<script>" not in places.graded("=evil").read_text()
 
     # Marks by hand stay when the class is graded again, and a fresh seed gives the same marks.

@@ -132,6 +132,7 @@ class _Run:
         self.child: Child | None = None
         self.blamed: set[int] = set()
         self.in_a_row = 0
+        self.ended: dict[str, str] = {}  # answers whose own cell ended the process
 
     def all(self) -> None:
         """Go on until the end; a cell that ends its process is left out from then on."""
@@ -178,7 +179,10 @@ class _Run:
         self.result.hints[name] = (
             "" if verdict.passed else "not written" if verdict.unwritten else verdict.hint
         )
-        self.say(place, text(verdict))
+        ended = verdict.unwritten and self.ended.get(task.function)
+        self.say(
+            place, f"✗ {task.name}   the cell of the answer was ended: {ended}" if ended else text(verdict)
+        )
 
     def say(self, place: int, words: str) -> None:
         """The course's message in the place of the check's output."""
@@ -193,8 +197,9 @@ class _Run:
         self.result.failures.append(f"{name_of(cell) or f'cell {place + 1}'}: {error}")
         if name_of(cell) in self.tasks:
             self.say(place, f"✗ {self.tasks[name_of(cell)].name}   {error}")
-        else:
-            cell["outputs"] = [safe.stream(f"This cell was ended: {error}")]
+            return
+        cell["outputs"] = [safe.stream(f"This cell was ended: {error}")]
+        self.ended[name_of(cell) or ""] = str(error)
 
     def leave(self) -> None:
         """End the process."""
