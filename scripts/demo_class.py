@@ -3,7 +3,6 @@
 python -m scripts.demo_class [ASSIGNMENT [STUDENTS]]    writes below _build/demo_class; nothing of the course is touched
 """
 
-import contextlib
 import json
 import random
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 import nbformat
 
 from lecture_lib.checks import chapter
-from lecture_lib.checks.mistake import source_of
+from lecture_lib.checks.mistake import altered_source
 from scripts.authored import source_notebook
 from scripts.settings import ROOT
 
@@ -36,10 +35,10 @@ def submission(assignment: str, rng: random.Random, skill: float) -> dict:
         if rng.random() < skill:
             continue
         source = cells(released)[task.function]["source"]
-        mistakes = [each for each in task.mistakes if each.written is None] if rng.random() < 0.7 else []
+        mistakes = [each for each in task.mistakes if each.changes] if rng.random() < 0.7 else []
         if mistakes and not task.value:
-            with contextlib.suppress(OSError, TypeError):  # a mistake without source
-                source = source_of(rng.choice(mistakes).function)
+            mistake = rng.choice(mistakes)
+            source = altered_source(mistake.right, *mistake.changes)
         cells(solved)[task.function]["source"] = source
     return solved
 
