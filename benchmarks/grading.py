@@ -8,6 +8,7 @@ the command and all processes that it started. A second row leaves out what is p
 """
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -47,7 +48,9 @@ def course(folder: Path, students: int) -> Path:
 def run(folder: Path, *command: str) -> float:
     """CPU seconds of a command and of all that it started and waited for."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True)
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    line = [sys.executable, "-m", *command]
+    done = subprocess.run(line, cwd=folder, env=settings, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
