@@ -48,7 +48,11 @@ def course(folder: Path, students: int) -> Path:
 def run(folder: Path, *command: str) -> float:
     """CPU seconds of a command and of all that it started and waited for."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    settings = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    settings = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     line = [sys.executable, "-m", *command]
     done = subprocess.run(line, cwd=folder, env=settings, capture_output=True, text=True)
     if done.returncode:
@@ -64,7 +68,16 @@ def stock(folder: Path) -> float:
 
 def own(folder: Path) -> float:
     """Marks, gradebook, feedback pages and report by `lecture grade`."""
-    return run(folder, "lecture_lib.command", "grade", "_grading/submitted", "--assignment", ASSIGNMENT, "--jobs", "1")
+    return run(
+        folder,
+        "lecture_lib.command",
+        "grade",
+        "_grading/submitted",
+        "--assignment",
+        ASSIGNMENT,
+        "--jobs",
+        "1",
+    )
 
 
 def main() -> None:
@@ -75,11 +88,15 @@ def main() -> None:
         rows = []
         for _ in range(2):
             rows.append({"stock": [stock(few), stock(many)], "own": [own(few), own(many)]})
-        each = {side: [(row[side][1] - row[side][0]) / (MANY - FEW) for row in rows] for side in ("stock", "own")}
+        each = {
+            side: [(row[side][1] - row[side][0]) / (MANY - FEW) for row in rows] for side in ("stock", "own")
+        }
         whole = {side: [row[side][1] / MANY for row in rows] for side in ("stock", "own")}
     for name, seconds in (("each further submission", each), (f"a class of {MANY}, everything", whole)):
         ratio = min(seconds["stock"]) / min(seconds["own"])
-        bench.note(f"{name}: stock {min(seconds['stock']):.2f} s, own {min(seconds['own']):.3f} s of CPU, {ratio:.1f} times")
+        bench.note(
+            f"{name}: stock {min(seconds['stock']):.2f} s, own {min(seconds['own']):.3f} s of CPU, {ratio:.1f} times"
+        )
         bench.goal(f"{name}: stock / own", ratio, at_least=8)
     bench.note(json.dumps(rows))
     bench.finish()
