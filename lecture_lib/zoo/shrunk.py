@@ -136,10 +136,16 @@ def main() -> None:
         "weights": measure_weights(),
         "cache": measure_cache(),
     }
-    lists = [f"  {json.dumps(row)}" for row in found["weights"]], [f"  {json.dumps(row)}" for row in found["cache"]]
-    head = ",\n".join(f" {json.dumps(key)}: {json.dumps(found[key])}" for key in ("what", "recipe", "sixteen_bits"))
+    lists = (
+        [f"  {json.dumps(row)}" for row in found["weights"]],
+        [f"  {json.dumps(row)}" for row in found["cache"]],
+    )
+    head = ",\n".join(
+        f" {json.dumps(key)}: {json.dumps(found[key])}" for key in ("what", "recipe", "sixteen_bits")
+    )
     tables = ",\n".join(
-        f' "{name}": [\n' + ",\n".join(rows) + "\n ]" for name, rows in zip(("weights", "cache"), lists, strict=True)
+        f' "{name}": [\n' + ",\n".join(rows) + "\n ]"
+        for name, rows in zip(("weights", "cache"), lists, strict=True)
     )
     with atomic_write(CARD) as part:
         Path(part).write_text(f"{{\n{head},\n{tables}\n}}\n", encoding="utf-8")

@@ -37,7 +37,9 @@ def by_observer(x: Tensor, bits: int = 8) -> tuple[Tensor, Tensor, Tensor]:
     """Torch's own observer and fake quantization; it has no scale of 1 for zeros."""
     from torch.ao.quantization import PerChannelMinMaxObserver
 
-    observer = PerChannelMinMaxObserver(0, torch.quint8, torch.per_channel_affine, quant_max=2**bits - 1, quant_min=0, eps=1e-30)
+    observer = PerChannelMinMaxObserver(
+        0, torch.quint8, torch.per_channel_affine, quant_max=2**bits - 1, quant_min=0, eps=1e-30
+    )
     observer(x)
     scale, zero = observer.calculate_qparams()
     scale = torch.where((x != 0).any(1), scale, 1.0)

@@ -42,9 +42,13 @@ def one_by_one(W: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
             part = row[g * group_size : (g + 1) * group_size]
             if np.abs(part).max() > 0:
                 scales[n, g] = np.abs(part).max() / table.dtype.type(7)
-                codes[n, g * group_size : (g + 1) * group_size] += np.rint(part / scales[n, g]).astype(np.int8).view(np.uint8)
+                codes[n, g * group_size : (g + 1) * group_size] += (
+                    np.rint(part / scales[n, g]).astype(np.int8).view(np.uint8)
+                )
     bits = np.unpackbits(codes[:, :, None], axis=2, bitorder="little")[:, :, :4]
-    return torch.from_numpy(np.packbits(bits.reshape(len(table), -1), axis=1, bitorder="little")), torch.from_numpy(scales)
+    return torch.from_numpy(
+        np.packbits(bits.reshape(len(table), -1), axis=1, bitorder="little")
+    ), torch.from_numpy(scales)
 
 
 def int4_cases(seed: int) -> list[Case]:
