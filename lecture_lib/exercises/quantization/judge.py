@@ -31,12 +31,15 @@ def compressors(seed: int, turn: int) -> tuple[str, list[dict], int]:
         -0.3 - 0.7 * far, draw.size(2, 5), draw.random.choice((64, 128)), draw.random.choice((8, 16))
     )
     others = [i for i in range(5) if i != place]
-    loud, tight, wide, _ = draw.random.sample(others, 4)
+    loud, tight, wide, high = draw.random.sample(others, 4)
     five[tight] = report(
         0.4, draw.size(2, 4), 16, 16
     )  # one bit of steps a weight: above the limit of its codes alone
-    five[wide] = report(0.5, 3, 8, 32)
-    five[loud] = report(1 + 4 * draw.random.random(), 8, 128, 16)  # the largest number of all, and allowed
+    five[loud] = report(5, 8, 128, 16)  # the largest number of all, and allowed
+    if turn % 4 < 2:
+        five[wide] = report(0.5, 3, 8, 32)
+    else:
+        five[high] = report(0.5, 7, 128, 16)  # nearly the largest number, for a bit less
     return f"round {turn + 1}: one has {('0.3', '1')[far]} dB too much", five, place
 
 
@@ -63,8 +66,8 @@ SHANNON_MISTAKES = (
      "report['scale_bits'] / report['group_size']", "report['scale_bits']"),
     ("every step is taken to have 16 bits. Which entry says how many?",
      "report['scale_bits'] / report['group_size']", "16 / report['group_size']"),
-    ("the ratio of decibels and bits is compared, which favours few bits that do little. Is the limit crossed by a factor or by a difference?",
-     "report['signal_to_noise'] - 20 * math.log10(2) * rate", "report['signal_to_noise'] / rate"),
+    ("the one with the fewest bits is chosen. Is it allowed to be as good as it says?",
+     "report['signal_to_noise'] - 20 * math.log10(2) * rate", "-rate"),
 )
 # fmt: on
 
