@@ -5,7 +5,7 @@ makes every entry a sum of many, so that none stands out. R = HS needs no table:
 Hadamard's matrix, whose product costs K log K additions.
 
 Axes: N rows of W (output features), K columns (input features), a power of two.
-Source: Chee et al. (2023), section 4; Ashkboos et al. (2024), section 3.
+Source: Chee et al. (2023), section 4, by random orthogonal matrices; Ashkboos et al. (2024), by Hadamard matrices with random signs.
 """
 
 import torch
