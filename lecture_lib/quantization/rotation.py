@@ -15,7 +15,10 @@ from lecture_lib.quantization.integers import absmax_scale, dequantize, quantize
 
 
 def hadamard(x: Tensor) -> Tensor:
-    r"""Multiply each row of x (..., K) by Hadamard's matrix, $x H$ with $H = H^T = H^{-1}$ and entries $±1/\sqrt K$.
+    r"""Multiply each row by Hadamard's matrix, $x H$ with $H = H^T = H^{-1}$ and entries $±1/\sqrt K$, (..., K).
+
+    Args:
+        x: (..., K) rows of any kind.
 
     Raises:
         ValueError: K is not a power of two.
@@ -48,8 +51,8 @@ def rotate_and_round(W: Tensor, bits: int | None, signs: Tensor) -> Tensor:
         (N, K) weights that take the place of W, in its dtype.
 
     Example:
-        >>> rotate_and_round(torch.tensor([[4.0, 0.0]]), 2, torch.tensor([1.0, -1.0]))
-        tensor([[4., 0.]])
+        >>> rotate_and_round(torch.tensor([[4.0, 2.0]]), 2, torch.tensor([1.0, -1.0]))
+        tensor([[3.0000, 3.0000]])
     """
     rotated = hadamard(W * signs)  # W Rᵀ
     if bits is not None:

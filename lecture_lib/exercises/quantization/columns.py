@@ -64,15 +64,16 @@ def by_brute_force(W: Tensor, H: Tensor, scale: Tensor, bits: int) -> Tensor:
     return torch.stack(best).to(torch.int8)
 
 
+def moment(draw: Draw, K: int) -> Tensor:
+    """XᵀX of inputs that go together, of different size."""
+    X = draw.normal(3 * K, K, dtype=F64) + 1.5 * draw.normal(3 * K, 1, dtype=F64)
+    X = X * (0.5 + 2 * torch.rand(K, generator=draw.generator, dtype=F64))
+    return X.T @ X
+
+
 def gptq_cases(seed: int) -> list[Case]:
     """By hand; roundings that are the best of all and not the nearest; more rows; 2 to 8 bits; unlike inputs; one column; clamps."""
     draw = Draw(seed)
-
-    def moment(K: int) -> Tensor:
-        """Inputs that go together, of different size."""
-        X = draw.normal(3 * K, K, dtype=F64) + 1.5 * draw.normal(3 * K, 1, dtype=F64)
-        X = X * (0.5 + 2 * torch.rand(K, generator=draw.generator, dtype=F64))
-        return X.T @ X
 
     def case(what: str, N: int, K: int, bits: int, spread: float = 1.0, best: bool = False) -> Case:
         """A case in which rounding to nearest is wrong, and every column moves a code somewhere."""
@@ -80,7 +81,7 @@ def gptq_cases(seed: int) -> list[Case]:
         def inputs() -> tuple[Tensor, Tensor, Tensor, int]:
             W = draw.normal(N, K, dtype=F64)
             scale = W.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1) / spread
-            return W, moment(K), scale, bits
+            return W, moment(draw, K), scale, bits
 
         def tells(drawn: tuple) -> bool:
             W, H, scale, bits = drawn

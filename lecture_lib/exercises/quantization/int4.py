@@ -22,7 +22,7 @@ def int4_rows(W: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
 
     Example:
         >>> int4_rows(torch.tensor([[0.7, -0.2, 0.0, 14.0]]), 2)
-        (tensor([[ 111, 248]], dtype=torch.uint8), tensor([[0.1000, 2.0000]]))
+        (tensor([[111, 248]], dtype=torch.uint8), tensor([[0.1000, 2.0000]]))
     """
     groups = W.unflatten(-1, (-1, group_size))  # (N, K / G, G)
     largest = groups.abs().amax(-1)

@@ -29,18 +29,18 @@ def by_matrix(W: Tensor, bits: int | None, signs: Tensor) -> Tensor:
     return torch.from_numpy(rotated @ R).to(W.dtype)
 
 
+def mixed_signs(draw: Draw, K: int) -> Tensor:
+    """Signs of both kinds, not the same when read backwards."""
+
+    def tells(signs: Tensor) -> bool:
+        return bool(signs.sum().abs() < K - 1) and not torch.equal(signs, signs.flip(0))
+
+    return until(lambda: 1.0 - 2.0 * draw.ids(K, below=2), lambda signs: K == 1 or tells(signs))
+
+
 def rotation_cases(seed: int) -> list[Case]:
     """By hand, without rounding, every width of codes, outlier columns, float64, zeros, one column, more rows than columns."""
     draw = Draw(seed)
-
-    def mixed(K: int) -> Tensor:
-        """Signs of both kinds, not the same when read backwards."""
-        if K == 1:
-            return -torch.ones(1)
-        return until(
-            lambda: 1.0 - 2.0 * draw.ids(K, below=2),
-            lambda s: K == 2 and s[0] != s[1] or s.sum().abs() < K - 1 and not torch.equal(s, s.flip(0)),
-        )
 
     def case(
         what: str, N: int, K: int, bits: int | None, loud: float = 1.0, dtype: torch.dtype = torch.float32
@@ -48,7 +48,7 @@ def rotation_cases(seed: int) -> list[Case]:
         def inputs() -> tuple:
             W = draw.normal(N, K, dtype=dtype)
             W[:, draw.order(K)[:2]] *= loud
-            return W, bits, mixed(K).to(dtype)
+            return W, bits, mixed_signs(draw, K).to(dtype)
 
         def clear(drawn: tuple) -> bool:
             turned = torch.from_numpy(written_out(drawn[0], drawn[2])[0])
@@ -57,7 +57,7 @@ def rotation_cases(seed: int) -> list[Case]:
 
         return Case(what, until(inputs, clear))
 
-    by_hand = torch.tensor([[4.0, 0.0]]), 2, torch.tensor([1.0, -1.0])
+    by_hand = torch.tensor([[4.0, 2.0]]), 2, torch.tensor([1.0, -1.0])
     zeros = case("", 2, 4, 4).inputs
     zeros[0][1] = 0
     return [
