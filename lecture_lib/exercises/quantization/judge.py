@@ -44,7 +44,14 @@ def compressors(seed: int, turn: int) -> tuple[str, list[dict], int]:
 
 
 def beyond_shannon(reports: list[dict]) -> int:
-    """Compare each signal-to-noise ratio with 6.02 dB for each bit that is really stored."""
+    """Find the report that claims less noise than its bits allow.
+
+    Args:
+        reports: list of five dictionaries with `bits`, `group_size`, `scale_bits` and `signal_to_noise` (dB).
+
+    Returns:
+        Its place in the list, an int from 0 to 4.
+    """
     excess = []
     for report in reports:
         rate = report["bits"] + report["scale_bits"] / report["group_size"]
