@@ -1,7 +1,7 @@
 r"""Turn the weights before they are rounded: $W x = (W R^T)(R x)$ for every orthogonal R.
 
 Rounding a row costs Δ²/12 a weight, and Δ is set by the largest weight of the row. A rotation that mixes all columns
-makes every entry a sum of many, so that none stands out. R = HS needs no table: S holds random signs, and H is
+makes every entry a sum of many, so that none stands out. R = AS needs no table: S holds random signs, and A is
 Hadamard's matrix, whose product costs K log K additions.
 
 Axes: N rows of W (output features), K columns (input features), a power of two.
@@ -15,7 +15,7 @@ from lecture_lib.quantization.integers import absmax_scale, dequantize, quantize
 
 
 def hadamard(x: Tensor) -> Tensor:
-    r"""Multiply each row by Hadamard's matrix, $x H$ with $H = H^T = H^{-1}$ and entries $±1/\sqrt K$, (..., K).
+    r"""Multiply each row by Hadamard's matrix, $x A$ with $A = A^T = A^{-1}$ and entries $±1/\sqrt K$, (..., K).
 
     Args:
         x: (..., K) rows of any kind.
@@ -38,9 +38,9 @@ def hadamard(x: Tensor) -> Tensor:
 
 
 def rotate_and_round(W: Tensor, bits: int | None, signs: Tensor) -> Tensor:
-    r"""Round W where it has been turned, and turn it back: $\hat W = Q(W R^T)\,R$ with $R = H\,\mathrm{diag}(signs)$.
+    r"""Round W where it has been turned, and turn it back: $\hat W = Q(W R^T)\,R$ with $R = A\,\mathrm{diag}(signs)$.
 
-    Q is the symmetric grid of `absmax_scale`, one step a row.
+    Q rounds on the symmetric grid of `absmax_scale`, one step a row; A is Hadamard's matrix.
 
     Args:
         W: (N, K) weights, K a power of two.

@@ -11,11 +11,11 @@ from lecture_lib.exercises.quantization.numbers import apart
 
 
 def written_out(W: Tensor, signs: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """W Rᵀ and R in float64, with R = H diag(signs) as a Kronecker product of 2 × 2 matrices."""
-    H = np.ones((1, 1))
-    while len(H) < W.shape[1]:
-        H = np.kron(H, np.array([[1.0, 1.0], [1.0, -1.0]])) / np.sqrt(2)
-    R = H * signs.double().numpy()
+    """W Rᵀ and R in float64, with R = A diag(signs) and A as a Kronecker product of 2 × 2 matrices."""
+    A = np.ones((1, 1))
+    while len(A) < W.shape[1]:
+        A = np.kron(A, np.array([[1.0, 1.0], [1.0, -1.0]])) / np.sqrt(2)
+    R = A * signs.double().numpy()
     return W.double().numpy() @ R.T, R
 
 
