@@ -18,10 +18,10 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 PYTEST := "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help environment notebooks book pages test check bench zoo gradebook lab clean
+.PHONY: help environment notebooks book pages test check bench zoo gradebook grade-demo lab clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -64,6 +64,9 @@ zoo: $(VENV)/.ready ## train the small models of the course anew, or go on with 
 gradebook: notebooks ## register the assignments in nbgrader's gradebook
 	@for folder in notebooks/*/; do "$(BIN)/python" -m nbgrader generate_assignment --create --force $$(basename $$folder) || exit 1; done
 	@"$(BIN)/python" -m scripts.notebooks # nbgrader has written its own form of the cells to mend and to fill in
+
+grade-demo: notebooks ## grade an invented class of thirty, from folder to report
+	@"$(BIN)/python" -m scripts.demo_class
 
 lab: $(VENV)/.ready ## open JupyterLab with nbgrader's formgrader
 	@"$(BIN)/python" -m jupyterlab --LabApp.default_url=/lab/tree/notebooks

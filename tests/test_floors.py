@@ -31,6 +31,7 @@ FLOORS = [
     {"checks"},
     {"exercises"},
     {"grading"},
+    {"command"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 WITHOUT_TORCH = [

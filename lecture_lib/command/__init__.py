@@ -1,0 +1,24 @@
+"""The command line: ``lecture grade``, ``lecture doctor``. ``lecture COMMAND --help`` says how each is used."""
+
+import sys
+
+import typer
+
+from lecture_lib.command.doctor import doctor
+from lecture_lib.command.grade import grade
+
+app = typer.Typer(
+    help="Tools of the course on large language models.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+app.command()(grade)
+app.command()(doctor)
+
+
+def main() -> None:
+    """Run a command; an error is one sentence and exit code 1."""
+    try:
+        app()
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        words = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"lecture: {words}", file=sys.stderr)
+        sys.exit(1)

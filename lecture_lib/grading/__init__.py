@@ -1,0 +1,7 @@
+"""Grading a class: confined processes run the answers, a trusted side judges what they gave on cases of its own.
+
+A mark says what an answer computes on inputs that it has never seen. ``frames`` and ``hands`` are what a confined process
+holds, ``confine`` and ``bubble`` shut it in, ``zygote`` forks it, ``server`` is the trusted end of the line; ``triage`` reads
+what came back, ``needed`` says which cells must run, ``submission`` gives marks, ``safe`` what may be shown, ``gradebook``,
+``course`` and ``report`` do it for a class.
+"""

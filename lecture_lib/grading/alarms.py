@@ -1,0 +1,90 @@
+"""What a person should look at: alarms never change a mark."""
+
+import ast
+import copy
+
+from lecture_lib.checks.exercise import Exercise
+from lecture_lib.checks.mistake import source_of
+
+MACHINERY = {
+    "ctypes",
+    "gc",
+    "setprofile",
+    "settrace",
+    "__code__",
+    "__globals__",
+    "__closure__",
+    "_getframe",
+    "__builtins__",
+}
+OURS = ("lecture_lib.checks", "lecture_lib.exercises", "lecture_lib.grading")
+
+
+def alarms(source: str, task: Exercise | None = None) -> list[str]:
+    """Why a cell is worth a look: it names the machinery, or it is code of the course, letter for letter.
+
+    Args:
+        source: a cell.
+        task: the exercise that it answers.
+    """
+    try:
+        tree = ast.parse(
+            "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
+        )
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    used = sorted(_words(tree))
+    found = [f"uses {', '.join(used)}"] if used else []
+    for whose, function in (
+        (("the library's code", task.right), ("the check's reference", task.reference)) if task else ()
+    ):
+        if _bare(tree, task.function) in _written(function):
+            found.append(f"is {whose}")
+    return found
+
+
+def _written(function: object) -> tuple[str, ...]:
+    try:
+        tree = ast.parse(source_of(function))
+        return tuple(_bare(tree, node.name) for node in tree.body if hasattr(node, "name"))
+    except (OSError, TypeError, SyntaxError):  # no source
+        return ()
+
+
+def _bare(tree: ast.AST, name: str) -> str | None:
+    """A definition without its name, its docstring, its annotations."""
+    for node in getattr(tree, "body", []):
+        if getattr(node, "name", None) == name:
+            node = copy.deepcopy(node)
+            node.name, node.returns = "answer", None
+            for each in ast.walk(node):
+                if isinstance(each, ast.arg):
+                    each.annotation = None
+            first = node.body[0]
+            text = isinstance(first, ast.Expr) and isinstance(getattr(first, "value", None), ast.Constant)
+            node.body = node.body[text:]
+            return ast.dump(node)
+    return None
+
+
+def _words(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        names = (
+            [node.id]
+            if isinstance(node, ast.Name)
+            else [node.attr]
+            if isinstance(node, ast.Attribute)
+            else []
+        )
+        if isinstance(node, ast.Import):
+            names += [each.name for each in node.names]
+        if isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{each.name}" for each in node.names]
+        found |= {name for name in names if name in MACHINERY or name.split(".")[0] in MACHINERY}
+        found |= {
+            name
+            for name in names
+            if name.startswith(OURS) and not name.endswith(("checks.check", "checks.passed"))
+        }
+    return found

@@ -1,0 +1,52 @@
+"""The same function as tasks of a Dask cluster: bytes in, plain data out, one forking server a worker process."""
+
+import atexit
+import os
+from collections.abc import Callable, Iterator
+
+from lecture_lib.grading.collect import Submission
+from lecture_lib.grading.course import Places, unread
+from lecture_lib.grading.server import Server
+from lecture_lib.grading.submission import Judge, Result, grade
+
+_here: dict = {}  # of this worker process
+
+
+def graded(raw: bytes, release: bytes, stem: str, way: str, seed: int, options: dict) -> dict:
+    """One submission on whatever machine; run twice, it gives the same marks."""
+    if _here.get("key") != (os.getpid(), way, seed):
+        if _here.get("key", (0,))[0] == os.getpid():
+            _here["server"].close()
+        server = Server(way)
+        atexit.register(server.close)
+        _here.update(key=(os.getpid(), way, seed), server=server, judge=Judge(seed))
+    return grade(raw, release, stem, _here["server"], _here["judge"], **options).as_dict()
+
+
+def on_cluster(
+    places: Places, seed: int, way: str, scheduler: str, **options: object
+) -> Callable[[list[Submission]], Iterator[tuple[Submission, Result]]]:
+    """Grade on a Dask cluster; a worker that dies has its submissions graded by another."""
+
+    def each_graded(todo: list[Submission]) -> Iterator[tuple[Submission, Result]]:
+        from dask.distributed import Client, as_completed
+
+        release, stem = places.release.read_bytes(), places.stem
+        with Client(scheduler) as client:
+            waiting, about = {}, (stem, way, seed, options)
+            for each in todo:
+                problem = unread(each, stem)
+                if problem:
+                    yield each, problem
+                    continue
+                future = client.submit(graded, each.raw, release, *about, pure=False, retries=3)
+                waiting[future] = each
+            for future in as_completed(waiting):
+                try:
+                    yield waiting[future], Result(**future.result())
+                except Exception as error:  # of the cluster: nothing of this student's is known
+                    raise RuntimeError(
+                        f"{waiting[future].student}: the cluster gave up ({error}); --resume goes on"
+                    ) from error
+
+    return each_graded

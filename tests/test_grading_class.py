@@ -1,0 +1,209 @@
+"""A class from its folder to the gradebook: alone, in parallel, interrupted, on a cluster; and what nbgrader makes of it."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from classroom import ASSIGNMENT, FULL, ROOT, cell, needs_isolation, raw, replaced, solved, unsolved
+from nbgrader.api import Gradebook
+
+from lecture_lib.command import app
+from lecture_lib.grading import gradebook
+from lecture_lib.grading.course import Journal, Places
+
+MATE = {"solved": solved, "empty": unsolved}
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A course with one released notebook and a class of five that is not all well."""
+    needs_isolation()
+    target = tmp_path / "notebooks" / ASSIGNMENT
+    target.mkdir(parents=True)
+    shutil.copy(ROOT / "notebooks" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb", target)
+    folder = tmp_path / "came back"
+    folder.mkdir()
+    for name, make in MATE.items():
+        (folder / f"{name}.ipynb").write_bytes(raw(make()))
+    (folder / "crash.ipynb").write_bytes(raw(replaced("softmax", "import os; os._exit(0)")))
+    (folder / "broken.ipynb").write_bytes(raw(solved())[:3000])
+    (folder / "=evil.ipynb").write_bytes(
+        raw(replaced("why_the_square_root", "<script>alert(1)</script> because"))
+    )
+    return tmp_path
+
+
+def command(course, *words, code=0):
+    line = [sys.executable, "-m", "lecture_lib.command", *words]
+    ran = subprocess.run(
+        line,
+        capture_output=True,
+        text=True,
+        cwd=course,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=300,
+    )
+    assert ran.returncode == code, ran.stdout + ran.stderr
+    return ran.stdout + ran.stderr
+
+
+def scores(course):
+    with Gradebook(f"sqlite:///{course}/_grading/gradebook.db") as book:
+        return {each.student.id: each.score for each in book.assignment_submissions(ASSIGNMENT)}
+
+
+def test_a_class(course):
+    before = {path.name: path.read_bytes() for path in (course / "came back").iterdir()}
+    told = command(course, "grade", "came back", "--jobs", "2")
+    assert "5 graded" in told and "broken: it is no JSON" in told
+    expected = {"solved": FULL, "=evil": FULL, "crash": FULL - 3, "broken": 0, "empty": 0}
+    assert scores(course) == expected
+    assert before == {path.name: path.read_bytes() for path in (course / "came back").iterdir()}
+    places = Places(course, ASSIGNMENT)
+    rows = list(csv.DictReader((places.run / "grades.csv").open(newline="")))
+    assert {row["student"].lstrip("'"): float(row["total"]) for row in rows} == expected
+    assert "'=evil" in {row["student"] for row in rows}
+    page = (places.run / "report.html").read_text()
+    assert "5 submissions" in page and "<script" not in page and "no JSON" in page
+    feedback = places.feedback("crash").read_text()
+    assert "the process ended" in feedback and "✓ embedding.apply_rotary" in feedback
+    assert "<script>" not in places.graded("=evil").read_text()
+
+    # Marks by hand stay when the class is graded again, and a fresh seed gives the same marks.
+    with Gradebook(f"sqlite:///{places.database}") as book:
+        book.find_submission_notebook(ASSIGNMENT, ASSIGNMENT, "solved")
+        grade = book.find_grade("why_the_square_root", ASSIGNMENT, ASSIGNMENT, "solved")
+        assert grade.needs_manual_grade
+        grade.manual_score, grade.needs_manual_grade = 2.0, False
+        book.db.commit()
+    command(course, "grade", "came back", "--student", "solved")
+    assert scores(course) == expected | {"solved": FULL + 2}
+    assert len(list((course / "_grading").glob("gradebook-*.db"))) == 1
+
+    # nbgrader itself reads all of it.
+    shutil.copy(ROOT / "nbgrader_config.py", course)
+    for words in (["export"], ["generate_feedback", ASSIGNMENT, "--student", "crash", "--force"]):
+        ran = subprocess.run(
+            [sys.executable, "-m", "nbgrader", *words],
+            cwd=course,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_wrong_words_are_one_sentence(course):
+    for words, says in (
+        (["grade", "nowhere"], "neither a folder nor a zip"),
+        (["grade", "came back", "--assignment", "99_x"], "no assignment 99_x"),
+        (["grade", "came back", "--student", "nobody"], "nobody of that name"),
+        (["grade", "came back", "--course", "came back"], "no released notebooks"),
+    ):
+        told = command(course, *words, code=1)
+        assert says in told and "Traceback" not in told and len(told.strip().splitlines()) == 1
+
+
+def test_without_isolation_it_refuses(course, monkeypatch):
+    nothing = course / "bin"
+    nothing.mkdir()
+    monkeypatch.setenv("PATH", str(nothing))
+    told = command(course, "grade", "came back", code=1)
+    assert "bubblewrap is not installed" in told and "--no-sandbox" in told
+    assert not (course / "_grading" / "gradebook.db").exists()
+
+
+def test_help_reads_well():
+    from typer.testing import CliRunner
+
+    told = CliRunner().invoke(app, ["grade", "--help"])
+    assert told.exit_code == 0 and all(
+        word in told.output for word in ("--resume", "--jobs", "--scheduler", "--no-sandbox")
+    )
+
+
+def test_a_torn_journal_line_is_no_line(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, resume=False)
+    journal.add("ada", "d", {"marks": {}})
+    with open(path, "ab") as file:
+        file.write(b'\n{"student": "bob", "digest": "d", "resu')
+    assert set(Journal(path, resume=True).done) == {("ada", "d")}
+    again = Journal(path, resume=True)
+    again.add("bob", "d", {"marks": {}})
+    assert set(Journal(path, resume=True).done) == {("ada", "d"), ("bob", "d")}
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_resumed(course):
+    """Nothing is lost and nothing graded twice, however often the grader dies."""
+    folder = course / "came back"
+    for number in range(8):
+        (folder / f"mate{number}.ipynb").write_bytes(raw(solved()))
+    rng, journal = random.Random(3), Places(course, ASSIGNMENT).run / "journal.jsonl"
+    line = [sys.executable, "-m", "lecture_lib.command", "grade", "came back", "--jobs", "2"]
+    for attempt in range(20):
+        words = line + (["--resume"] if attempt else [])
+        with subprocess.Popen(
+            words, cwd=course, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=-3, stderr=-3
+        ) as grader:
+            time.sleep(rng.uniform(5.0, 9.0))
+            grader.send_signal(signal.SIGKILL)
+    told = command(course, "grade", "came back", "--resume")
+    assert "13 graded" in told and len(scores(course)) == 13
+    assert all(scores(course)[f"mate{number}"] == FULL for number in range(8))
+    done = [json.loads(each)["student"] for each in journal.read_bytes().split(b"\n") if each.endswith(b"}")]
+    assert len(done) == len(set(done)) == 13
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_same_marks_though_a_worker_dies(course):
+    from dask.distributed import LocalCluster
+
+    for number in range(6):
+        (course / "came back" / f"mate{number}.ipynb").write_bytes(raw(solved()))
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0) as cluster:
+        line = [
+            sys.executable,
+            "-m",
+            "lecture_lib.command",
+            "grade",
+            "came back",
+            "--scheduler",
+            cluster.scheduler_address,
+        ]
+        grader = subprocess.Popen(
+            line, cwd=course, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=-3
+        )
+        time.sleep(14)
+        workers = list(cluster.workers.values())
+        os.kill(workers[0].pid, signal.SIGKILL)
+        assert grader.wait(240) == 0
+    marks = scores(course)
+    assert len(marks) == 11 and all(marks[f"mate{number}"] == FULL for number in range(6))
+
+
+def test_one_students_marks_are_all_or_none(tmp_path):
+    release = json.loads((ROOT / "notebooks" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb").read_bytes())
+    book = gradebook.Marks(tmp_path / "gradebook.db", ASSIGNMENT, release)
+    book.save("ada", {"check_softmax": 3.0}, set())
+    assert book.all()["ada"]["check_softmax"] == 3.0
+    with pytest.raises(TypeError):
+        book.save("bob", None, set())
+    assert set(book.all()) == {"ada"}
+    book.close()
+
+
+def test_by_hand_waits_for_a_person_only_where_something_stands():
+    release = unsolved()
+    assert gradebook.written_by_hand(json.dumps(release), release) == set()
+    answered = unsolved()
+    cell(answered, "why_the_square_root")["source"] = "because"
+    assert gradebook.written_by_hand(json.dumps(answered), release) == {"why_the_square_root"}
