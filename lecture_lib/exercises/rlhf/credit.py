@@ -89,9 +89,9 @@ GAE = Exercise(
     mistakes=CREDIT_MISTAKES,
 )
 # Symptom: a reward of 2 that was expected all along should surprise nobody; yet all advantages but the last are negative.
-MENDED_GAE = find_the_bug(
+MENDED = find_the_bug(
     GAE,
-    "rlhf.mended_gae",
+    "rlhf.mended_advantages",
     "λ shrinks the expected value",
     points=2,
     difficulty=2,
