@@ -135,8 +135,7 @@ def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor
     axes = zip(reversed(positions.shape), reversed(x.shape[:-1]), strict=False)
     if positions.ndim >= x.ndim or any(p not in (1, n) for p, n in axes):
         raise ValueError(
-            f"one position a token: positions {tuple(positions.shape)} do not broadcast to {tuple(x.shape[:-1])} "
-            f"for vectors {tuple(x.shape)}"
+            f"positions {tuple(positions.shape)} do not broadcast to {tuple(x.shape[:-1])}, one position a token"
         )
     frequencies = rotary_frequencies(x.shape[-1], theta, device=x.device)
     angles = positions[..., None] * frequencies  # (..., N, D_k / 2)

@@ -59,9 +59,7 @@ def tied_logits(X: Tensor, table: Tensor) -> Tensor:
     Source: Press & Wolf (2017); Vaswani et al. (2017), section 3.4.
     """
     if X.shape[-1] != table.shape[-1]:
-        raise ValueError(
-            f"outputs and table must share d_model: got {tuple(X.shape)} and {tuple(table.shape)}"
-        )
+        raise ValueError(f"outputs and table share d_model: got {tuple(X.shape)} and {tuple(table.shape)}")
     return X @ table.mT
 
 

@@ -37,9 +37,7 @@ class EncoderDecoder(nn.Module):
             raise ValueError(f"both must share d_model: got {config.d_model} and {decoder_config.d_model}")
         sizes = config.vocab_size, decoder_config.vocab_size
         if shared_embedding and sizes[0] != sizes[1]:
-            raise ValueError(
-                f"a shared table needs one vocabulary, got {sizes[0]} source, {sizes[1]} target ids"
-            )
+            raise ValueError(f"a shared table needs one vocabulary, got {sizes[0]} source, {sizes[1]} target")
         self.config, self.shared_embedding = decoder_config, shared_embedding
         self.source = InputEmbedding(config)
         self.encoder = TransformerStack(config)

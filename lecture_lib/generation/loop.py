@@ -178,9 +178,7 @@ def to_rows(
         real = real if any(isinstance(each, list) for each in real) else [real]
         sizes = [len(row) for row in rows], [len(row) for row in real]
         if sizes[0] != sizes[1]:
-            raise ValueError(
-                f"an attention mask needs an entry for each of the ids: {sizes[1]} for {sizes[0]}"
-            )
+            raise ValueError(f"a mask needs an entry for each of the ids: {sizes[1]} for {sizes[0]}")
         rows = [
             [t for t, keep in zip(row, here, strict=True) if keep]
             for row, here in zip(rows, real, strict=True)

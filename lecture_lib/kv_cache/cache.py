@@ -89,9 +89,7 @@ class KVCache:
     def truncate(self, lengths: list[int] | int) -> None:
         """Forget what stands behind these lengths, one for each row or one for all; 0: forget all."""
         lengths = [lengths] * self.batch if isinstance(lengths, int) else list(lengths)
-        if len(lengths) != self.batch or any(
-            n < 0 or n > old for n, old in zip(lengths, self.lengths, strict=True)
-        ):
+        if len(lengths) != self.batch or not all(map(lambda n, old: 0 <= n <= old, lengths, self.lengths)):
             raise ValueError(f"rows of {self.lengths} tokens cannot be cut to {lengths}")
         self.lengths = lengths
 
@@ -120,10 +118,8 @@ def look(
         slots = torch.arange(batch, device=positions.device)[:, None], slots
 
     def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-        if K.shape != (batch, n_heads, n_tokens, d_head):
-            raise ValueError(
-                f"the cache expects keys {(batch, n_heads, n_tokens, d_head)}, got {tuple(K.shape)}"
-            )
+        if K.shape != (expected := (batch, n_heads, n_tokens, d_head)):
+            raise ValueError(f"the cache expects keys {expected}, got {tuple(K.shape)}")
         if K.requires_grad:
             raise ValueError("a cache keeps no gradients: read with it under torch.no_grad()")
         if alike:

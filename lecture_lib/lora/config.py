@@ -31,8 +31,12 @@ DESCRIPTIVE = {
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "fan_in_fan_out"),
     *("megatron_core", "qalora_group_size", "eva_config", "runtime_config"),
 }
-# Initializations that leave the base weights alone; the others (PiSSA, OLoRA, LoftQ, ...) change them.
-HARMLESS_INITIALIZATIONS = (True, False, None, "gaussian", "eva", "orthogonal")
+# Values that leave the base weights alone; the other initializations (PiSSA, OLoRA, LoftQ, ...) change them.
+HARMLESS = {"bias": ("none",), "init_lora_weights": (True, "gaussian", "eva", "orthogonal")}
+REASONS = {
+    "bias": "means trained biases, which are not supported",
+    "init_lora_weights": "changes the base weights; convert the adapter to plain LoRA with peft first",
+}
 
 
 def table_of(check: Callable[..., Any]) -> Any:
@@ -84,9 +88,7 @@ def read_config(path: Path) -> AdapterConfig:
     """
     entries = read_json(path)
     if entries.get("peft_type") != "LORA":
-        raise ValueError(
-            f"{path} describes no LoRA adapter: its peft_type is {entries.get('peft_type')!r}, not 'LORA'"
-        )
+        raise ValueError(f"{path} describes no LoRA adapter: its peft_type is {entries.get('peft_type')!r}")
     _refuse_unknown(entries, path)
     given = {
         name: entries[name] for name in AdapterConfig.__dataclass_fields__ if entries.get(name) is not None
@@ -99,17 +101,11 @@ def read_config(path: Path) -> AdapterConfig:
 
 def _refuse_unknown(entries: dict, path: Path) -> None:
     """ValueError for an option in use that would change the result and is not implemented."""
-    if entries.get("bias", "none") != "none":
-        raise ValueError(f"{path}: adapters with trained biases (bias={entries['bias']!r}) are not supported")
-    if entries.get("init_lora_weights") not in HARMLESS_INITIALIZATIONS:
-        raise ValueError(
-            f"{path}: init_lora_weights={entries['init_lora_weights']!r} changes the base weights; "
-            "convert the adapter to plain LoRA with peft first"
-        )
-    known = DESCRIPTIVE | set(AdapterConfig.__dataclass_fields__) | {"peft_type", "bias", "init_lora_weights"}
+    known = DESCRIPTIVE | set(AdapterConfig.__dataclass_fields__) | {"peft_type"}
     for name, value in entries.items():
-        if name not in known and value:
-            raise ValueError(f"{path}: the option {name}={value!r} is not supported by lecture_lib.lora")
+        if value and name not in known and value not in HARMLESS.get(name, ()):
+            why = REASONS.get(name, "is not supported by lecture_lib.lora")
+            raise ValueError(f"{path}: the option {name}={value!r} {why}")
 
 
 def _by_pattern(patterns: dict[str, float], name: str, default: float) -> float:

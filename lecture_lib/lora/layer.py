@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lecture_lib.fields import chance_below_one, positive_real
 from lecture_lib.lora.shapes import (
     check_matrices,
     check_mergeable,
     check_rank,
-    check_strength,
     linear_shape,
     stores_in_out,
 )
@@ -56,7 +56,8 @@ class LoRALayer(nn.Module):
         super().__init__()
         self.in_features, self.out_features = linear_shape(base_layer)
         r = check_rank(r, base_layer)
-        self.lora_alpha, self.lora_dropout = check_strength(lora_alpha, lora_dropout)
+        self.lora_alpha = positive_real("lora_alpha", lora_alpha)
+        self.lora_dropout = chance_below_one("lora_dropout", lora_dropout)
         dtype, device = _dtype_and_device(base_layer)
         if autocast_adapter_dtype and dtype in (torch.float16, torch.bfloat16):
             dtype = torch.float32

@@ -18,7 +18,7 @@ from lecture_lib.lora.fused import Update, parted
 from lecture_lib.lora.layer import LoRALayer, adapted
 from lecture_lib.lora.model import check_free_of_lora, install, train_in_full
 from lecture_lib.lora.names import Names, near_names
-from lecture_lib.lora.shapes import can_be_adapted, check_matrices, check_strength, linear_shape
+from lecture_lib.lora.shapes import can_be_adapted, check_matrices, linear_shape
 from lecture_lib.weights import unwrapped
 
 MATRIX = re.compile(r"(?P<layer>.+)\.lora_(embedding_)?(?P<matrix>[AB])(\.weight)?")
@@ -111,7 +111,6 @@ class Places:
         whole = Update(matrices["A"], matrices["B"], config.alpha_of(name))
         widths = [linear_shape(self.modules[path])[1] for path in paths]
         try:
-            check_strength(whole.lora_alpha, config.lora_dropout)
             parts = (
                 [whole] if len(paths) == 1 or whole.B.shape[:1] != (sum(widths),) else parted(whole, widths)
             )

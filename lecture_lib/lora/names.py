@@ -11,7 +11,7 @@ from contextlib import suppress
 from torch import nn
 
 from lecture_lib.lora.layer import LoRALayer
-from lecture_lib.lora.shapes import can_be_adapted, is_linear
+from lecture_lib.lora.shapes import is_linear
 from lecture_lib.pretrained.families import module_names, nearest
 from lecture_lib.weights import unwrapped
 
@@ -60,24 +60,16 @@ class Names:
             # An ending is compared with endings of as many parts: "attn.c_atn" with "attn.c_attn".
             parts = entry.count(".") + 1
             endings = (".".join(n.split(".")[-parts:]) for path in self.modules for n in self.of(path))
-            raise ValueError(
-                f"no module is named {entry!r} or ends in it{near_names(entry, endings)}; "
-                f"the linear layers here end in {self.endings()}"
-            )
+            near = f"no module is named {entry!r} or ends in it{near_names(entry, endings)}"
+            raise ValueError(f"{near}; the linear layers here end in {self.endings()}")
         return fits
 
     def matching(self, pattern: str) -> list[str]:
-        """Our paths of the modules whose whole name, ours or theirs, matches; ValueError if there is none."""
+        """Our paths of the modules whose whole name, ours or theirs, matches."""
         try:
-            fits = [path for path in self.modules if any(re.fullmatch(pattern, n) for n in self.of(path))]
+            return [path for path in self.modules if any(re.fullmatch(pattern, n) for n in self.of(path))]
         except re.error as error:
             raise ValueError(f"target_modules={pattern!r} is no regular expression: {error}") from None
-        if not fits:
-            raise ValueError(
-                f"no module's whole name matches the regular expression {pattern!r}; for name endings pass "
-                f"a list; the linear layers here end in {self.endings()}"
-            )
-        return fits
 
     def head(self) -> nn.Module | None:
         """The map that scores the vocabulary, if the model says which it is."""
@@ -97,20 +89,19 @@ def find_targets(names: Names, target_modules: str | Iterable[str]) -> list[str]
         chosen = [
             path for path, module in modules.items() if is_linear(module) and module is not names.head()
         ]
-        if not chosen:
-            raise ValueError(f"{type(names.model).__name__} has no linear layer to adapt")
+        otherwise = f"{type(names.model).__name__} has no linear layer to adapt"
     elif isinstance(target_modules, str):
         chosen = names.matching(target_modules)
+        otherwise = (
+            f"no module's whole name matches the regular expression {target_modules!r}; "
+            "for name endings pass a list"
+        )
     else:
-        entries = list(target_modules)
-        if not entries:
-            raise ValueError(f"target_modules is empty: name the layers to adapt, such as {names.endings()}")
-        found = {path for entry in entries for path in names.called(entry)}
+        found = {path for entry in target_modules for path in names.called(entry)}
         chosen = [path for path in modules if path in found]
-    for path in chosen:
-        if not can_be_adapted(modules[path]):
-            kind = type(modules[path]).__name__
-            raise ValueError(f"LoRA adapts linear layers and embeddings only: {path} is {kind}")
+        otherwise = "target_modules is empty: name the layers to adapt"
+    if not chosen:
+        raise ValueError(f"{otherwise}; the linear layers here end in {names.endings()}")
     first: dict[int, str] = {}
     for path in chosen:  # a module with two names is adapted once, under the first
         first.setdefault(id(modules[path]), path)

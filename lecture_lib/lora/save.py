@@ -40,9 +40,7 @@ def save_lora(model: nn.Module, folder: str | os.PathLike[str]) -> None:
     """
     model = unwrapped(model)
     if not lora_layers(model):
-        raise ValueError(
-            "nothing to save: the model has no LoRA layers (unmerge_lora(model) brings merged ones back)"
-        )
+        raise ValueError("nothing to save: no LoRA layers (unmerge_lora(model) brings merged ones back)")
     names = Names(model)
     updates, tensors = _updates(names), _as_stored(names, _trained_in_full(model))
     in_full = sorted({key.rpartition(".")[0] for key in tensors})
@@ -80,7 +78,7 @@ def _describe(names: Names, updates: dict[str, Update], in_full: list[str]) -> d
     options = {(layer.lora_dropout, layer.use_rslora) for layer in layers.values()}
     if len(options) > 1:
         raise ValueError(
-            f"peft's format has one lora_dropout and one use_rslora for all layers: got {sorted(options)}"
+            f"peft has one lora_dropout and one use_rslora for all layers: got {sorted(options)}"
         )
     lora_dropout, use_rslora = options.pop()
     bases = [layer.base_layer for layer in layers.values()]
@@ -128,8 +126,7 @@ def _trained_in_full(model: nn.Module) -> list[str]:
             )
             if not module or adapted:
                 raise ValueError(
-                    f"{name} is trainable, but peft's format cannot hold it beside the updates: "
-                    "freeze it with requires_grad_(False)"
+                    f"{name} is trainable, but peft's format cannot hold it; freeze it: requires_grad_(False)"
                 )
             modules[module] = None
     return list(modules)
@@ -143,8 +140,7 @@ def _as_stored(names: Names, modules: list[str]) -> dict[str, Tensor]:
         parts = names.ours[name]
         if not set(parts) <= set(modules):
             raise ValueError(
-                f"{path} is trained in full, but the family keeps {', '.join(parts)} in one: train all of them so, "
-                "or none"
+                f"{path} is trained in full, but the family keeps {', '.join(parts)} in one: train all, or none"
             )
         states = [names.modules[part].state_dict() for part in parts]
         for key, value in states[0].items():

@@ -1,10 +1,8 @@
 """Which layers LoRA can adapt, and which ranks and matrices fit them."""
 
-from numbers import Integral
-
 from torch import Tensor, nn
 
-from lecture_lib.fields import chance_below_one, positive_real, whole
+from lecture_lib.fields import whole
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -18,10 +16,10 @@ def can_be_adapted(module: nn.Module) -> bool:
     return is_linear(module) or isinstance(module, nn.Embedding)
 
 
-def linear_shape(module: nn.Module) -> tuple[int, int]:
-    """(D_in, D_out) of a layer that LoRA can adapt; ValueError for any other module."""
+def linear_shape(module: nn.Module, found: str = "got") -> tuple[int, int]:
+    """(D_in, D_out) of a layer that LoRA can adapt; ValueError for any other module, which `found` leads to."""
     if not can_be_adapted(module):
-        raise ValueError(f"LoRA adapts linear layers and embeddings only: got {type(module).__name__}")
+        raise ValueError(f"LoRA adapts linear layers and embeddings only: {found} {type(module).__name__}")
     return tuple(module.weight.shape) if stores_in_out(module) else (module.in_features, module.out_features)
 
 
@@ -32,16 +30,9 @@ def stores_in_out(module: nn.Module) -> bool:
 
 def check_rank(r: int, base_layer: nn.Module, name: str = "the layer") -> int:
     """Give the rank as Python's own integer; ValueError unless it lies in 1 ... min(D_in, D_out)."""
-    d_in, d_out = linear_shape(base_layer)
+    d_in, d_out = linear_shape(base_layer, f"{name} is")
     why = f", the smaller width of {name} ({d_in} inputs, {d_out} outputs)"
     return whole("rank r", r, 1, min(d_in, d_out), why)
-
-
-def check_strength(lora_alpha: float, lora_dropout: float) -> tuple[float, float]:
-    """Give both as Python's own numbers; ValueError unless lora_alpha > 0 and finite and lora_dropout in [0, 1)."""
-    alpha = positive_real("lora_alpha", lora_alpha)
-    alpha = int(alpha) if isinstance(lora_alpha, Integral) else alpha
-    return alpha, chance_below_one("lora_dropout", lora_dropout)
 
 
 def check_matrices(lora_A: Tensor, lora_B: Tensor, base_layer: nn.Module) -> None:

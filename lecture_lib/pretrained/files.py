@@ -98,8 +98,7 @@ def refuse_pointers(folder: Path, tokenizer: bool = True) -> None:
         with open(path, "rb") as file:
             if file.read(len(POINTER)) == POINTER:
                 raise ValueError(
-                    f"{path} is a Git LFS pointer, not the file itself: install git-lfs and run "
-                    f"`git lfs pull` in {folder}, or download the file"
+                    f"{path} is a Git LFS pointer, not the file itself: install git-lfs and `git lfs pull`, or download it"
                 )
 
 

@@ -149,14 +149,14 @@ def _layers(model: nn.Module, skip: str | Sequence[str], include_tied: bool) -> 
     if any(isinstance(module, QuantizedLinear) for module in model.modules()):
         raise ValueError("the model is quantized already: start again from the float model")
     layers = {name: module for name, module in model.named_modules() if linear_weight(module) is not None}
-    if not layers:
-        raise ValueError(f"nothing to quantize: {type(model).__name__} has no linear layers")
     skip = (skip,) if isinstance(skip, str) else skip
     tied = set() if include_tied else _tied(model, layers)
     skipped = {name for pattern in skip for name in _matching(pattern, layers)}
     kept = {name: layer for name, layer in layers.items() if name not in tied | skipped}
     if not kept:
-        raise ValueError(f"nothing to quantize: all linear layers are skipped or tied: {', '.join(layers)}")
+        none = f"{type(model).__name__} has no linear layers"
+        found = f"all linear layers are skipped or tied: {', '.join(layers)}"
+        raise ValueError(f"nothing to quantize: {found if layers else none}")
     return kept
 
 

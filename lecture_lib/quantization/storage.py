@@ -149,15 +149,10 @@ def _layer(
 
 def _check_names(model: nn.Module, layers: dict[str, tuple], tensors: dict[str, Tensor]) -> None:
     """Everything outside the quantized layers must be in both, with the same shape."""
-
-    def rest(state: dict[str, Tensor]) -> dict[str, torch.Size]:
-        return {key: t.shape for key, t in state.items() if key.rpartition(".")[0] not in layers}
-
-    ours, theirs = rest(model.state_dict()), rest(tensors)
-    odd = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    states = (tensors, model.state_dict())
+    parts = [{n: t.shape for n, t in state.items() if n.rpartition(".")[0] not in layers} for state in states]
+    odd = sorted(name for name in parts[0] | parts[1] if parts[0].get(name) != parts[1].get(name))
     if odd:
-        name = odd[0]
-        raise ValueError(
-            f"the file is of another model: {name} is {tuple(theirs.get(name, ()))} in the file, "
-            f"{tuple(ours.get(name, ()))} here ({len(odd)} tensors differ)"
-        )
+        there, here = (tuple(part[odd[0]]) if odd[0] in part else "missing" for part in parts)
+        found = f"{odd[0]} is {there} in the file, {here} here ({len(odd)} tensors differ)"
+        raise ValueError(f"the file is of another model: {found}")

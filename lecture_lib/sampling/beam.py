@@ -101,9 +101,7 @@ def next_log_probs(step: Callable[[Tensor], Tensor], beams: Tensor) -> Tensor:
     """Ask `step` for the log-probabilities behind each beam, as `beam_search`: (W, V) nats, in single precision or better."""
     logits = step(beams)
     if logits.ndim != 2 or len(logits) != len(beams):
-        raise ValueError(
-            f"step gives (W, |V|) logits for ids {tuple(beams.shape)}: got {tuple(logits.shape)}"
-        )
+        raise ValueError(f"step must give (W, |V|) for ids {tuple(beams.shape)}: got {tuple(logits.shape)}")
     log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
     if log_probs.isnan().any():
         raise ValueError("step gave logits that are NaN or +inf, or that rule every token out")

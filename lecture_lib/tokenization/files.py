@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-KINDS = {"BPE": "BytePairTokenizer", "WordPiece": "WordPieceTokenizer"}
+KINDS = {"BPE": "load it with BytePairTokenizer", "WordPiece": "load it with WordPieceTokenizer"}
 
 
 def tokenizer_file(path: str | os.PathLike[str]) -> Path:
@@ -25,9 +25,7 @@ def check_kind(description: dict[str, Any], kind: str) -> dict[str, Any]:
     # Files from before 2020 leave the type out; merges tell.
     found = model.get("type") or ("BPE" if "merges" in model else "WordPiece")
     if found != kind:
-        hint = (
-            f"load it with {KINDS[found]}" if found in KINDS else f"lecture_lib reads {' and '.join(KINDS)}"
-        )
+        hint = KINDS.get(found, f"lecture_lib reads {' and '.join(KINDS)}")
         raise ValueError(f"this tokenizer.json holds a {found} model, not {kind}; {hint}")
     vocab = model.get("vocab")
     if not isinstance(vocab, dict) or not all(type(i) is int and i >= 0 for i in vocab.values()):

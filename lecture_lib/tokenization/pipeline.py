@@ -37,9 +37,7 @@ def build_normalizer(section: Section | None) -> Normalizer:
             return _lower
         case {"type": "Sequence", "normalizers": steps}:
             return partial(_apply_all, [build_normalizer(step) for step in steps])
-    raise ValueError(
-        f"the normalizer {section.get('type')!r} is not one of byte-level BPE: NFC, NFD, NFKC, NFKD"
-    )
+    raise ValueError(f"the normalizer {section.get('type')!r} is not one of NFC, NFD, NFKC, NFKD")
 
 
 def _lower(text: str) -> str:

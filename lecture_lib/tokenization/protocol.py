@@ -129,15 +129,12 @@ class TextTokenizer(ABC):
         """The special tokens that `special` does not ask for."""
         if isinstance(special, str | bool):
             if special not in ("all", "never", True, False):
-                raise ValueError(
-                    f'special must be "all", "never" or a set of special tokens, got {special!r}'
-                )
+                raise ValueError(f'special must be "all", "never" or a set of tokens, got {special!r}')
             return NONE if special in ("all", True) else self.special_tokens.keys()
         unknown = [token for token in special if token not in self.special_tokens]
         if unknown:
-            raise ValueError(
-                f"{unknown[0]!r} is not one of the special tokens: {', '.join(self.special_tokens) or 'none'}"
-            )
+            known = ", ".join(self.special_tokens) or "none"
+            raise ValueError(f"{unknown[0]!r} is not one of the special tokens: {known}")
         return self.special_tokens.keys() - set(special)
 
     def _tokens_of(self, ids: Iterable[int], skip_special_tokens: bool = False) -> list[str]:

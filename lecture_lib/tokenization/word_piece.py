@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, ClassVar, Self
 
-import tokenizers
-
 from lecture_lib.files import read_text
 from lecture_lib.tokenization.added_tokens import check_special_tokens, check_vocab_size
 from lecture_lib.tokenization.base import Tokenizer
@@ -168,6 +166,8 @@ class WordPieceTokenizer(Tokenizer):
         return decoder.decode(tokens) if decoder else " ".join(tokens)
 
     def _build_normalizer(self) -> Normalizer:
+        import tokenizers  # not needed to cut a word, and slow to import
+
         try:
             self._library = tokenizers.Tokenizer.from_str(json.dumps(self.description))
         except Exception as error:  # the library raises nothing narrower

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lecture_lib.attention import Context, MultiHeadAttention
 from lecture_lib.embedding import TokenEmbedding, check_ids, sinusoidal_positions
+from lecture_lib.fields import choice
 from lecture_lib.transformer.activations import ACTIVATIONS, GATED
 from lecture_lib.transformer.config import ModelConfig
 from lecture_lib.transformer.door import complete, place
@@ -36,9 +37,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, d_model: int, d_ff: int, activation: str = "gelu", bias: bool = True) -> None:
         super().__init__()
-        known = (*ACTIVATIONS, *GATED)
-        if activation not in known:
-            raise ValueError(f"activation must be one of {', '.join(known)}; got {activation!r}")
+        choice("activation", activation, (*ACTIVATIONS, *GATED))
         self.activation = ACTIVATIONS[GATED.get(activation, activation)]
         self.W_in = nn.Linear(d_model, d_ff, bias=bias)
         self.W_gate = nn.Linear(d_model, d_ff, bias=bias) if activation in GATED else None

@@ -57,9 +57,7 @@ def explore(
     sizes = [len(values) for values in choices.values()]
     combinations = list(itertools.product(*choices.values()))
     if not 1 <= len(combinations) <= 200:
-        raise ValueError(
-            f"1 to 200 settings can be drawn; {dict(zip(choices, sizes, strict=True))} make {len(combinations)}"
-        )
+        raise ValueError(f"1 to 200 settings can be drawn; {', '.join(choices)} make {len(combinations)}")
     frames = []
     for place, values in enumerate(combinations):
         setting = dict(zip(choices, values, strict=True))

@@ -72,14 +72,20 @@ def post_ln_cases(seed: int) -> list[Case]:
 
 
 def post_ln_layer(
-    X: Tensor, attention: Callable, f: Callable, n1: Callable, n2: Callable, mask: Tensor | None = None
+    X: Tensor,
+    attention: Callable,
+    feed_forward: Callable,
+    attention_norm: Callable,
+    feed_forward_norm: Callable,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Put a layer together; the mistakes below are changes of these lines."""
-    Z = n1(attention(X, mask=mask) + X)
-    return n2(f(Z) + Z)
+    Z = attention_norm(attention(X, mask=mask) + X)
+    return feed_forward_norm(feed_forward(Z) + Z)
 
 
-READ, Z = "attention(X, mask=mask)", "Z = n1(attention(X, mask=mask) + X)"
+READ, LAST = "attention(X, mask=mask)", "feed_forward_norm(feed_forward(Z) + Z)"
+Z = f"Z = attention_norm({READ} + X)"
 
 # fmt: off
 POST_LN_LAYER_MISTAKES = (
@@ -90,26 +96,26 @@ POST_LN_LAYER_MISTAKES = (
     ("both residuals are missing. What does each sublayer's output have to be added to?",
      " + X", "", " + Z", ""),
     ("the norms stand before the sublayers (pre-LN). Where does Algorithm 12.3 put them?",
-     Z, "Z = X + attention(n1(X), mask=mask)", "n2(f(Z) + Z)", "Z + f(n2(Z))"),
+     Z, "Z = X + attention(attention_norm(X), mask=mask)", LAST, "Z + feed_forward(feed_forward_norm(Z))"),
     ("the norm is applied before the residual is added. What stands inside the bracket of LayerNorm?",
-     Z, f"Z = X + n1({READ})", "n2(f(Z) + Z)", "Z + n2(f(Z))"),
+     Z, f"Z = X + attention_norm({READ})", LAST, "Z + feed_forward_norm(feed_forward(Z))"),
     ("the attention's norm is used twice. Does each sublayer not have its own gain and bias?",
-     "n2(f", "n1(f"),
+     "feed_forward_norm(f", "attention_norm(f"),
     ("the two norms are exchanged. Which one goes with the attention?",
-     "n1(a", "n2(a", "n2(f", "n1(f"),
+     "attention_norm(a", "feed_forward_norm(a", "feed_forward_norm(f", "attention_norm(f"),
     ("the first norm is missing. What does the network in line 2 of the algorithm get to read?",
-     "n1(attention", "(attention"),
+     "attention_norm(attention", "(attention"),
     ("the second norm is missing. What is the last operation of the algorithm?",
-     "n2(f", "(f"),
+     "feed_forward_norm(f", "(f"),
     ("the feed-forward network reads X. Which tokens should it think about, those before or after the "
      "attention?",
-     "f(Z)", "f(X)"),
+     "feed_forward(Z)", "feed_forward(X)"),
     ("the second residual adds X. What goes around the second sublayer?",
      " + Z", " + X"),
     ("the feed-forward network comes before the attention. Who goes first, reading or thinking?",
-     READ, "f(X)", "n1(f(X)", "n2(f(X)", "n2(f(Z)", "n1(attention(Z, mask=mask)"),
+     Z, "Z = feed_forward_norm(feed_forward(X) + X)", LAST, "attention_norm(attention(Z, mask=mask) + Z)"),
     ("both sublayers read X side by side. Does the second not work on what the first has found?",
-     READ, f"{READ} + f(X)", "f(Z) + Z", "Z"),
+     READ, f"{READ} + feed_forward(X)", "feed_forward(Z) + Z", "Z"),
     ("the mask does not reach the attention. Who has to hand it on?",
      "mask=mask", "mask=None"),
 )
