@@ -21,6 +21,7 @@ from lecture_lib.serving.blocks import BlockPool
 from lecture_lib.serving.paged import PagedCache
 from lecture_lib.serving.request import Output, Request, Text, texts
 from lecture_lib.serving.scheduler import Scheduler, Work
+from lecture_lib.transformer import ModelConfig  # noqa: F401 (for the example)
 from lecture_lib.weights import Watch, unwrapped
 
 
@@ -57,8 +58,8 @@ class Engine:
         >>> config = ModelConfig(vocab_size=9, d_model=8, n_heads=2, n_layers=1, context_length=16)
         >>> engine = Engine(Decoder(config).eval(), n_blocks=8, block_size=4)
         >>> number = engine.add(Request((1, 2, 3), max_new_tokens=2))
-        >>> [len(engine.run()[number][0])]
-        [2]
+        >>> len(engine.run()[number][0])
+        2
     """
 
     def __init__(

@@ -32,7 +32,14 @@ class Guesses(Protocol):
 
 
 def residual(p: Tensor, q: Tensor) -> Tensor:
-    """What p has more than q, as a law: (p - q)_+ over its sum, (|V|,); p itself where the two are equal.
+    """What p has more than q, as a law: (p - q)_+ over its sum; p itself where the two are equal.
+
+    Args:
+        p: (|V|,) a law.
+        q: (|V|,) another one.
+
+    Returns:
+        (|V|,) the law of what is drawn in place of a guess that was not kept.
 
     Example:
         >>> residual(torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.6, 0.2]))
