@@ -68,6 +68,23 @@ def test_operations_are_those_that_torch_counts(config, context, batch):
 
 
 @pytest.mark.parametrize("config", [GPT, LLAMA])
+@pytest.mark.parametrize(("context", "n_new", "batch"), [(20, 20, 1), (17, 5, 3)])
+def test_operations_of_a_prompt_are_those_that_torch_counts(config, context, n_new, batch):
+    """All but the pairs that the causal mask forbids: torch's plain products compute them, too."""
+    model = Decoder(config).eval()
+    reader, cost = Cached(model), step_cost(model, context, batch, n_new)
+    if n_new < context:
+        reader.read([[1] * (context - n_new)] * batch)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        reader.read([[1] * context] * batch)
+    forbidden = 4 * config.n_layers * config.n_heads * config.d_head * n_new * (n_new - 1) // 2
+    assert counter.get_total_flops() == cost.flops + batch * forbidden
+    assert cost.kv_bytes == step_cost(model, context, batch).kv_bytes and cost.batch == batch * n_new
+    tables = 24 * 4 * ((config.positions == "learned") + (not config.tied_head))
+    assert cost.weight_bytes - step_cost(model, context).weight_bytes == (cost.batch - 1) * tables
+
+
+@pytest.mark.parametrize("config", [GPT, LLAMA])
 def test_bytes_are_those_of_the_tensors_that_a_step_touches(config):
     model, batch, context = Decoder(config), 5, 20
     cost = step_cost(model, context, batch)
@@ -135,6 +152,21 @@ def test_measured_rates_are_possible():
     assert 0 < step_cost(Decoder(GPT), 8).tokens_per_second(bandwidth, rate) < 1e9
 
 
+def test_steps_and_prompts_are_measured_on_texts_of_the_length_that_is_asked_for():
+    class Noted(Cached):
+        seen = ()
+
+        def read(self, rows):
+            self.seen += ([len(row) for row in rows],)
+            return super().read(rows)
+
+    reader = Noted(Decoder(GPT).eval())
+    assert 0 < roofline.measure_steps(reader, 2, 7, repeats=3) < 1e9
+    assert reader.seen == tuple([n, n] for n in (7, 8, 9, 10, 11))
+    assert 0 < roofline.measure_prompt(reader, 9, repeats=2) < 1e9
+    assert reader.seen[5:] == ([9],) * 4
+
+
 # Errors
 
 
@@ -142,3 +174,8 @@ def test_measured_rates_are_possible():
 def test_a_step_needs_a_row_and_a_token(context, batch):
     with pytest.raises(ValueError, match="(context|batch) must be a positive integer, got 0"):
         step_cost(Decoder(GPT), context, batch)
+
+
+def test_no_more_tokens_are_new_than_there_are():
+    with pytest.raises(ValueError, match="of 3 tokens in a row at most 3 are new, got n_new 4"):
+        step_cost(Decoder(GPT), 3, n_new=4)
