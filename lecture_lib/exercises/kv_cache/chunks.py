@@ -14,7 +14,7 @@ def read_in_chunks(model: Decoder, ids: Tensor, chunk_size: int) -> Tensor:
     """Read piece by piece; the mistakes below are changes of these lines."""
     kept = {}  # layer -> all its keys and values so far
 
-    def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    def keep(layer, K, V):
         if layer in kept:
             K, V = torch.cat([kept[layer][0], K], -2), torch.cat([kept[layer][1], V], -2)
         kept[layer] = K, V
