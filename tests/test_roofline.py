@@ -2,6 +2,7 @@
 
 import copy
 import doctest
+import time
 
 import numpy as np
 import pytest
@@ -150,6 +151,14 @@ def test_measured_rates_are_possible():
     assert step_cost(Decoder(GPT), np.int64(8), np.int64(2)) == step_cost(Decoder(GPT), 8, 2)
     assert 1e8 < rate < 1e15
     assert 0 < step_cost(Decoder(GPT), 8).tokens_per_second(bandwidth, rate) < 1e9
+
+
+def test_the_turns_of_other_programs_do_not_count_on_one_thread(monkeypatch):
+    cpu, sleep = torch.device("cpu"), lambda: time.sleep(0.02)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert roofline.fastest(sleep, cpu, 2) < 0.01
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # their times would be added up
+    assert roofline.fastest(sleep, cpu, 2) > 0.019
 
 
 def test_steps_and_prompts_are_measured_on_texts_of_the_length_that_is_asked_for():
