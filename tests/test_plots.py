@@ -213,7 +213,11 @@ def knobs():
     return plots.sampling_knobs(KNOWN, "Knobs.", "bars", name="fig-knobs")
 
 
-@pytest.mark.parametrize("make", [maps, depths, knobs, plots.rotary_clocks])
+def grid():
+    return plots.rounding_knobs("Grid.", "a staircase")
+
+
+@pytest.mark.parametrize("make", [maps, depths, knobs, plots.rotary_clocks, grid])
 def test_a_chart_is_shown_by_whoever_can(make, monkeypatch):
     monkeypatch.delenv(SITE, raising=False)
     figure = make()
@@ -301,6 +305,36 @@ def test_rotary_clocks_turn_and_the_score_depends_on_the_distance(browser, tmp_p
     box = query.bounding_box()
     tab.mouse.click(box["x"] + 2, box["y"] + box["height"] / 2)
     becomes(status, "distance -14")
+
+
+def gaussian_error(bits, clip):
+    """Mean squared error of a Gaussian weight on the grid, by an integral over its density."""
+    x = np.linspace(-8, 8, 400_001)
+    limit = 2 ** (bits - 1) - 1
+    rounded = clip / limit * np.clip(np.rint(x * limit / clip), -limit, limit)
+    return float(((x - rounded) ** 2 * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)).sum() * (x[1] - x[0]))
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_a_grid_is_steered_and_its_error_is_the_integral(browser, tmp_path, monkeypatch):
+    tab, status = shown(browser, tmp_path, monkeypatch, grid())
+    clip = tab.get_by_role("slider", name="clip")
+
+    def error(bits, at):
+        becomes(status, f"{bits} bits, clip {at}: error ")
+        return float(re.search(r"error ([\d.e−-]+)", status.inner_text())[1].replace("−", "-"))
+
+    assert error(4, "4.0") == pytest.approx(gaussian_error(4, 4.0), rel=0.05)
+    clip.focus()
+    for _ in range(15):
+        tab.keyboard.press("ArrowLeft")
+    assert error(4, "2.5") == pytest.approx(gaussian_error(4, 2.5), rel=0.05)
+    tab.get_by_label("2", exact=True).check()
+    assert error(2, "2.5") == pytest.approx(gaussian_error(2, 2.5), rel=0.05)
+    box = clip.bounding_box()
+    tab.mouse.click(box["x"] + 2, box["y"] + box["height"] / 2)
+    assert error(2, "0.5") == pytest.approx(gaussian_error(2, 0.5), rel=0.05)
 
 
 def after_knobs(text, T=0.7, p=0.7, k=50, penalty=1.0):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from lecture_lib import quantization
 from lecture_lib.quantization import (
     QuantizedLinear,
     Scheme,
@@ -1005,3 +1006,43 @@ def test_one_clear_sentence(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def hadamard_table(K):
+    """Hadamard's matrix by its rule: entry (i, j) is minus one to the number of ones that i and j share in binary."""
+    return np.array([[(-1) ** (i & j).bit_count() for j in range(K)] for i in range(K)]) / np.sqrt(K)
+
+
+@pytest.mark.parametrize("K", [1, 2, 4, 16, 128])
+def test_hadamard_is_its_matrix_and_its_own_inverse(K):
+    x = torch.randn(3, 2, K, dtype=torch.float64)
+    turned = quantization.hadamard(x)
+    np.testing.assert_allclose(turned, x.numpy() @ hadamard_table(K), atol=1e-12)
+    np.testing.assert_allclose(quantization.hadamard(turned), x, atol=1e-12)
+
+
+def test_rotation_by_hand_and_without_rounding():
+    W, signs = torch.randn(5, 32), torch.randint(2, (32,)) * 2.0 - 1
+    torch.testing.assert_close(quantization.rotate_and_round(W, None, signs), W, atol=1e-6, rtol=0)
+    R = torch.from_numpy(hadamard_table(32)).float() * signs
+    turned = W @ R.T
+    step = turned.abs().amax(1, keepdim=True) / 127
+    error = (quantization.rotate_and_round(W, 8, signs) - W).square().sum(1, keepdim=True)
+    assert (error <= 32 * step.square() / 4).all(), "rounding moves an entry by half a step at most"
+    assert quantization.rotate_and_round(W.double(), 8, signs.double()).dtype == torch.float64
+
+
+def test_rotation_heals_loud_columns():
+    generator = torch.Generator().manual_seed(0)
+    W, signs = torch.randn(64, 256, generator=generator), torch.ones(256)
+    signs[::3] = -1
+    W[:, 7] *= 20
+    nearest = dequantize(quantize(W, absmax_scale(W, 4), bits=4), absmax_scale(W, 4))
+    turned = quantization.rotate_and_round(W, 4, signs)
+    assert (W - turned).square().sum() < 0.2 * (W - nearest).square().sum()
+
+
+@pytest.mark.parametrize("K", [0, 3, 12])
+def test_hadamard_needs_a_power_of_two(K):
+    with pytest.raises(ValueError, match=f"power of two: got {K}"):
+        quantization.hadamard(torch.ones(2, K))

@@ -1,9 +1,11 @@
-"""The small recipe of chapter 8: sentences said backwards."""
+"""The small recipes: sentences said backwards (chapter 8), the gpt in fewer bits (chapter 12)."""
 
+import pytest
 import torch
 from helpers import seeded
 
-from lecture_lib.zoo import reversal
+from lecture_lib import zoo
+from lecture_lib.zoo import reversal, shrunk
 
 
 def test_batches_ask_for_the_sentence_backwards():
@@ -33,3 +35,46 @@ def test_a_training_runs_and_the_card_has_three_seeds():
     card = reversal.card()
     assert [len(rows) for rows in (card["all_vectors"], card["one_vector"])] == [3, 3]
     assert all(len(row) == 9 for name in ("all_vectors", "one_vector") for row in card[name])
+
+
+def test_fewer_bits_take_the_bytes_that_are_said():
+    card, whole = shrunk.card(), shrunk.card()["sixteen_bits"]["bytes"]
+    assert whole == 2 * zoo.card("gpt")["parameters"]
+    for row in card["weights"]:
+        n_weights = 6 * (4 * 128 * 128 + 3 * 128 * 352)
+        n_rows = 6 * (4 * 128 + 2 * 352 + 128)
+        n_steps = n_rows if row["group_size"] is None else n_weights // row["group_size"]
+        a_step = (
+            2 if row["bits"] == 8 else 3
+        )  # bytes: a step in half precision, and a zero point below 8 bits
+        inputs = 6 * (6 * 128 + 352) * 2 if row["method"] == "awq" else 0  # AWQ's factors
+        codes = n_weights * row["bits"] / 8
+        assert row["bytes"] == whole - 2 * n_weights + codes + a_step * n_steps + inputs
+
+
+def test_the_card_of_fewer_bits_has_ten_calibrations_and_its_order():
+    rows = {(r["bits"], r["group_size"], r["method"]): r["bits_per_byte"] for r in shrunk.card()["weights"]}
+    assert all(len(values) == (1 if method == "rtn" else 10) for (*_, method), values in rows.items())
+    for bits in (4, 3, 2):
+        for group_size in (None, 32):
+            best, middle, worst = (rows[bits, group_size, method] for method in ("gptq", "awq", "rtn"))
+            assert max(best) < min(middle) and sum(middle) / 10 < worst[0]
+
+
+@pytest.mark.parametrize("channels", [False, True])
+def test_a_rounded_cache_rounds_what_is_kept_and_eight_bits_do_no_harm(channels):
+    model, batch = zoo.load("gpt")[0], shrunk.held_out()[0][0]
+    few = type(batch)((batch.inputs[0][:1, :40],), batch.targets[:1, :40])
+    exact = shrunk.target_loss(model, few)
+    losses = [shrunk.with_rounded_cache(bits, channels=channels)(model, few) for bits in (8, 2)]
+    assert abs(losses[0] - exact) < 5e-3 < abs(losses[1] - exact)
+    untouched = shrunk.with_rounded_cache(2, keys=False, values=False)(model, few)
+    torch.testing.assert_close(untouched, exact)
+
+
+@pytest.mark.slow
+def test_the_card_of_fewer_bits_is_what_a_measurement_gives():
+    """Another installation has slightly other text, so it is the increase that is compared."""
+    sixteen = shrunk.measured(zoo.load("gpt")[0])
+    for bits, low, high in ((8, -0.002, 0.002), (4, 0.003, 0.02), (2, 0.2, 0.5)):
+        assert low < shrunk.measured(shrunk.shrunk(bits, 32)) - sixteen < high

@@ -13,6 +13,7 @@ from lecture_lib.plots.live import curves, rotary_clocks
 from lecture_lib.plots.look import INK, PALETTE, use_style
 from lecture_lib.plots.maps import attention_map
 from lecture_lib.plots.picture import Picture, show
+from lecture_lib.plots.rounding import rounding_knobs
 from lecture_lib.plots.tokens import token_boxes
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "radio",
     "residual_stream",
     "rotary_clocks",
+    "rounding_knobs",
     "sampling_knobs",
     "show",
     "token_boxes",

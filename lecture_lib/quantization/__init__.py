@@ -1,7 +1,7 @@
 """Quantization: weights in 8 bits and fewer, and the models that run on them.
 
 Read in this order: `integers` (a real as a small integer), `packing` (two codes in a byte), `float8`, then what
-chooses the codes better than rounding to nearest does (`gptq`, `awq`), and the layer and the model built on it
+chooses the codes better than rounding to nearest does (`gptq`, `awq`, `rotation`), and the layer and the model built on it
 (`linear`, `model`, `storage`), with torch's fast matrix products in `kernels`.
 """
 
@@ -20,6 +20,7 @@ from lecture_lib.quantization.integers import (
 from lecture_lib.quantization.linear import QuantizedLinear
 from lecture_lib.quantization.model import quantize_model, stored_bytes
 from lecture_lib.quantization.packing import pack, pack_int4, unpack, unpack_int4
+from lecture_lib.quantization.rotation import hadamard, rotate_and_round
 from lecture_lib.quantization.scheme import Scheme
 from lecture_lib.quantization.storage import load_quantized, save_quantized
 
@@ -32,6 +33,7 @@ __all__ = [
     "dequantize",
     "float8_quantize",
     "gptq_quantize",
+    "hadamard",
     "load_quantized",
     "noise_power",
     "output_error",
@@ -39,6 +41,7 @@ __all__ = [
     "pack_int4",
     "quantize",
     "quantize_model",
+    "rotate_and_round",
     "save_quantized",
     "second_moments",
     "signal_to_noise",

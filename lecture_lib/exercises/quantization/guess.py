@@ -1,0 +1,25 @@
+"""A number to predict: what one large weight does to the others."""
+
+from lecture_lib.checks.kinds import predict
+
+LARGEST, CODES = 100.0, 127
+
+NOISE = predict(
+    "quantization.noise_beside_an_outlier",
+    lambda: LARGEST / CODES / 12**0.5,
+    factor=1.1,
+    against="a step of 100/127 and an error that is uniform within it",
+    points=1,
+    difficulty=1,
+    minutes=5,
+    misses=(
+        ("that is the step. How far from the middle is a number that lies anywhere within a step, on average?",
+         LARGEST / CODES),
+        ("that is the largest error, half a step. What is the root of the mean square?", LARGEST / CODES / 2),
+        ("that is the mean square. What is its root?", (LARGEST / CODES) ** 2 / 12),
+        ("the step is taken from the ordinary weights, of which the largest is about 4. Which weight sets it?",
+         4 / CODES / 12**0.5),
+        ("the 127 steps are taken for the whole range from -100 to 100. How many steps lie between 0 and 100?",
+         2 * LARGEST / CODES / 12**0.5),
+    ),
+)  # fmt: skip
