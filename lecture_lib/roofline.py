@@ -1,4 +1,4 @@
-"""The roofline of decoding: how fast can a model write, at best, on this machine?
+"""The roofline of a model: how fast can it read and write, at best, on this machine?
 
 For one new token every weight is read once and every key and value of the row; for B rows the weights are read once
 together. The step takes at least bytes / bandwidth and at least FLOPs / rate, whichever is longer: under the slope of the
@@ -11,9 +11,10 @@ Axes: B rows, L layers, H heads, H_kv key-value heads, D_k = d_head, D = d_model
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lecture_lib.decoder import Decoder
 from lecture_lib.fields import whole
@@ -21,9 +22,16 @@ from lecture_lib.quantization import QuantizedLinear, stored_bytes
 from lecture_lib.transformer import ModelConfig
 
 
+class Reader(Protocol):
+    """Whatever reads texts and remembers them, such as `kv_cache.Cached`."""
+
+    def read(self, rows: list[list[int]]) -> Tensor:
+        """Give the (B, |V|) logits of what follows each text."""
+
+
 @dataclass(frozen=True)
 class StepCost:
-    """What one decoding step costs: one new token in each of B rows.
+    """What one forward costs: as a rule one new token in each of B rows.
 
     Example:
         >>> cost = StepCost(weight_bytes=140e9, kv_bytes=0.0, flops=140e9, batch=1)  # 70 B in 16 bits
@@ -34,7 +42,7 @@ class StepCost:
     weight_bytes: float  # bytes of weights that a step reads
     kv_bytes: float  # bytes of keys and values that it reads
     flops: float  # floating-point operations, a multiplication and an addition are two
-    batch: int  # rows B, so many tokens a step gives
+    batch: int  # tokens that a step takes in: rows B times new tokens a row
 
     @property
     def bytes(self) -> float:
@@ -59,29 +67,33 @@ class StepCost:
         return self.bandwidth_for(tokens_per_second) / bandwidth
 
 
-def step_cost(model: Decoder, context: int, batch: int = 1) -> StepCost:
+def step_cost(model: Decoder, context: int, batch: int = 1, n_new: int = 1) -> StepCost:
     """Count what one step of B rows reads and computes, from the weights as they are stored; `context`: tokens in each row.
+
+    The last `n_new` of them are new: 1 in decoding, all of them when a prompt is read, of which only the last one meets the head.
 
     A table of embeddings is looked up, one row a token, unless the head is the same table and reads it whole. Norms and
     activations are small beside the products, and not counted as operations; quantized layers count with codes and scales.
     """
-    context, batch = whole("context", context, 1), whole("batch", batch, 1)
+    context, batch, n_new = whole("context", context, 1), whole("batch", batch, 1), whole("n_new", n_new, 1)
+    if n_new > context:
+        raise ValueError(f"of {context} tokens in a row at most {context} are new, got n_new {n_new}")
     config, modules = model.config, list(model.modules())
     linear = [m for m in modules if isinstance(m, nn.Linear | QuantizedLinear)]
     read_whole = {id(m.weight) for m in linear if isinstance(m, nn.Linear)}
     tables = [m.weight for m in modules if isinstance(m, nn.Embedding) and id(m.weight) not in read_whole]
     rows = sum(table.nbytes // len(table) for table in tables)
-    weight_bytes = stored_bytes(model) - sum(table.nbytes for table in tables) + batch * rows
-    products = sum(m.in_features * m.out_features for m in linear)
-    attention = (
-        2 * config.n_layers * config.n_heads * config.d_head * context
-    )  # scores, and the mix of values
+    weight_bytes = stored_bytes(model) - sum(table.nbytes for table in tables) + batch * n_new * rows
+    sizes = {m: m.in_features * m.out_features for m in linear}
+    products = n_new * sum(sizes.values()) - (n_new - 1) * sizes[model.head]
+    pairs = n_new * (2 * context - n_new + 1) // 2  # (new token, token that it looks at)
+    attention = 2 * config.n_layers * config.n_heads * config.d_head * pairs  # scores, and the mix of values
     dtype = model.embedding.tokens.weight.dtype
     return StepCost(
         weight_bytes=weight_bytes,
         kv_bytes=batch * context * kv_bytes_per_token(config, dtype),
         flops=2 * batch * (products + attention),
-        batch=batch,
+        batch=batch * n_new,
     )
 
 
@@ -139,13 +151,41 @@ def measure_matmul(
     return 2 * n**3 / fastest(lambda: A @ A, A.device, repeats)
 
 
+def measure_steps(reader: Reader, batch: int, context: int, repeats: int = 8) -> float:
+    """Measure in tokens/s how fast B rows of `context` tokens go on together; the fastest of `repeats` steps.
+
+    `reader`: a `kv_cache.Cached`, with room for `repeats` + 1 tokens more.
+    """
+    rows = [[0] * context for _ in range(batch)]
+    device = reader.read(rows).device
+
+    def step() -> None:
+        for row in rows:
+            row.append(0)
+        reader.read(rows)
+
+    return batch / fastest(step, device, repeats)
+
+
+def measure_prompt(reader: Reader, n_tokens: int, repeats: int = 3) -> float:
+    """Measure in tokens/s how fast one prompt is read; `reader` and `repeats` as in `measure_steps`."""
+    prompt = [[0] * n_tokens]
+    device = reader.read(prompt).device
+    return n_tokens / fastest(lambda: reader.read(prompt), device, repeats)
+
+
 def fastest(work: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Time some work in seconds, the fastest of `repeats` after one call to warm up; on a GPU wait for its end."""
-    times = []
+    """Time some work in seconds, the fastest of `repeats` after one call to warm up; on a GPU wait for its end.
+
+    On one thread of a CPU the time of this process counts, so that the turns of other programs do not.
+    """
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    fine = time.get_clock_info("process_time").resolution < 1e-6
+    clock, times = time.process_time if alone and fine else time.perf_counter, []
     for _ in range(repeats + 1):
-        start = time.perf_counter()
+        start = clock()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times[1:])

@@ -2,6 +2,7 @@
 
 import copy
 import doctest
+import time
 
 import numpy as np
 import pytest
@@ -65,6 +66,23 @@ def test_operations_are_those_that_torch_counts(config, context, batch):
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # it counts plain products
         reader.read([[1] * context] * batch)
     assert counter.get_total_flops() == cost.flops
+
+
+@pytest.mark.parametrize("config", [GPT, LLAMA])
+@pytest.mark.parametrize(("context", "n_new", "batch"), [(20, 20, 1), (17, 5, 3)])
+def test_operations_of_a_prompt_are_those_that_torch_counts(config, context, n_new, batch):
+    """All but the pairs that the causal mask forbids: torch's plain products compute them, too."""
+    model = Decoder(config).eval()
+    reader, cost = Cached(model), step_cost(model, context, batch, n_new)
+    if n_new < context:
+        reader.read([[1] * (context - n_new)] * batch)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        reader.read([[1] * context] * batch)
+    forbidden = 4 * config.n_layers * config.n_heads * config.d_head * n_new * (n_new - 1) // 2
+    assert counter.get_total_flops() == cost.flops + batch * forbidden
+    assert cost.kv_bytes == step_cost(model, context, batch).kv_bytes and cost.batch == batch * n_new
+    tables = 24 * 4 * ((config.positions == "learned") + (not config.tied_head))
+    assert cost.weight_bytes - step_cost(model, context).weight_bytes == (cost.batch - 1) * tables
 
 
 @pytest.mark.parametrize("config", [GPT, LLAMA])
@@ -135,6 +153,29 @@ def test_measured_rates_are_possible():
     assert 0 < step_cost(Decoder(GPT), 8).tokens_per_second(bandwidth, rate) < 1e9
 
 
+def test_the_turns_of_other_programs_do_not_count_on_one_thread(monkeypatch):
+    cpu, sleep = torch.device("cpu"), lambda: time.sleep(0.02)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert roofline.fastest(sleep, cpu, 2) < 0.01
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # their times would be added up
+    assert roofline.fastest(sleep, cpu, 2) > 0.019
+
+
+def test_steps_and_prompts_are_measured_on_texts_of_the_length_that_is_asked_for():
+    class Noted(Cached):
+        seen = ()
+
+        def read(self, rows):
+            self.seen += ([len(row) for row in rows],)
+            return super().read(rows)
+
+    reader = Noted(Decoder(GPT).eval())
+    assert 0 < roofline.measure_steps(reader, 2, 7, repeats=3) < 1e9
+    assert reader.seen == tuple([n, n] for n in (7, 8, 9, 10, 11))
+    assert 0 < roofline.measure_prompt(reader, 9, repeats=2) < 1e9
+    assert reader.seen[5:] == ([9],) * 4
+
+
 # Errors
 
 
@@ -142,3 +183,8 @@ def test_measured_rates_are_possible():
 def test_a_step_needs_a_row_and_a_token(context, batch):
     with pytest.raises(ValueError, match="(context|batch) must be a positive integer, got 0"):
         step_cost(Decoder(GPT), context, batch)
+
+
+def test_no_more_tokens_are_new_than_there_are():
+    with pytest.raises(ValueError, match="of 3 tokens in a row at most 3 are new, got n_new 4"):
+        step_cost(Decoder(GPT), 3, n_new=4)

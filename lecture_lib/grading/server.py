@@ -183,6 +183,10 @@ class Child:
         except NotPlain as error:
             raise Ended(f"sent {error}") from None
 
+    def seconds(self) -> float:
+        """CPU time of the process and all that it started, so far."""
+        return self._tree.seconds()
+
     def close(self) -> None:
         """End the process and all that it started, whatever it does."""
         self._line.close()

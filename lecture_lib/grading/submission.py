@@ -32,6 +32,7 @@ class Result:
     failures: list[str] = field(default_factory=list)  # what ended, hung or could not be read
     alarms: list[str] = field(default_factory=list)
     notebook: str = ""  # the graded copy; empty if nothing could be read
+    seconds: float = 0.0  # CPU time of its processes
     by_clock: bool = False  # something was ended by the wall clock: worth another try, alone
 
     def as_dict(self) -> dict:
@@ -204,6 +205,7 @@ class _Run:
     def leave(self) -> None:
         """End the process."""
         if self.child:
+            self.result.seconds += self.child.seconds()
             self.child.close()
         self.child = None
 

@@ -1,0 +1,79 @@
+"""A model reads through block tables: token p of a text lies in block table[p // size], slot p % size.
+
+Axes: L layers, R rows, N new tokens a row, M stored tokens, S block size, H_kv key-value heads, D_k = d_head.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lecture_lib.attention import Context
+from lecture_lib.fields import whole
+from lecture_lib.kv_cache.cache import behind
+from lecture_lib.transformer import ModelConfig, rotary
+
+
+class PagedCache:
+    """Keys and values of all texts in one pool of blocks; a spare block takes what padding writes.
+
+    Args:
+        config: of the model.
+        n_blocks: number of blocks.
+        block_size: tokens a block has room for.
+
+    Example:
+        >>> config = ModelConfig(vocab_size=9, d_model=8, n_heads=2, n_layers=3, context_length=16)
+        >>> PagedCache(config, n_blocks=4, block_size=2).nbytes  # 2 x 3 x (4 + 1) x 2 x 8 numbers x 4 bytes
+        1920
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        n_blocks: int,
+        block_size: int = 16,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.config, self.block_size = config, whole("block_size", block_size, 1)
+        self.spare = whole("n_blocks", n_blocks, 1)
+        shape = (config.n_layers, 2, self.spare + 1, self.block_size, config.n_kv_heads, config.d_head)
+        self.pool = torch.zeros(shape, dtype=dtype, device=device)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all blocks."""
+        return self.pool.nbytes
+
+    def copy(self, block: int, to: int) -> None:
+        """Copy a block: before one of several holders writes into it."""
+        self.pool[:, :, to] = self.pool[:, :, block]
+
+    def slots(self, table: Sequence[int], start: int, end: int, width: int) -> list[int]:
+        """Places in the pool of tokens start ... end - 1 of a text, filled up with the spare block to a width."""
+        size = self.block_size
+        found = [table[p // size] * size + p % size for p in range(start, end)]
+        return found + [self.spare * size] * (width - len(found))
+
+    def begin(self, tables: Sequence[Sequence[int]], starts: Sequence[int], added: Sequence[int]) -> Context:
+        """Say where R rows of new tokens stand and what they look at; row r has `added[r]` after `starts[r]` stored ones."""
+        ends = [start + new for start, new in zip(starts, added, strict=True)]
+        width, stored, device = max(added), max(ends), self.pool.device
+        rows = list(zip(tables, starts, ends, strict=True))
+        new = torch.tensor([self.slots(t, a, b, width) for t, a, b in rows], device=device)  # (R, N)
+        old = torch.tensor([self.slots(t, 0, b, stored) for t, _, b in rows], device=device)  # (R, M)
+        positions = torch.tensor(starts, device=device)[:, None] + torch.arange(width, device=device)
+        positions = positions.clamp(max=self.config.context_length - 1)
+        mask = behind(positions, stored)
+        window, near = self.config.sliding_window, None
+        if window is not None:
+            near = mask & ~behind(positions - window, stored)
+        turned = rotary(self.config, positions, stored) if self.config.positions == "rotary" else None
+
+        def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+            keys, values = (self.pool[layer, i].flatten(0, 1) for i in (0, 1))  # (blocks x S, H_kv, D_k)
+            keys[new], values[new] = K.transpose(1, 2), V.transpose(1, 2)
+            return keys[old].transpose(1, 2), values[old].transpose(1, 2)  # (R, H_kv, M, D_k)
+
+        return Context(positions, mask, False, near, turned, keep)

@@ -1,0 +1,84 @@
+"""What is asked of an engine, and how far it is."""
+
+import itertools
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import torch
+
+from lecture_lib.fields import whole
+from lecture_lib.generation.text import Decodes, Stop
+from lecture_lib.sampling import SamplingParameters
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt and what to make of it.
+
+    Sample i of a request draws from a generator of its own with seed `seed` + i, so that its tokens depend on nothing else.
+    """
+
+    prompt: tuple[int, ...]
+    max_new_tokens: int
+    sampling: SamplingParameters = SamplingParameters()
+    n: int = 1  # samples
+    seed: int = 0
+    stop: Collection[int | str] | int | str | None = ()
+    tokenizer: Decodes | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt", tuple(int(token) for token in self.prompt))
+        if not self.prompt:
+            raise ValueError("a request needs a prompt of at least one token")
+        whole("max_new_tokens", self.max_new_tokens, 1)
+        whole("n", self.n, 1)
+        Stop(self.stop, self.tokenizer)  # refused here, not in the middle of a step
+
+
+@dataclass(frozen=True)
+class Output:
+    """One token of one sample."""
+
+    request: int
+    sample: int
+    token: int
+    finished: str | None = None  # None: more comes; "stop", "length", "cancelled"
+
+
+@dataclass
+class Text:
+    """One sample of a request while it runs."""
+
+    request: Request
+    number: int  # of the request
+    sample: int
+    ids: list[int]
+    end: Stop
+    generator: torch.Generator
+    table: list[int] = field(default_factory=list)  # its blocks
+    computed: int = 0  # tokens whose keys and values are stored
+    hashed: int = 0  # full blocks that can be found by others
+    finished: str | None = None
+    age: int = field(default_factory=lambda: next(_numbers))
+
+    @property
+    def new(self) -> list[int]:
+        """Tokens after the prompt."""
+        return self.ids[len(self.request.prompt) :]
+
+    @property
+    def todo(self) -> int:
+        """Tokens to compute until the next one can be drawn."""
+        return len(self.ids) - self.computed
+
+
+def texts(request: Request, number: int, device: torch.device) -> list[Text]:
+    """The samples of a request, each with its own generator."""
+    made = []
+    for i in range(request.n):
+        generator = torch.Generator(device).manual_seed(request.seed + i)
+        end = Stop(request.stop, request.tokenizer)
+        made.append(Text(request, number, i, list(request.prompt), end, generator))
+    return made

@@ -1,0 +1,154 @@
+"""Who computes how many tokens in a step: running texts first, then waiting ones, within a budget of tokens and of blocks.
+
+If no block is free, the youngest text gives up its blocks and waits at the head of the line; what it has is computed
+again later (recompute), mostly from blocks that still hold it.
+
+Source: Yu et al. (2022); Kwon et al. (2023), section 4.5; Agrawal et al. (2023) for prompts read in chunks beside decoding.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from lecture_lib.fields import whole
+from lecture_lib.serving.blocks import BlockPool, prefix_hashes
+from lecture_lib.serving.request import Text
+
+
+@dataclass
+class Work:
+    """One text's part of a step."""
+
+    text: Text
+    n_tokens: int
+
+
+class Scheduler:
+    """The line of waiting texts, the running ones, and the blocks between them.
+
+    Args:
+        pool: the blocks.
+        block_size: tokens a block has room for.
+        max_running: texts that run at once.
+        budget: tokens that a step computes at most; a long prompt is read in chunks of what is left of it.
+        share_prefixes: whether beginnings that are already stored are used again.
+    """
+
+    def __init__(
+        self, pool: BlockPool, block_size: int, max_running: int, budget: int, share_prefixes: bool = True
+    ) -> None:
+        self.pool, self.block_size = pool, block_size
+        self.max_running, self.budget = whole("max_running", max_running, 1), whole("budget", budget, 1)
+        self.share_prefixes = share_prefixes
+        self.waiting: deque[Text] = deque()
+        self.running: list[Text] = []
+        self.copies: list[tuple[int, int]] = []  # (block, its copy), to be made before the step
+        self.n_preempted = self.n_found = 0  # texts thrown out; tokens found in the cache
+
+    def add(self, text: Text) -> None:
+        """Put a text at the end of the line."""
+        self.waiting.append(text)
+
+    def schedule(self) -> list[Work]:
+        """Plan a step. Empty only if nothing waits or runs."""
+        plan: list[Work] = []
+        left = self.budget
+        for text in list(self.running):  # oldest first
+            if text in self.running and left:
+                n = self.fit(text, min(text.todo, left), plan)
+                plan += [Work(text, n)] if n else []
+                left -= n
+        while self.waiting and left and len(self.running) < self.max_running:
+            text = self.waiting[0]
+            self.find(text)
+            n = min(text.todo, left)
+            if self.missing(text, n) > self.pool.n_free:
+                self.release(text)
+                break
+            self.waiting.popleft()
+            self.n_found += text.computed
+            self.running.append(text)
+            self.running.sort(key=lambda each: each.age)
+            plan.append(Work(text, self.fit(text, n, plan)))
+            left -= n
+        return plan
+
+    def find(self, text: Text) -> None:
+        """Begin a text with the blocks that others have computed; its last token is always computed anew."""
+        if text.table or not self.share_prefixes:
+            return
+        found = self.pool.find(prefix_hashes(text.ids[:-1], self.block_size))
+        for block in found:
+            self.pool.share(block)
+        text.table, text.hashed = list(found), len(found)
+        text.computed = len(found) * self.block_size
+
+    def missing(self, text: Text, n: int) -> int:
+        """Blocks that n further tokens need, a copy of a shared one included."""
+        blocks = -(-(text.computed + n) // self.block_size) - len(text.table)
+        return max(0, blocks) + self.shares_last(text)
+
+    def shares_last(self, text: Text) -> bool:
+        """Whether the next token goes into a block that others hold too."""
+        place = text.computed // self.block_size
+        return place < len(text.table) and self.pool.counts[text.table[place]] > 1
+
+    def fit(self, text: Text, n: int, plan: list[Work]) -> int:
+        """Get the blocks for n tokens, from younger texts if need be; 0 if the text itself had to give way."""
+        while self.missing(text, n) > self.pool.n_free:
+            victim = max(self.running, key=lambda each: each.age)
+            self.preempt(victim, plan)
+            if victim is text:
+                return 0
+        if self.shares_last(text):
+            self.copy_last(text)
+        while len(text.table) * self.block_size < text.computed + n:
+            text.table.append(self.pool.take())
+        return n
+
+    def copy_last(self, text: Text) -> None:
+        """Give a text a block of its own in place of one that it shares."""
+        place = text.computed // self.block_size
+        mine, shared = self.pool.take(), text.table[place]
+        self.copies.append((shared, mine))
+        self.pool.give_back(shared)
+        text.table[place] = mine
+
+    def preempt(self, text: Text, plan: list[Work]) -> None:
+        """Take a text's blocks; it waits at the head of the line."""
+        plan[:] = [work for work in plan if work.text is not text]
+        self.running.remove(text)
+        self.release(text)
+        self.waiting.appendleft(text)
+        self.n_preempted += 1
+
+    def release(self, text: Text) -> None:
+        """Give all blocks of a text back, the last ones first, so that a common beginning is kept longest."""
+        for block in reversed(text.table):
+            self.pool.give_back(block)
+        text.table, text.computed, text.hashed = [], 0, 0
+
+    def store(self, text: Text) -> None:
+        """Let others find the blocks that a text has filled."""
+        full = text.computed // self.block_size
+        if self.share_prefixes and full > text.hashed:
+            hashes = prefix_hashes(text.ids[: full * self.block_size], self.block_size)
+            for place in range(text.hashed, full):
+                self.pool.remember(text.table[place], hashes[place])
+            text.hashed = full
+
+    def fork(self, text: Text, copies: list[Text]) -> None:
+        """Let other samples of the same prompt go on from where a text is, sharing all its blocks."""
+        for other in copies:
+            for block in text.table:
+                self.pool.share(block)
+            other.table, other.computed, other.hashed = list(text.table), text.computed, text.hashed
+            self.running.append(other)
+        self.running.sort(key=lambda each: each.age)
+
+    def end(self, text: Text) -> None:
+        """Take a text out, wherever it is."""
+        if text in self.running:
+            self.running.remove(text)
+        elif text in self.waiting:
+            self.waiting.remove(text)
+        self.release(text)
