@@ -165,16 +165,21 @@ class Engine:
         n, sampling = len(text.new), request.sampling
         if sampling.constrained:
             row = constrain(row, sampling, [text.ids], [n], n == request.max_new_tokens - 1, text.end.ids)
+        if text.guide is not None:
+            row = only(row, text.guide.allowed())
         seen = torch.tensor([text.ids], device=self.device) if sampling.repetition_penalty != 1 else None
         token = int(sample(row, sampling, seen, [text.generator])[0])
         text.ids.append(token)
-        if text.end(text.new, request.prompt):
+        if text.guide is not None:
+            text.guide.advance(token)
+        if (text.guide is not None and text.guide.finished()) or text.end(text.new, request.prompt):
             text.finished = "stop"
         elif n + 1 == request.max_new_tokens:
             text.finished = "length"
         if text.finished:
             self.finish(text)
-        return Output(text.number, text.sample, token, text.finished)
+        log_prob = float(logits.double().log_softmax(-1)[token])
+        return Output(text.number, text.sample, token, text.finished, log_prob)
 
     def finish(self, text: Text) -> None:
         """Let a text go."""
@@ -227,3 +232,10 @@ def groups(plan: list[Work]) -> list[list[Work]]:
     for work in plan:
         by_length[work.n_tokens].append(work)
     return list(by_length.values())
+
+
+def only(logits: Tensor, allowed: list[int]) -> Tensor:
+    """Rule all other tokens out."""
+    ruled = torch.full_like(logits, -torch.inf)
+    ruled[:, allowed] = logits[:, allowed]
+    return ruled
