@@ -120,7 +120,8 @@ class Chat(Ask):
         if not getattr(tokenizer, "chat_template", None):
             raise ValueError("this model has no chat template: use /v1/completions")
         turns = [{"role": each.role, "content": each.content} for each in self.messages]
-        return tokenizer.apply_chat_template(turns, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True)
+        return tokenizer.encode(text, add_special_tokens=False)
 
     def wanted(self) -> int | None:
         """As asked, under either name."""

@@ -45,8 +45,10 @@ class Output:
 
     request: int
     sample: int
-    token: int
-    finished: str | None = None  # None: more comes; "stop" or "length"
+    token: int  # -1 with an error
+    finished: str | None = (
+        None  # None: more comes; "stop", "length", or "error": no token was left, and none is given
+    )
     log_prob: float = 0.0  # natural logarithm of its probability under the model, before any knob
 
 
@@ -65,6 +67,7 @@ class Text:
     computed: int = 0  # tokens whose keys and values are stored
     hashed: int = 0  # full blocks that can be found by others
     finished: str | None = None
+    error: str = ""  # why no token was left
     age: int = field(default_factory=lambda: next(_numbers))
 
     @property

@@ -1,6 +1,6 @@
 """An OpenAI-compatible server on the engine: models, completions, chat completions, streaming by server-sent events, metrics.
 
-``python -m lecture_lib.serving MODEL`` starts it on this machine alone (127.0.0.1); vLLM and the ``openai`` client speak the same.
+``lecture serve MODEL`` starts it on this machine alone (127.0.0.1); vLLM and the ``openai`` client speak the same.
 """
 
 import json
@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.exceptions import HTTPException
 
 from lecture_lib.serving import asks
 from lecture_lib.serving.engine import Engine, QueueFull
@@ -38,20 +39,7 @@ def create_app(engine: Engine, tokenizer: object, name: str) -> FastAPI:
 
     app = FastAPI(title="lecture", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
 
-    @app.middleware("http")
-    async def bounded(request: Request, go_on: object) -> Response:
-        size = request.headers.get("content-length", "0")
-        if request.method == "POST" and (not size.isdigit() or int(size) > MOST_BYTES or size == "0"):
-            return refusal(413, f"a request needs a body of at most {MOST_BYTES} bytes and says its length")
-        try:
-            return await go_on(request)
-        except Exception:  # nothing of the inside leaves
-            return refusal(500, "the server failed on this request", "server_error")
-
-    @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        return refusal(400, f"{'.'.join(map(str, first['loc'][1:])) or 'body'}: {first['msg']}"[:300])
+    guard(app)
 
     @app.get("/v1/models")
     async def models() -> dict:
@@ -77,6 +65,29 @@ def create_app(engine: Engine, tokenizer: object, name: str) -> FastAPI:
         return await answer(body, service, tokenizer, name)
 
     return app
+
+
+def guard(app: FastAPI) -> None:
+    """Bound what comes in, and let nothing of the inside out."""
+
+    @app.middleware("http")
+    async def bounded(request: Request, go_on: object) -> Response:
+        size = request.headers.get("content-length", "0")
+        if request.method == "POST" and (not size.isdigit() or int(size) > MOST_BYTES or size == "0"):
+            return refusal(413, f"a request needs a body of at most {MOST_BYTES} bytes and says its length")
+        try:
+            return await go_on(request)
+        except Exception:  # nothing of the inside leaves
+            return refusal(500, "the server failed on this request", "server_error")
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return refusal(400, f"{'.'.join(map(str, first['loc'][1:])) or 'body'}: {first['msg']}"[:300])
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        return refusal(error.status_code, str(error.detail)[:300])
 
 
 def refusal(status: int, message: str, kind: str = "invalid_request_error") -> JSONResponse:

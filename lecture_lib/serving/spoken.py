@@ -52,8 +52,9 @@ class Spoken:
     def add(self, output: Output) -> list[dict]:
         """Take a token; the chunks that a stream sends for it."""
         voice = self.voices[output.sample]
-        voice.ids.append(output.token)
-        voice.log_probs.append(output.log_prob)
+        if output.finished != "error":
+            voice.ids.append(output.token)
+            voice.log_probs.append(output.log_prob)
         voice.finished = output.finished
         piece, chunks = voice.piece(), []
         if piece or output.finished:
