@@ -92,7 +92,7 @@ class Shown:
     def _repr_html_(self) -> str:
         color = "#2e7d32" if self.verdict.passed else "#8d6e00" if self.verdict.unwritten else "#c62828"
         # White on these colours has a contrast above 4.5 to 1, whatever the page's own colour is.
-        badge = f"background:{color};color:#fff;padding:.1em .5em;border-radius:.2em"
+        badge = f"background:{color};color:#fff;padding:.1em .5em;border-radius:.2em;overflow-wrap:anywhere"
         first = f"<strong style='{badge}'>{html.escape(headline(self.verdict))}</strong>"
         rest = "".join(
             f"<div style='white-space:pre-wrap'>{html.escape(line)}</div>" for line in lines(self.verdict)

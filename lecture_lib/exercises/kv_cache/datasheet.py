@@ -198,6 +198,8 @@ EXPLAIN_MISTAKES = (
      "(said['batch'] * said['tokens_a_step'])", "said['batch']"),
     ("more rows, or drafted tokens, save arithmetic too. Does a token that shares the weights need fewer operations?",
      "2 * n_params * tokens_per_second", "2 * n_params * steps"),
+    ("the operations are multiplied by the rows. Whose tokens does the stated speed count?",
+     "2 * n_params * tokens_per_second", "2 * n_params * said['batch'] * tokens_per_second"),
     ("every card has to hold everything. What does it mean to cut a model into parts?",
      "said['cards'] * card['memory']", "card['memory']"),
     ("several cards read no faster than one. Who reads which part?",

@@ -12,9 +12,9 @@ RIDGE = predict(
     minutes=6,
     misses=(
         ("a multiplication and its addition are counted as one operation. How many does a weight take in each row?", 590.4),
-        ("a weight of 16 bits is taken for one byte, or each row reads the weights for itself.", 147.6),
+        ("a weight of 16 bits is taken for one byte. How many bytes are 16 bits?", 147.6),
         ("the weights are counted in bits. In which unit is the bandwidth?", 2361.8),
         ("the batch is taken to depend on the number of parameters. Where does it cancel?", 295.2 / 70),
-        ("the bytes of a weight are left out twice.", 73.8),
+        ("that is the ridge for weights of 4 bits. How many bytes has one of 16?", 73.8),
     ),
 )  # fmt: skip

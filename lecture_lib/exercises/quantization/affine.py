@@ -53,15 +53,16 @@ def affine_cases(seed: int) -> list[Case]:
     draw = Draw(seed)
     N, K = draw.sizes(2)
 
-    def rows(n: int, k: int, bits: int, spread: float = 1.0, middle: float = 0.0) -> Tensor:
-        """Rows whose zero point lies past the middle between two codes, so that rounding it up matters."""
+    def rows(n: int, k: int, bits: int, spread: float = 1.0, up: bool = True) -> Tensor:
+        """Rows whose zero point lies past the middle between two codes, or before it: it must be rounded up, or down."""
 
         def steps(x: Tensor) -> Tensor:
             low = in_range(torch.cat([x, x.amin(1, keepdim=True).clamp(max=0)], 1), bits)
-            upwards = (-low[:, -1]) % 1 > 0.55 if middle == 0 else torch.ones(len(x), dtype=torch.bool)
-            return torch.where(upwards[:, None], low, 0.5)
+            beyond = (-low[:, -1]) % 1
+            fits = beyond > 0.55 if up else (beyond > 0.05) & (beyond < 0.45)
+            return torch.where(fits[:, None], low, 0.5)
 
-        return clear(lambda: middle + spread * draw.normal(n, k), steps)
+        return clear(lambda: spread * draw.normal(n, k), steps)
 
     by_hand = torch.tensor([[-1.0, 0.0, 24.5]])
     far = 5 + rows(1, 7, 8).abs()
@@ -72,6 +73,7 @@ def affine_cases(seed: int) -> list[Case]:
         Case(f"{N} rows of {K}, 8 bits", (rows(2, K, 8), 8)),
         Case("rows of different size, 4 bits", (torch.cat([rows(1, 6, 4), rows(1, 6, 4, 30.0)]), 4)),
         Case("3 bits", (rows(2, 5, 3), 3)),
+        Case("a zero point that is rounded down", (rows(2, 6, 8, up=False), 8)),
         Case("2 bits", (rows(2, 4, 2), 2)),
         Case("all numbers above 0: the grid still begins at 0", (far,)),
         Case("all numbers below 0: the grid still ends at 0", (-far,)),
@@ -83,6 +85,8 @@ def affine_cases(seed: int) -> list[Case]:
 AFFINE_MISTAKES = (
     ("the zero point is cut, not rounded: 0 comes back as something else. Which code is nearest to 0?",
      "(-lowest / scale).round()", "-lowest / scale"),
+    ("the zero point is always rounded up. Which code is nearest to 0?",
+     "(-lowest / scale).round()", "(-lowest / scale).ceil()"),
     ("a range that lies above 0 does not reach down to 0. Which code would 0 have?",
      ".clamp(max=0)", ""),
     ("a range that lies below 0 does not reach up to 0. Which code would 0 have?",

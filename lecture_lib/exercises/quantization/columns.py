@@ -123,6 +123,8 @@ GPTQ_MISTAKES = (
      PUSH, "H[later, j] / H[later, later].diagonal()"),
     ("the row of H is used as it is. Which matrix must be inverted?",
      PUSH, "H[later, j] / H[j, j]"),
+    ("the block is cut out of the inverse of H. Which comes first, cutting out the columns to come or inverting?",
+     PUSH, "torch.linalg.inv(H)[later, later] @ H[later, j]"),
     ("the push is taken from the whole inverse of H, with columns that are rounded already. Which columns can still move?",
      PUSH, "-torch.linalg.inv(H)[later, j] / torch.linalg.inv(H)[j, j]"),
     ("the error is counted in steps of the grid, not in weights. In which unit is W?",

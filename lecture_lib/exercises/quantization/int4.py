@@ -95,6 +95,8 @@ INT4_MISTAKES = (
      "largest / 7", "largest / 8"),
     ("the step is the largest weight, not the largest magnitude. Which weights are then cut off?",
      "groups.abs().amax(-1)", "groups.amax(-1)"),
+    ("negative codes are stored as q + 16 and the others as q. What is stored for a weight of 0?",
+     "codes + 8", "codes % 16"),
     ("the codes are shifted by 7. What is stored for a weight of 0?",
      "codes + 8", "codes + 7"),
     ("the codes are cut to whole numbers, not rounded. Which code is nearest?",

@@ -86,6 +86,8 @@ PRODUCT_MISTAKES = (
      "q_x.int() @", "q_x.to(torch.int8).int() @"),
     ("the products are stored in 16 bits, and overflow. How large is 255 · 127?",
      "q_x.int() @ q_w.int().T", "(q_x.int() @ q_w.int().T).to(torch.int16)"),
+    ("all is added up in 16 bits, and overflows. How large is 255 · 127?",
+     "(products - zero_x.int() * sums).float()", "(products - zero_x.int() * sums).to(torch.int16).float()"),
     ("the difference of input and zero point is taken in uint8, where 8 − 10 is 254.",
      "q_x.int() @ q_w.int().T", "(q_x - zero_x).int() @ q_w.int().T",
      " - zero_x.int() * sums", ""),

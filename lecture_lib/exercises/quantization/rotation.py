@@ -74,8 +74,6 @@ def rotation_cases(seed: int) -> list[Case]:
     ]
 
 
-ROUNDED = "dequantize(quantize(rotated, scale, bits=bits), scale)"
-
 # fmt: off
 ROTATION_MISTAKES = (
     ("the same product is used for both ways: R where its transpose belongs. In which order come signs and Hadamard on the way back?",
@@ -86,7 +84,7 @@ ROTATION_MISTAKES = (
      "absmax_scale(rotated, bits)", "absmax_scale(W, bits)"),
     ("what was turned is never turned back. In which basis do the inputs come?",
      "return hadamard(rotated) * signs", "return rotated"),
-    ("the signs are not used. What would Hadamard's matrix alone do to a row of equal weights?",
+    ("the signs have no effect: they are left out, or follow Hadamard, where they only flip codes. What meets W first?",
      "W * signs", "W", "hadamard(rotated) * signs", "hadamard(rotated)"),
     ("the matrix is not turned at all before it is rounded.",
      "hadamard(W * signs)", "W * signs", "hadamard(rotated) * signs", "rotated * signs"),
@@ -94,6 +92,10 @@ ROTATION_MISTAKES = (
      "absmax_scale(rotated, bits)", "absmax_scale(rotated, bits, per_tensor=True)"),
     ("`bits` is not used for the step, always 8.",
      "absmax_scale(rotated, bits)", "absmax_scale(rotated)"),
+    ("`bits` is not used: there are always 8. What do the library's functions take if you do not say it?",
+     "absmax_scale(rotated, bits)", "absmax_scale(rotated)", "scale, bits=bits)", "scale)"),
+    ("the codes are turned back without their step. What does a code stand for?",
+     "dequantize(quantize(rotated, scale, bits=bits), scale)", "quantize(rotated, scale, bits=bits).to(W.dtype)"),
     ("it is rounded even where `bits` is None.",
      "bits is not None", "True", "scale = absmax_scale(rotated, bits)", "bits = bits or 4\n        scale = absmax_scale(rotated, bits)"),
     ("the signs are divided out twice, or squared away: one way has them and the other not.",
