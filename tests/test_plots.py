@@ -14,6 +14,7 @@ from browser import needs_chromium, opened, page_with
 from matplotlib import pyplot as plt
 
 from lecture_lib import plots
+from lecture_lib.corpora.hidden_markov import HiddenMarkovSource
 from lecture_lib.plots.charts import MIME, SITE
 from lecture_lib.plots.diagrams import PARTS
 from lecture_lib.sampling import SamplingParameters, process_logits
@@ -217,7 +218,15 @@ def grid():
     return plots.rounding_knobs("Grid.", "a staircase")
 
 
-@pytest.mark.parametrize("make", [maps, depths, knobs, plots.rotary_clocks, grid])
+ALL_TEXTS = np.indices((3, 3, 3)).reshape(3, -1).T
+
+
+def belief():
+    exact = HiddenMarkovSource.symmetric().beliefs(ALL_TEXTS)
+    return plots.belief_path(ALL_TEXTS, exact, exact[..., ::-1], [0, 0, 1], "Path.", "a triangle")
+
+
+@pytest.mark.parametrize("make", [maps, depths, knobs, plots.rotary_clocks, grid, belief])
 def test_a_chart_is_shown_by_whoever_can(make, monkeypatch):
     monkeypatch.delenv(SITE, raising=False)
     figure = make()
@@ -335,6 +344,34 @@ def test_a_grid_is_steered_and_its_error_is_the_integral(browser, tmp_path, monk
     box = clip.bounding_box()
     tab.mouse.click(box["x"] + 2, box["y"] + box["height"] / 2)
     assert error(2, "0.5") == pytest.approx(gaussian_error(2, 0.5), rel=0.05)
+
+
+def test_every_beginning_of_a_text_has_its_belief_and_what_is_read():
+    records = {r["text"]: r for r in belief().spec["layer"][0]["data"]["values"]}
+    assert len(records) == 1 + 3 + 9 + 27
+    assert [records[""][each] for each in "abc"] == pytest.approx([1 / 3] * 3, abs=1e-3)
+    for text in ("A", "AA", "AAB", "CBA"):
+        ids = ["ABC".index(each) for each in text]
+        a, b, c = HiddenMarkovSource.symmetric().beliefs(ids)[-1]
+        assert [records[text][each] for each in "abc"] == pytest.approx([a, b, c], abs=1e-3)
+        assert records[text]["u"] == pytest.approx(b + a / 2, abs=1e-3), "read: the corners A and C exchanged"
+        assert records[text]["v"] == pytest.approx(a * np.sqrt(3) / 2, abs=1e-3)
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_a_text_is_chosen_and_its_belief_said(browser, tmp_path, monkeypatch):
+    tab, status = shown(browser, tmp_path, monkeypatch, belief())
+
+    def words(text):
+        found = HiddenMarkovSource.symmetric().beliefs(["ABC".index(each) for each in text])[-1]
+        return f"after {text}: " + ", ".join(f"{n} {x:.2f}" for n, x in zip("ABC", found, strict=True))
+
+    becomes(status, words("AAB"))
+    tab.get_by_role("combobox").nth(2).select_option(label="C")
+    becomes(status, words("AAC"))
+    tab.get_by_role("combobox").nth(0).select_option(label="B")
+    becomes(status, words("BAC"))
 
 
 def after_knobs(text, T=0.7, p=0.7, k=50, penalty=1.0):

@@ -40,7 +40,7 @@ class Leaderboard:
     ranks: np.ndarray
 
     def __str__(self) -> str:
-        width = max(map(len, self.models))
+        width = max(len("model"), *map(len, self.models))
         rows = zip(self.ranks, self.models, self.scores, self.lower, self.upper, self.votes, strict=True)
         lines = [f"{'rank':>4}  {'model':{width}}  score   95 % interval   votes"]
         lines += [

@@ -15,6 +15,7 @@ from lecture_lib.plots.maps import attention_map
 from lecture_lib.plots.picture import Picture, show
 from lecture_lib.plots.rounding import rounding_knobs
 from lecture_lib.plots.tokens import token_boxes
+from lecture_lib.plots.triangle import belief_path
 
 __all__ = [
     "INK",
@@ -22,6 +23,7 @@ __all__ = [
     "Chart",
     "Picture",
     "attention_map",
+    "belief_path",
     "chart",
     "curves",
     "heads",

@@ -113,10 +113,12 @@ def five_tables(seed: int, each: int) -> tuple[str, list, int]:
     """Four tables that chance gives, and one with a cycle that chance does not: small share, few models, or many."""
     draw, place, kind = np.random.default_rng([seed, each]), (seed + 3 * each) % 5, each % 3
     M, n, cycle = ((6, 4000, 0.085), (4, 900, 0.16), (14, 150, 0.46))[kind]
-    sizes = ((3, 40), (3, 400), (4, 200), (3, 90)) if kind == 2 else ((4, 30), (5, 60), (3, 25), (12, 40))
-    lows = (1.6, -2, -2, -2) if kind == 2 else (-2, -2, -2, -2)  # one degree of freedom: χ² may be 3.5
+    sizes = ((3, 40), (3, 400), (4, 200), (3, 90)) if kind == 2 else ((4, 30), (5, 60), (3, 25), (14, 40))
+    # near the upper end: one degree of freedom, χ² may be 3.5; or 78 of them, χ² is 20 above them by chance
+    lows = ((-2, -2, -2, -2), (-2, -2, -2, 1.6), (1.6, -2, -2, -2))[kind]
+    highest = 7.9 if kind == 1 else 9.5
     tables = [between(draw, *sizes[k], lows[k], 2) for k in draw.permutation(4)]
-    tables.insert(place, between(draw, M, n, 7, 9.5, cycle))
+    tables.insert(place, between(draw, M, n, 7, highest, cycle))
     return "five tables of wins", tables, place
 
 
@@ -138,6 +140,8 @@ NOT_A_LINE_MISTAKES = (
     ("χ² for each degree of freedom decides. How far does this ratio scatter if there is one degree, how far if "
      "there are 78?",
      "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2 / freedom"),
+    ("χ² less its degrees of freedom decides. How far does χ² scatter if there is one degree, how far if there are 78?",
+     "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2 - freedom"),
     ("the table with the least curl is named. Which one is not allowed?",
      "max(far)", "min(far)"),
     ("the tables are counted from 1. Which number has the first?",
