@@ -11,8 +11,9 @@ In the order of the course, which is also the order in which the modules build o
 7. `pretrained`: folders of Hugging Face, read and written; one file a family.
 8. `lora`, `quantization`: adapted with few numbers, stored in few bits.
 9. `kv_cache`, `roofline`: each token computed once, and what a machine allows.
-10. `arena`: which model is better, from votes.
-11. `zoo`: small models that were trained for the course, by recipes that train them anew.
+10. `rlhf`: from completing to answering, and tuned by what people prefer.
+11. `arena`: which model is better, from votes.
+12. `zoo`: small models that were trained for the course, by recipes that train them anew.
 
 Aside: `plots` and `widgets` draw, `checks` and `exercises` are what notebooks check with, and `files`, `fields`,
 `weights` and `packed` are the floor that all stand on.

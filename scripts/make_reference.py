@@ -1,12 +1,17 @@
-"""Store what another library gives, where that library is too heavy for a notebook: `python -m scripts.make_reference`.
+"""Store what another library gives, where that library is too heavy for a notebook: `python -m scripts.make_reference NAME`.
 
-Needs sacrebleu, which nothing else here does: `pip install --target /tmp/sacrebleu sacrebleu`, and /tmp/sacrebleu on PYTHONPATH.
+`encoder_decoder` needs sacrebleu and `rlhf` trl 0.11.4, the last release in which PPO's parts are methods that can be called. Nothing else here
+needs them: `pip install --target /tmp/theirs sacrebleu`, or `trl==0.11.4`, and /tmp/theirs on PYTHONPATH.
 """
 
 import json
 import random
+import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 FOLDER = Path(__file__).resolve().parents[1] / "lecture_lib" / "reference"
 WORDS = [
@@ -127,16 +132,87 @@ def bleu_corpora() -> list[dict]:
     return corpora
 
 
-def main() -> None:
-    """Write every file anew."""
-    import sacrebleu
+def of_trl() -> tuple[type, type]:
+    """Give trl's trainers of PPO and DPO; names that a newer transformers no longer has are put in their place first."""
+    from transformers.models.auto import modeling_auto
 
-    path = FOLDER / "encoder_decoder" / "bleu.json"
+    modeling_auto.MODEL_FOR_VISION_2_SEQ_MAPPING_NAMES = {}
+    sys.modules["llm_blender"] = MagicMock(__spec__=ModuleSpec("llm_blender", None))
+    from trl.trainer.dpo_trainer import DPOTrainer
+    from trl.trainer.ppo_trainer import PPOTrainer
+
+    return PPOTrainer, DPOTrainer
+
+
+def trl_case(seed: int, gamma: float, lam: float, beta: float) -> dict:
+    """Draw a batch of tokens and of pairs: what trl makes of their advantages, its policy, value and preference losses."""
+    import torch
+
+    ppo, dpo = of_trl()
+    draw = torch.Generator().manual_seed(seed)
+    names = ("rewards", "values", "predicted", "new", "old", "A", "returns")
+    x = {name: 0.5 * torch.randn(3, 5, generator=draw) for name in names}
+    x["mask"] = (torch.arange(5) < torch.tensor([[5], [3], [4]])).float()
+    pairs = 3 * torch.randn(4, 6, generator=draw)
+    config = SimpleNamespace(
+        gamma=gamma,
+        lam=lam,
+        whiten_rewards=False,
+        cliprange=0.2,
+        cliprange_value=0.2,
+        vf_coef=0.1,
+        ratio_threshold=99,
+    )
+    here = SimpleNamespace(config=config)
+    values, _, returns = ppo.compute_advantages(here, x["values"], x["rewards"], x["mask"])
+    order = (
+        x["old"],
+        x["values"],
+        torch.zeros(3, 5, 2),
+        x["predicted"],
+        x["new"],
+        x["mask"],
+        x["A"],
+        x["returns"],
+    )
+    policy, weighted, _ = ppo.loss(here, *order)
+    settings = {
+        "beta": beta,
+        "reference_free": False,
+        "f_divergence_type": "reverse_kl",
+        "loss_type": "sigmoid",
+    }
+    device = SimpleNamespace(device="cpu")
+    there = SimpleNamespace(accelerator=device, label_smoothing=0, f_divergence_params=None, **settings)
+    preference = dpo.dpo_loss(there, *pairs)[0].mean()
+    losses = [float(policy), float(weighted) / 0.1, float(preference)]
+    inputs = {name: value.tolist() for name, value in (x | {"pairs": pairs}).items()}
+    found = {"advantages": (returns - values).tolist(), "losses": losses, "inputs": inputs}
+    return {"gamma": gamma, "lam": lam, "beta": beta} | found
+
+
+def trl_cases() -> list[dict]:
+    """Settings on both sides of the usual ones."""
+    settings = [(1.0, 0.95, 0.1), (0.9, 0.5, 0.5), (1.0, 1.0, 1.0), (0.99, 0.0, 0.02)]
+    return [trl_case(seed, *each) for seed, each in enumerate(settings)]
+
+
+CONTENT = {
+    "encoder_decoder": ("bleu.json", "sacrebleu", bleu_corpora),
+    "rlhf": ("trl.json", "trl", trl_cases),
+}
+
+
+def main(name: str) -> None:
+    """Write the file of one chapter anew."""
+    file, library, make = CONTENT[name]
+    path = FOLDER / name / file
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"from": f"sacrebleu {sacrebleu.__version__}", "corpora": bleu_corpora()}
+    key = "corpora" if name == "encoder_decoder" else "cases"
+    content = {"from": f"{library} {__import__(library).__version__}", key: make()}
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    print(f"{path.name}: {len(content['corpora'])} corpora, {path.stat().st_size} bytes")
+    print(f"{path.name}: {len(content[key])} {key}, {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

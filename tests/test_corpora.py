@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lecture_lib.corpora import masked_words, questions, snapshots, translation, word_problems
+from lecture_lib.corpora import masked_words, politeness, questions, snapshots, translation, word_problems
 from lecture_lib.corpora.draws import draw_weighted
 from lecture_lib.corpora.english import english_paragraphs, english_text, is_prose, prose_paragraphs, split_of
 from lecture_lib.corpora.hidden_markov import HiddenMarkovSource
@@ -707,3 +707,27 @@ def test_spins_that_cannot_be_are_refused():
         snapshots.hidden_ring(4, 0)
     with pytest.raises(ValueError, match="all states of up to 16 spins can be listed, got 17"):
         snapshots.boltzmann(np.zeros((17, 17)))
+
+
+# --- politeness ---
+
+
+def test_politeness_lists_every_reply_once_with_its_probability_and_its_value():
+    replies = politeness.replies()
+    assert replies.shape == (15_625, 6) and len(np.unique(replies, axis=0)) == 15_625
+    P = politeness.transitions(0)
+    assert P.shape == (5, 5) and np.allclose(P.sum(1), 1) and np.allclose(P[:, 0], 0.15)
+    log_probs = politeness.log_probs(P, replies)
+    assert np.exp(log_probs).sum() == pytest.approx(1)
+    p, last = 1.0, politeness.START
+    for word in replies[777]:
+        p, last = p * P[last, word], word
+    assert np.exp(log_probs[777]) == pytest.approx(p)
+    n_please = np.array([politeness.text(reply).split().count("please") for reply in replies[::50]])
+    assert (politeness.true_values(replies)[::50] == np.array(politeness.VALUES)[n_please]).all()
+
+
+def test_politeness_counts_words_and_neighbours():
+    counts = politeness.counts(np.array([[0, 0, 4, 0, 4, 1]]))[0]
+    assert counts[:5].tolist() == [3, 1, 0, 0, 2] and counts.sum() == 6 + 5
+    assert counts[5 + 0 * 5 + 4] == 2 and counts[5 + 4 * 5 + 1] == 1

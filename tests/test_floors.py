@@ -24,8 +24,8 @@ FLOORS = [
     {"transformer"},
     {"encoder", "decoder", "encoder_decoder"},
     {"generation", "training", "pretrained"},
-    {"kv_cache", "lora", "roofline", "rlhf"},
-    {"serving"},
+    {"kv_cache", "lora", "roofline"},
+    {"rlhf", "serving"},  # replies are drawn through the cache
     {"chat", "zoo"},
     {"agents"},
     {"checks"},

@@ -30,6 +30,7 @@ from lecture_lib.sampling import (
     process_logits,
     repetition_penalty,
     sample,
+    text_log_probs,
     top_k,
     top_p,
 )
@@ -701,7 +702,9 @@ def test_looking_ahead_draws_whole_texts_from_their_boltzmann_law(T):
     P = torch.randn(3, 3, generator=seeded(31), dtype=torch.float64).mul(2).softmax(-1)
     texts = list(itertools.product(range(3), repeat=4))
     logs = [sum(math.log(P[s, t]) for s, t in itertools.pairwise((1, *text))) for text in texts]
-    exact = (torch.tensor(logs, dtype=torch.float64) / T).softmax(0)
+    logs = torch.tensor(logs, dtype=torch.float64)
+    assert torch.allclose(text_log_probs(P[1].log(), P.log(), 4), logs, rtol=1e-12)
+    exact = (logs / T).softmax(0)
     product = [
         math.prod(float(lookahead_probs(P, (1, *text[:n]), T, 4 - n)[text[n]]) for n in range(4))
         for text in texts

@@ -61,6 +61,7 @@ def drawn(rng, common=()):
         top_p=rng.choice([None, 0.8]),
         repetition_penalty=rng.choice([1, 1.3]),
         bad_words=rng.choice([(), ((3,), (4, 5))]),
+        min_new_tokens=rng.choice([0, 0, 4]),
     )
     prompt = [*begin, *(rng.randrange(40) for _ in range(rng.randrange(1, 14)))]
     return Request(
@@ -269,6 +270,29 @@ def test_a_consumer_that_stops_reading_frees_its_blocks():
     assert engine.scheduler.pool.n_free == 16 and not engine.alive
     request = Request((1, 2, 3), 6, seed=5)
     assert [each.token for each in engine.stream(request)] == alone(MODEL, request)[0]
+
+
+def test_a_text_without_a_token_left_ends_alone():
+    engine = Engine(MODEL, n_blocks=16, block_size=4)
+    none = SamplingParameters(suppress_tokens=tuple(range(40)))
+    bad, good = engine.add(Request((1, 2), 3, none)), Request((1, 2), 3, seed=4)
+    number = engine.add(good)
+    outputs = []
+    while engine.alive:
+        outputs += engine.step()
+    assert [(each.token, each.finished) for each in outputs if each.request == bad] == [(-1, "error")]
+    assert [each.token for each in outputs if each.request == number] == alone(MODEL, good)[0]
+    assert engine.scheduler.pool.n_free == 16
+
+
+def test_end_tokens_of_one_text_are_not_ruled_out_for_another():
+    sampling = SamplingParameters(temperature=1.0, min_new_tokens=6)
+    one = Request((1, 2, 3), 8, sampling, seed=1, stop=tuple(range(20)))
+    two = Request((1, 2, 3), 8, sampling, seed=2, stop=tuple(range(20, 40)))
+    engine = Engine(MODEL, n_blocks=16, block_size=4)
+    numbers = [engine.add(one), engine.add(two)]
+    given = engine.run()
+    assert [given[number] for number in numbers] == [alone(MODEL, one), alone(MODEL, two)]
 
 
 def test_events_tell_the_story_of_a_request():

@@ -1,4 +1,4 @@
-"""The command line: ``lecture grade``, ``lecture doctor``. ``lecture COMMAND --help`` says how each is used."""
+"""The command line: ``lecture grade``, ``serve``, ``generate``, ``doctor``. ``lecture COMMAND --help`` says how each is used."""
 
 import sys
 
@@ -6,11 +6,14 @@ import typer
 
 from lecture_lib.command.doctor import doctor
 from lecture_lib.command.grade import grade
+from lecture_lib.command.models import generate, serve
 
 app = typer.Typer(
     help="Tools of the course on large language models.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 app.command()(grade)
+app.command()(serve)
+app.command()(generate)
 app.command()(doctor)
 
 

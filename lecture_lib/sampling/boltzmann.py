@@ -57,3 +57,22 @@ def lookahead_probs(P: Tensor, prefix: Sequence[int], temperature: float, remain
     for _ in range(remaining - 1):
         log_Z = torch.logsumexp(log_weights + log_Z, dim=-1)
     return (log_weights[prefix[-1]] + log_Z).softmax(-1)
+
+
+def text_log_probs(log_start: Tensor, log_P: Tensor, length: int) -> Tensor:
+    r"""List ln p(text) of every text of a Markov source, (V^length,), in the order of the texts read as numbers in base V.
+
+    Args:
+        log_start: (V,) logarithms of the first token's probabilities.
+        log_P: (V, V) logarithms of the transition matrix, row: the last token, column: the next one.
+        length: number of tokens of a text.
+
+    Example:
+        >>> P = torch.tensor([[0.5, 0.5], [0.0, 1.0]])
+        >>> text_log_probs(P[0].log(), P.log(), 2).exp()  # the texts 00, 01, 10, 11
+        tensor([0.2500, 0.2500, 0.0000, 0.5000])
+    """
+    logs = log_start
+    for _ in range(length - 1):
+        logs = logs[..., None] + log_P
+    return logs.flatten()

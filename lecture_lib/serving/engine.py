@@ -1,7 +1,8 @@
 """Many requests at once: plan a step, one forward for all new tokens, draw, give out, start again.
 
 Every request gets the tokens that it would get alone: a text's logits do not depend on the others, and each sample has a
-generator of its own.
+generator of its own. Products of another shape add in another order: two tokens that are equally likely to the last digit
+may change places.
 """
 
 import itertools
@@ -16,8 +17,8 @@ from torch import Tensor
 from lecture_lib.decoder import Decoder
 from lecture_lib.fields import whole
 from lecture_lib.padding import pad
-from lecture_lib.sampling import constrain, sample
 from lecture_lib.serving.blocks import BlockPool
+from lecture_lib.serving.choice import at_end, choose
 from lecture_lib.serving.paged import PagedCache
 from lecture_lib.serving.request import Output, Request, Text, texts
 from lecture_lib.serving.scheduler import Scheduler, Work
@@ -160,21 +161,21 @@ class Engine:
         return [self.draw(each, logits) for each in (text, *others)]
 
     def draw(self, text: Text, logits: Tensor) -> Output:
-        """Draw one token, exactly as `generate` does for a text alone."""
-        request, row = text.request, logits[None]
-        n, sampling = len(text.new), request.sampling
-        if sampling.constrained:
-            row = constrain(row, sampling, [text.ids], [n], n == request.max_new_tokens - 1, text.end.ids)
-        seen = torch.tensor([text.ids], device=self.device) if sampling.repetition_penalty != 1 else None
-        token = int(sample(row, sampling, seen, [text.generator])[0])
-        text.ids.append(token)
-        if text.end(text.new, request.prompt):
+        """Draw one token, exactly as `generate` does for a text alone. A text for which no token is left ends alone."""
+        n, log_prob = len(text.new), 0.0
+        try:
+            token = choose(text, logits[None])
+            text.ids.append(token)
+            log_prob = float(logits.double().log_softmax(-1)[token])
+        except ValueError as error:
+            token, text.finished, text.error = -1, "error", str(error)
+        if text.finished is None and at_end(text):
             text.finished = "stop"
-        elif n + 1 == request.max_new_tokens:
+        elif text.finished is None and n + 1 == text.request.max_new_tokens:
             text.finished = "length"
         if text.finished:
             self.finish(text)
-        return Output(text.number, text.sample, token, text.finished)
+        return Output(text.number, text.sample, token, text.finished, log_prob)
 
     def finish(self, text: Text) -> None:
         """Let a text go."""
@@ -204,7 +205,7 @@ class Engine:
         given: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         while self.alive:
             for output in self.step():
-                given[output.request][output.sample].append(output.token)
+                given[output.request][output.sample] += [output.token] if output.finished != "error" else []
         return {number: [tokens[i] for i in sorted(tokens)] for number, tokens in given.items()}
 
     def stream(self, request: Request) -> Iterator[Output]:

@@ -1,7 +1,7 @@
 """What is asked of an engine, and how far it is."""
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -9,6 +9,7 @@ import torch
 from lecture_lib.fields import whole
 from lecture_lib.generation.text import Decodes, Stop
 from lecture_lib.sampling import SamplingParameters
+from lecture_lib.serving.guide import Guide
 
 _numbers = itertools.count()
 
@@ -27,6 +28,7 @@ class Request:
     seed: int = 0
     stop: Collection[int | str] | int | str | None = ()
     tokenizer: Decodes | None = None
+    guide: Callable[[], Guide] | None = None  # makes what says, sample by sample, which tokens may come
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt", tuple(int(token) for token in self.prompt))
@@ -43,8 +45,11 @@ class Output:
 
     request: int
     sample: int
-    token: int
-    finished: str | None = None  # None: more comes; "stop", "length", "cancelled"
+    token: int  # -1 with an error
+    finished: str | None = (
+        None  # None: more comes; "stop", "length", or "error": no token was left, and none is given
+    )
+    log_prob: float = 0.0  # natural logarithm of its probability under the model, before any knob
 
 
 @dataclass
@@ -57,10 +62,12 @@ class Text:
     ids: list[int]
     end: Stop
     generator: torch.Generator
+    guide: Guide | None = None
     table: list[int] = field(default_factory=list)  # its blocks
     computed: int = 0  # tokens whose keys and values are stored
     hashed: int = 0  # full blocks that can be found by others
     finished: str | None = None
+    error: str = ""  # why no token was left
     age: int = field(default_factory=lambda: next(_numbers))
 
     @property
@@ -80,5 +87,6 @@ def texts(request: Request, number: int, device: torch.device) -> list[Text]:
     for i in range(request.n):
         generator = torch.Generator(device).manual_seed(request.seed + i)
         end = Stop(request.stop, request.tokenizer)
-        made.append(Text(request, number, i, list(request.prompt), end, generator))
+        guide = request.guide() if request.guide else None
+        made.append(Text(request, number, i, list(request.prompt), end, generator, guide))
     return made

@@ -39,7 +39,8 @@ def train(
     Args:
         model: called with the inputs of a batch.
         batches: as many as steps times accumulation steps, or more; the same ones in every process.
-        objective: mean loss of a batch in nats per target; `model` in it may be a replica of the model.
+        objective: mean loss of a batch in nats per target; `model` in it may be a replica of the model. The bar shows
+            its `status`, if it has one.
         validation: a finite number of batches, for an evaluation every `config.evaluate_every` steps and at the end.
         checkpoint: file to save to, every `config.checkpoint_every` steps, at the end and when interrupted.
         resume: go on from that file if there is one; with more `max_steps` also after the end, along the new schedule.
@@ -119,9 +120,8 @@ def _steps(
         stop = state.take_step(stream, interrupted)
         run.seconds += time.perf_counter() - start
         bar.update()
-        bar.set_postfix_str(
-            f"loss {run.losses[-1]:.3f}, {run.tokens_per_second:,.0f} tokens/s", refresh=False
-        )
+        status = getattr(state.objective, "status", "") or f"{run.tokens_per_second:,.0f} tokens/s"
+        bar.set_postfix_str(f"loss {run.losses[-1]:.3f}, {status}", refresh=False)
         last = state.step == config.max_steps
         if validation and (last or _due(state.step, config.evaluate_every)):
             run.evaluations[state.step] = evaluate(state.model, validation, state.objective).loss

@@ -49,6 +49,13 @@ def masked_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return losses.sum() / max(losses.numel(), 1)
 
 
+def mean_of_means(logits: Tensor, targets: Tensor) -> Tensor:
+    """The mean over texts of each text's own mean."""
+    asked = targets != -100
+    log_probs = torch.log_softmax(logits, dim=-1).gather(-1, targets.clamp_min(0)[..., None])[..., 0]
+    return ((-log_probs * asked).sum(-1) / asked.sum(-1).clamp_min(1)).mean()
+
+
 # fmt: off
 MASKED_LOSS_MISTAKES = (
     ("the sum is divided by the number of all places. Which places does the mean run over?",
@@ -57,6 +64,7 @@ MASKED_LOSS_MISTAKES = (
      " / max(losses.numel(), 1)", ""),
     ("it is divided by the number of texts. Which places does the mean run over?",
      "losses.numel()", "len(targets)"),
+    ("each text is averaged by itself, then the texts. Which weight has every asked place of the batch?", mean_of_means),
     ("places where nothing is asked count as if token 0 were the target. What does -100 say?",
      "targets != -100", "targets < logits.shape[-1]", "targets[asked]", "targets[asked].clamp_min(0)"),
     ("token 0 is taken for a place where nothing is asked. Can it be a target?",

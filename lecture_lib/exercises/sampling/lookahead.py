@@ -87,5 +87,6 @@ LOOKAHEAD = Exercise(
     against="the sum of p^(1/T) over every text that can follow (float32 1e-5, float64 1e-9)",
     reference=by_enumeration,
     cases=lookahead_cases,
+    owned=("lecture_lib.sampling.text_log_probs",),  # a list of all texts leaves no recursion to find
     mistakes=LOOKAHEAD_MISTAKES,
 )

@@ -1,0 +1,115 @@
+"""One engine in a thread of its own, many askers: each gets its outputs in a queue, and one that leaves is forgotten."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+
+from lecture_lib.serving.engine import Engine
+from lecture_lib.serving.request import Output, Request
+
+Asker = tuple[asyncio.AbstractEventLoop, asyncio.Queue]
+
+
+class Service:
+    """Step an engine as long as somebody waits for something.
+
+    Args:
+        engine: nobody else may use it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.askers: dict[int, Asker] = {}
+        self.orders: list[tuple[object, Asker | None, Future]] = []  # requests to add, numbers to cancel
+        self.wakes = threading.Condition()
+        self.closed = False
+        self.thread = threading.Thread(target=self.work, daemon=True, name="engine")
+        self.thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        with self.wakes:
+            self.closed = True
+            self.wakes.notify()
+        self.thread.join(10)
+
+    def work(self) -> None:
+        """Take orders between steps."""
+        while True:
+            with self.wakes:
+                self.wakes.wait_for(lambda: self.closed or self.orders or self.engine.alive)
+                if self.closed:
+                    return
+                orders, self.orders = self.orders, []
+            for order, asker, done in orders:
+                self.take(order, asker, done)
+            if self.engine.alive:
+                self.give(self.step())
+
+    def take(self, order: object, asker: Asker | None, done: Future) -> None:
+        """Add a request or cancel one."""
+        try:
+            if isinstance(order, Request):
+                number = self.engine.add(order)
+                self.askers[number] = asker
+                done.set_result(number)
+            else:
+                self.engine.cancel(order)
+                self.askers.pop(order, None)
+                done.set_result(None)
+        except Exception as error:
+            done.set_exception(error)
+
+    def step(self) -> list[Output | Exception]:
+        """A step; what it raises ends all requests, with the error told to each."""
+        try:
+            return self.engine.step()
+        except Exception as error:
+            for number in list(self.engine.alive):
+                self.engine.cancel(number)
+            return [error]
+
+    def give(self, outputs: list[Output | Exception]) -> None:
+        """Put outputs into the queues of those who asked."""
+        for output in outputs:
+            told = list(self.askers) if isinstance(output, Exception) else [output.request]
+            for number in told:
+                if number in self.askers:
+                    loop, queue = self.askers[number]
+                    try:
+                        loop.call_soon_threadsafe(queue.put_nowait, output)
+                    except RuntimeError:  # its loop is closed: nobody reads any more
+                        self.engine.cancel(number)
+                        del self.askers[number]
+
+    def order(self, what: object, asker: Asker | None = None) -> Future:
+        """Hand an order to the thread."""
+        done: Future = Future()
+        with self.wakes:
+            if self.closed:
+                raise RuntimeError("the server is shutting down")
+            self.orders.append((what, asker, done))
+            self.wakes.notify()
+        return done
+
+    async def outputs(self, request: Request) -> AsyncIterator[Output]:
+        """Ask, and give what comes until all samples have ended; whoever stops reading cancels the request.
+
+        What `Engine.add` refuses is raised before the first output.
+        """
+        queue: asyncio.Queue = asyncio.Queue()
+        asker = (asyncio.get_running_loop(), queue)
+        number = await asyncio.wrap_future(self.order(request, asker))
+        left = request.n
+        try:
+            while left:
+                output = await queue.get()
+                if isinstance(output, Exception):
+                    raise RuntimeError("the engine failed on a step") from output
+                left -= output.finished is not None
+                yield output
+        finally:
+            self.askers.pop(number, None)
+            if left:
+                self.order(number)
