@@ -68,7 +68,7 @@ def by_hand(verdict: Verdict, index: int) -> list[str]:
 
 def _printed(name: str, value: object) -> str:
     if type(value) is dict and any(isinstance(each, Array) for each in value.values()):
-        return "\n  ".join(_printed(f"{name}, {key}", each) for key, each in value.items())
+        return "\n    ".join(_printed(f"{name}, {key}", each) for key, each in value.items())
     if not isinstance(value, Array):
         return f"{name} = {shorten(value, 400)}"
     numbers = np.array2string(value.values, precision=4, suppress_small=True, separator=", ")
@@ -94,9 +94,10 @@ class Shown:
         # White on these colours has a contrast above 4.5 to 1, whatever the page's own colour is.
         badge = f"background:{color};color:#fff;padding:.1em .5em;border-radius:.2em;overflow-wrap:anywhere"
         first = f"<strong style='{badge}'>{html.escape(headline(self.verdict))}</strong>"
-        rest = "".join(
-            f"<div style='white-space:pre-wrap'>{html.escape(line)}</div>" for line in lines(self.verdict)
-        )
+        rows = (
+            line.replace("\n  ", "\n") for line in lines(self.verdict)
+        )  # `text` indents by two, a table does not
+        rest = "".join(f"<div style='white-space:pre-wrap'>{html.escape(row)}</div>" for row in rows)
         box = f"border-left:4px solid {color};padding:.3em .8em;font-family:monospace;overflow-x:auto"
         return f"<div style='{box}'>{first}{rest}</div>"
 
