@@ -447,7 +447,9 @@ def test_weights_are_tried_on_fresh_inputs():
 
 
 def test_the_impossible_one_is_at_every_place():
-    for task in kind("judge"):
+    one_of_five = [task for task in kind("judge") if task.cases(0)[0].hidden is not None]
+    assert len(one_of_five) >= 5  # others judge each claim for itself
+    for task in one_of_five:
         for seed in range(3):
             hidden = [case.hidden for case in task.cases(seed)]
             places = Counter(each[0] if isinstance(each, tuple) else each for each in hidden)

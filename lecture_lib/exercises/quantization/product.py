@@ -44,10 +44,12 @@ def product_cases(seed: int) -> list[Case]:
     def steps(n: int) -> Tensor:
         return 0.01 + 0.1 * draw.normal(n, 1).abs()
 
-    def case(what: str, B: int, N: int, K: int, low: int = 0, zero: int | None = None) -> Case:
+    def case(
+        what: str, B: int, N: int, K: int, low: int = 0, zero: int | None = None, low_w: int = -127
+    ) -> Case:
         q_x = draw.ids(B, K, below=256, low=low).to(torch.uint8)
         z = draw.ids(B, 1, below=200, low=20) if zero is None else torch.full((B, 1), zero)
-        q_w = draw.ids(N, K, below=128, low=-127).to(torch.int8)
+        q_w = draw.ids(N, K, below=128, low=low_w).to(torch.int8)
         return Case(what, (q_x, steps(B), z.to(torch.uint8), q_w, steps(N)))
 
     def cancelling(K: int) -> Case:
@@ -72,6 +74,7 @@ def product_cases(seed: int) -> list[Case]:
         case("square: B = N = K = 4", 4, 4, 4),
         case("zero points of 0", 3, 4, 5, zero=0),
         case("large codes and zero points of 255", 2, 5, 9, low=200, zero=255),
+        case("all large and of one sign: the sum is far above 2^15", 2, 3, 7, low=200, zero=0, low_w=100),
         cancelling(16_000 + draw.size(0, 40)),
     ]
 
