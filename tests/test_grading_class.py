@@ -15,7 +15,7 @@ from classroom import ASSIGNMENT, FULL, ROOT, cell, needs_isolation, raw, replac
 from nbgrader.api import Gradebook
 
 from lecture_lib.command import app
-from lecture_lib.grading import gradebook
+from lecture_lib.grading import marks as books
 from lecture_lib.grading.course import Journal, Places
 
 MATE = {"solved": solved, "empty": unsolved}
@@ -192,7 +192,7 @@ def test_a_cluster_gives_the_same_marks_though_a_worker_dies(course):
 
 def test_one_students_marks_are_all_or_none(tmp_path):
     release = json.loads((ROOT / "notebooks" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb").read_bytes())
-    book = gradebook.Marks(tmp_path / "gradebook.db", ASSIGNMENT, release)
+    book = books.Marks(tmp_path / "gradebook.db", ASSIGNMENT, release)
     book.save("ada", {"check_softmax": 3.0}, set())
     assert book.all()["ada"]["check_softmax"] == 3.0
     with pytest.raises(TypeError):
@@ -203,7 +203,7 @@ def test_one_students_marks_are_all_or_none(tmp_path):
 
 def test_by_hand_waits_for_a_person_only_where_something_stands():
     release = unsolved()
-    assert gradebook.written_by_hand(json.dumps(release), release) == set()
+    assert books.written_by_hand(json.dumps(release), release) == set()
     answered = unsolved()
     cell(answered, "why_the_square_root")["source"] = "because"
-    assert gradebook.written_by_hand(json.dumps(answered), release) == {"why_the_square_root"}
+    assert books.written_by_hand(json.dumps(answered), release) == {"why_the_square_root"}

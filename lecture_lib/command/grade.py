@@ -92,13 +92,14 @@ def _with_progress(results: object, total: int) -> list:
 def _keep(places: object, outcomes: list, release: dict, tasks: dict, remarks: list[str]) -> None:
     """Gradebook, pages, table, report."""
     from lecture_lib.files import write_text
-    from lecture_lib.grading import gradebook, report
+    from lecture_lib.grading import marks as books
+    from lecture_lib.grading import report
 
-    gradebook.back_up(places.database)
-    book = gradebook.Marks(places.database, places.assignment, release)
+    books.back_up(places.database)
+    book = books.Marks(places.database, places.assignment, release)
     try:
         for each in outcomes:
-            written = gradebook.written_by_hand(each.result.notebook, release)
+            written = books.written_by_hand(each.result.notebook, release)
             book.save(each.submission.student, each.result.marks, written, each.submission.handed_in)
             page = places.feedback(each.submission.student)
             page.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,7 @@ def _keep(places: object, outcomes: list, release: dict, tasks: dict, remarks: l
         marks = book.all()
     finally:
         book.close()
-    hand = gradebook.by_hand(release)
+    hand = books.by_hand(release)
     write_text(places.run / "grades.csv", report.table(outcomes, tasks, hand, marks))
     write_text(places.run / "report.html", report.page(places.assignment, outcomes, tasks, remarks))
 
