@@ -9,15 +9,27 @@ Source: Kwon et al. (2023); Yu et al. (2022) for batches that change at every st
 
 from lecture_lib.serving.blocks import BlockPool, OutOfBlocks, prefix_hashes
 from lecture_lib.serving.engine import Engine, QueueFull
+from lecture_lib.serving.guide import Guide
 from lecture_lib.serving.paged import PagedCache
-from lecture_lib.serving.request import Output, Request
-from lecture_lib.serving.scheduler import Scheduler
-from lecture_lib.serving.speculative import Draft, PromptLookup, expected_tokens, residual, settle, speculate
+from lecture_lib.serving.request import Output, Request, Text
+from lecture_lib.serving.scheduler import Scheduler, Work
+from lecture_lib.serving.speculative import (
+    Draft,
+    Guesses,
+    PromptLookup,
+    Speculation,
+    expected_tokens,
+    residual,
+    settle,
+    speculate,
+)
 
 __all__ = [
     "BlockPool",
     "Draft",
     "Engine",
+    "Guesses",
+    "Guide",
     "OutOfBlocks",
     "Output",
     "PagedCache",
@@ -25,6 +37,9 @@ __all__ = [
     "QueueFull",
     "Request",
     "Scheduler",
+    "Speculation",
+    "Text",
+    "Work",
     "expected_tokens",
     "prefix_hashes",
     "residual",
