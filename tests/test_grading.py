@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 
 import nbformat
 import pytest
@@ -23,7 +24,7 @@ from classroom import (
 )
 
 from lecture_lib import checks
-from lecture_lib.grading.server import Server
+from lecture_lib.grading.server import Ended, Server
 from lecture_lib.grading.submission import Judge, grade, tasks_of
 
 RIGHT = {f"check_{name}": float(points) for name, points in AUTO.items()}
@@ -256,6 +257,41 @@ def test_submitted_outputs_stay_without_what_could_act(server, judge):
         {"output_type": "display_data", "metadata": {}, "data": {"text/plain": "", "image/png": png}},
         {"output_type": "display_data", "metadata": {}, "data": {"text/plain": "[31mred"}},
     ]
+
+
+def test_all_cells_draw_their_figures(server, judge):
+    drawn = graded(
+        server, judge, before("softmax", "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
+    )
+    cells = json.loads(drawn.notebook)["cells"]
+    (mine,) = (each for each in cells if each["id"].endswith("-mine"))
+    assert any("image/png" in each.get("data", {}) for each in mine["outputs"])
+
+
+def test_questions_share_one_time(server):
+    """An answer that asks for ever, a little at a time, is ended like one that computes for ever."""
+    child = server.start()
+    try:
+        child.cell(
+            "import time\nfrom lecture_lib.grading import hands\n"
+            "def forever(shell, request, ask):\n    while True: ask(0)(1)\nhands.run_calls = forever",
+            5,
+        )
+        cases = checks.exercise("attention.softmax").cases(0)
+        start = time.monotonic()
+        with pytest.raises(Ended, match="computing|no answer within"):
+            child.calls("attention.softmax", "x", cases, 1.0, lambda place: lambda *asked: 0)
+        assert time.monotonic() - start < 30
+    finally:
+        child.close()
+
+
+def test_a_notebook_that_only_waits_is_ended(server, judge, monkeypatch):
+    monkeypatch.setattr("lecture_lib.grading.submission.WHOLE", 1)
+    notebook = before("scaled_dot_product_attention", "import time\ntime.sleep(4)")
+    result = graded(server, judge, notebook, seconds=3.0)
+    assert result.by_clock and "whole notebook" in " ".join(result.failures)
+    assert result.marks["check_softmax"] == AUTO["softmax"]
 
 
 def test_ten_thousand_outputs_and_a_large_file(server, judge):

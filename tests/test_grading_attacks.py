@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from classroom import needs_isolation
 
-from lecture_lib.grading.server import Ended, Limits, Server
+from lecture_lib.grading.server import Ended, Server
 
 # Each is a cell that prints "won" if it got what it wanted; {secret} is a file of the instructor's, {victim} a process.
 ATTACKS = {
@@ -216,7 +216,6 @@ def test_memory_of_one_process_is_bounded(inside):
     child = inside.start()
     try:
         assert outcome(child, "x = bytearray(50 << 30); print('won')") == "failed"
-        assert Limits().memory_mb < 8192
     finally:
         child.close()
 

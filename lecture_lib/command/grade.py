@@ -56,7 +56,8 @@ def grade(
     else:
         grader = classes.here(places, seed, way, jobs or os.cpu_count() or 1, **limits)
     began = time.monotonic()
-    outcomes = _with_progress(classes.run(places, submissions, grader, resume), len(submissions))
+    run = classes.run(places, submissions, grader, resume)
+    outcomes = list(tqdm(run, total=len(submissions), unit="notebook", desc="grading"))
     tasks = tasks_of(places.stem)
     _keep(places, outcomes, releases[assignment], tasks, remarks)
     taken = time.monotonic() - began
@@ -83,10 +84,6 @@ def _only(submissions: list, students: list[str]) -> list:
     if unknown:
         raise ValueError(f"nobody of that name handed in: {', '.join(sorted(unknown))}")
     return [each for each in submissions if not students or each.student in students]
-
-
-def _with_progress(results: object, total: int) -> list:
-    return list(tqdm(results, total=total, unit="notebook", desc="grading"))
 
 
 def _keep(places: object, outcomes: list, release: dict, tasks: dict, remarks: list[str]) -> None:

@@ -1,5 +1,6 @@
 """What really comes back: nbgrader's tree, a folder of notebooks named by student, a zip from a learning platform. Only read."""
 
+import calendar
 import re
 import stat
 import zipfile
@@ -47,7 +48,7 @@ def collect(folder: Path, assignment: str) -> tuple[list[Submission], list[str]]
     found: dict[str, list[Submission]] = {}
     remarks: list[str] = []
     for file in _files(folder, remarks):
-        student = _student(file.parts, assignment, folder)
+        student = _student(file.parts, assignment)
         if student is not None:
             name = "/".join(file.parts)
             found.setdefault(student, []).append(Submission(student, name, file.raw, file.when, file.problem))
@@ -67,7 +68,7 @@ def collect(folder: Path, assignment: str) -> tuple[list[Submission], list[str]]
     return chosen, remarks
 
 
-def _student(parts: tuple[str, ...], assignment: str, folder: Path) -> str | None:
+def _student(parts: tuple[str, ...], assignment: str) -> str | None:
     """Whose file it is; None if it belongs to another assignment."""
     if len(parts) >= 3 and parts[-2] != assignment and re.fullmatch(r"\d\d_\w+", parts[-2]):
         return None
@@ -119,8 +120,6 @@ def _below(folder: Path, remarks: list[str]) -> Iterator[_File]:
 
 
 def _zipped(path: Path, remarks: list[str]) -> Iterator[_File]:
-    import calendar
-
     left = MOST_ZIP
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist()[:MOST_FILES]:

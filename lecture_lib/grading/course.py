@@ -7,7 +7,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lecture_lib.files import write_text
@@ -84,8 +84,6 @@ class Outcome:
 
     submission: Submission
     result: Result
-    again: bool = False  # taken from an earlier run
-    remarks: list[str] = field(default_factory=list)
 
 
 def secret_seed(places: Places, resume: bool) -> int:
@@ -94,9 +92,8 @@ def secret_seed(places: Places, resume: bool) -> int:
     if resume and path.exists():
         return int(path.read_text())
     seed = secrets.randbits(62)
-    places.run.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(str(seed))
+    places.run.mkdir(mode=0o700, parents=True, exist_ok=True)  # nobody else reads the seed
+    write_text(path, str(seed))
     return seed
 
 
@@ -129,7 +126,7 @@ def run(
         ):
             copy = places.graded(each.student)
             notebook = copy.read_text(encoding="utf-8") if copy.exists() else ""
-            yield Outcome(each, Result(**{**known, "notebook": notebook}), again=True)
+            yield Outcome(each, Result(**{**known, "notebook": notebook}))
         else:
             todo.append(each)
     for submission, result in grader(todo):

@@ -3,6 +3,7 @@
 It holds no expected value and no mark. A student's code can change everything here; what leaves is only data.
 """
 
+import base64
 import contextlib
 import io
 import os
@@ -44,7 +45,7 @@ def make_shell() -> InteractiveShell:
     config.InteractiveShell.cache_size = 0
     shell = Shell.instance(config=config)
     shell.display_pub = CapturingDisplayPublisher(parent=shell, shell=shell)
-    shell.run_cell("import matplotlib; matplotlib.use('agg')", silent=True)
+    shell.run_cell("%matplotlib inline", silent=True)
     return shell
 
 
@@ -88,12 +89,17 @@ def run_cell(shell: InteractiveShell, source: str) -> list[dict]:
         [{"output_type": "stream", "name": "stdout", "text": "".join(stream.parts)}] if stream.parts else []
     )
     for each in shell.display_pub.outputs[:MOST_OUTPUTS]:
-        data = {kind: value for kind, value in each["data"].items() if isinstance(value, str)}
-        outputs.append({"output_type": "display_data", "data": data})
+        outputs.append({"output_type": "display_data", "data": dict(map(_as_text, each["data"].items()))})
     error = result.error_before_exec or result.error_in_exec
     if error is not None:
         outputs.append({"output_type": "error", "ename": type(error).__name__, "evalue": _words(error)})
     return outputs
+
+
+def _as_text(item: tuple[str, object]) -> tuple[str, str]:
+    """A picture comes as bytes, all else as text."""
+    kind, value = item
+    return kind, base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else str(value)
 
 
 def _words(error: BaseException) -> str:

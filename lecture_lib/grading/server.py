@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -21,11 +22,11 @@ from lecture_lib.grading.confine import Limits
 from lecture_lib.grading.frames import receive, send
 from lecture_lib.grading.tree import Ended, Tree, Watch
 
-WAYS = ("nested", "fresh", "open")
 START = 120  # seconds until a server or a process is ready
 LOOK = 0.1  # seconds between two looks at what a process takes
 PATIENCE = 4  # wall clock to CPU, and...
 GRACE = 15  # ... seconds more, before a process that does nothing is ended
+UNREAD = struct.pack("qq", 10, 0)  # seconds and microseconds for one that reads nothing of what it is sent
 
 
 class Server:
@@ -117,7 +118,10 @@ class Child:
         self._line, self._handle, self.limits, self._process = line, handle, limits, process
         self._tree = Tree(handle)
         self._line.settimeout(LOOK)
-        hello = self._reply(START, START)
+        try:
+            hello = self._reply(self._watch(START, START))
+        except Ended as error:
+            hello = {"refused": error}
         if "ready" not in hello:
             self.close()
             raise NoIsolation(f"student code cannot be shut in here ({str(hello.get('refused'))[:200]})")
@@ -125,7 +129,7 @@ class Child:
     def cell(self, source: str, seconds: float) -> object:
         """Run a cell; what the process says are its outputs. `Ended` after that much CPU time."""
         self._send({"cell": source})
-        return self._reply(seconds).get("outputs")
+        return self._reply(self._watch(seconds)).get("outputs")
 
     def calls(
         self,
@@ -137,15 +141,24 @@ class Child:
     ) -> list:
         """Plain results of an answer on cases; a question of the answer is put to `questions`, on this side.
 
+        Args:
+            exercise: its full name.
+            variable: the name under which the answer stands.
+            cases: the calls.
+            seconds: CPU time for all of them, questions included.
+            questions: what the answer may ask.
+
         Raises:
             Ended: the process died, took too much, or sent what is not plain.
         """
         raws = [wire.dumps((c.what, c.inputs, c.named, c.gradient)).decode("ascii") for c in cases]
         self._send({"calls": exercise, "name": variable, "cases": raws})
-        reply = self._reply(seconds)
+        watch = self._watch(seconds)
+        reply = self._reply(watch)
         while "ask" in reply:
             self._send(answered(reply, questions, len(cases)))
-            reply = self._reply(seconds)
+            watch.look()  # the time is one for all questions
+            reply = self._reply(watch)
         replies = reply.get("results")
         if (
             type(replies) is not list
@@ -160,17 +173,16 @@ class Child:
 
     def _send(self, message: dict) -> None:
         self._line.settimeout(None)
-        self._line.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDTIMEO, b"\x0a" + bytes(15)
-        )  # ten seconds: one that reads nothing
+        self._line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, UNREAD)
         try:
             send(self._line, message)
         except OSError as error:
             raise Ended(f"took no message ({type(error).__name__})") from None
 
-    def _reply(self, seconds: float, wall: float | None = None) -> dict:
-        watch = Watch(self._tree, self.limits.tree_mb, seconds, wall or PATIENCE * seconds + GRACE)
+    def _watch(self, seconds: float, wall: float | None = None) -> Watch:
+        return Watch(self._tree, self.limits.tree_mb, seconds, wall or PATIENCE * seconds + GRACE)
 
+    def _reply(self, watch: Watch) -> dict:
         def wait() -> None:
             while not select.select([self._line], [], [], LOOK)[0]:
                 watch.look()

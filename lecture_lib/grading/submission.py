@@ -1,8 +1,8 @@
 """Marks of one submission: bytes in, plain data out; no path, no database. The unit of threads and of clusters."""
 
 import json
-import secrets
 import threading
+import time
 from dataclasses import asdict, dataclass, field
 
 from lecture_lib.checks import session
@@ -18,6 +18,7 @@ from lecture_lib.grading.triage import Triaged, Unreadable, is_check, name_of, t
 
 CELL_SECONDS = 30.0  # CPU of a cell of the student
 RESTARTS = 10  # fresh processes for one submission
+WHOLE = 40  # times the seconds of a cell, by the wall clock, that a whole notebook may take
 IN_A_ROW = 3  # cells that end their process one after the other: then a cell before them did it
 
 
@@ -43,9 +44,9 @@ class Result:
 class Judge:
     """Cases from one secret seed, their right results and those of every mistake: once a class, and never sent out."""
 
-    def __init__(self, seed: int | None = None):
-        """Draw a seed, or take one to repeat a run."""
-        self.seed = secrets.randbits(62) if seed is None else seed
+    def __init__(self, seed: int):
+        """Take the secret of a run."""
+        self.seed = seed
         self._known: dict[str, tuple[list[Case], Known]] = {}
         self._lock = threading.Lock()
 
@@ -127,7 +128,7 @@ class _Run:
         result: Result,
     ):
         self.notebook, self.tasks, self.server, self.judge = notebook, tasks, server, judge
-        self.seconds, self.result = seconds, result
+        self.seconds, self.result, self.began = seconds, result, time.monotonic()
         checks = {i: tasks[name] for i, cell in enumerate(notebook.cells) if (name := name_of(cell)) in tasks}
         self.plan = [(i, checks.get(i)) for i in range(len(notebook.cells)) if i in checks or i in run]
         self.child: Child | None = None
@@ -170,6 +171,8 @@ class _Run:
 
     def one(self, place: int, task: Exercise | None) -> None:
         """A cell, or the check of an answer as it stands at this place."""
+        if time.monotonic() - self.began > WHOLE * self.seconds:
+            raise Ended(f"the whole notebook took more than {WHOLE * self.seconds:g} s", by_clock=True)
         cell = self.notebook.cells[place]
         if task is None:
             cell["outputs"] = safe.outputs(self.child.cell(cell["source"], self.seconds))

@@ -1,7 +1,7 @@
 """Read what came back and put it beside the release: whatever can be saved is saved, on a copy, and said.
 
 The submitted bytes are never changed. A cell that carries marks is found by its nbgrader name, else by its cell id, else by
-what it defines, else by its place between two cells that were found.
+what it defines.
 """
 
 import copy
@@ -23,7 +23,6 @@ class Triaged:
     """A notebook that can be graded, and what was done to get it."""
 
     cells: list[dict]
-    metadata: dict
     repairs: list[str] = field(default_factory=list)
     own: set[int] = field(default_factory=set)  # places of cells that the release does not have
 
@@ -151,7 +150,7 @@ def _together(cells: list[dict], released: list[dict], found: dict, repairs: lis
     by_name = {name_of(cell): cell for cell in released if name_of(cell)}
     ids = {cell["id"] for cell in released}
     standing = {place: name for name, place in found.items() if place is not None}
-    result = Triaged([], {}, repairs)
+    result = Triaged([], repairs)
     for place, cell in enumerate(cells):
         name = standing.get(place)
         if name:

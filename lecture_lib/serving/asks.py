@@ -1,5 +1,6 @@
 """What a client may ask of the server, with its ranges; anything else is refused by name."""
 
+import secrets
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,7 +66,7 @@ class Ask(BaseModel):
             knobs["top_p"] = self.top_p
         if self.top_k:
             knobs["top_k"] = self.top_k
-        seed = self.seed if self.seed is not None else hash(str(id(self))) % 2**31
+        seed = self.seed if self.seed is not None else secrets.randbits(31)
         return Request(
             tuple(prompt),
             self.wanted() or context - len(prompt),

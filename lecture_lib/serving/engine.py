@@ -25,6 +25,8 @@ from lecture_lib.serving.scheduler import Scheduler, Work
 from lecture_lib.transformer import ModelConfig  # noqa: F401 (for the example)
 from lecture_lib.weights import Watch, unwrapped
 
+KEPT = 100_000  # events, steps and requests that are remembered
+
 
 class QueueFull(RuntimeError):
     """So many requests wait already that another one is not taken."""
@@ -39,8 +41,12 @@ class Counters:
     tokens_given: int = 0
     tokens_found: int = 0  # in the cache, so not computed
     preempted: int = 0
-    waste: list[float] = field(default_factory=list)  # share of taken slots that hold nothing, step by step
-    first_token: dict[int, float] = field(default_factory=dict)  # seconds from a request to its first token
+    waste: deque[float] = field(
+        default_factory=lambda: deque(maxlen=KEPT)
+    )  # share of taken slots that hold nothing
+    first_token: dict[int, float] = field(
+        default_factory=dict
+    )  # seconds to the first token, of the last requests
 
 
 class Engine:
@@ -81,7 +87,7 @@ class Engine:
         self.cache = PagedCache(self.config, n_blocks, block_size, weight.dtype, weight.device)
         self.scheduler = Scheduler(BlockPool(n_blocks), block_size, max_running, budget, share_prefixes)
         self.max_waiting = whole("max_waiting", max_waiting, 1)
-        self.counters, self.events = Counters(), deque(maxlen=100_000)
+        self.counters, self.events = Counters(), deque(maxlen=KEPT)
         self.siblings: dict[int, list[Text]] = {}  # samples that wait for their prompt to be read
         self.asked: dict[int, float] = {}
         self.alive: dict[int, list[Text]] = {}
@@ -115,6 +121,7 @@ class Engine:
             self.scheduler.end(text)
             self.log("cancelled", number, text.sample, len(text.new))
         self.siblings.pop(number, None)
+        self.asked.pop(number, None)
 
     def log(self, what: str, number: int, sample: int, n_tokens: int) -> None:
         """Note an event: (step, what, request, sample, tokens)."""
@@ -195,6 +202,7 @@ class Engine:
         for output in outputs:
             if output.request in self.asked:
                 counters.first_token[output.request] = now - self.asked.pop(output.request)
+                counters.first_token.pop(output.request - KEPT, None)
         taken = {block for text in scheduler.running for block in text.table}
         holes = sum(len(t.table) * self.cache.block_size - t.computed for t in scheduler.running)
         if taken:
