@@ -11,11 +11,13 @@ In the order of the course, which is also the order in which the modules build o
 7. `pretrained`: folders of Hugging Face, read and written; one file a family.
 8. `lora`, `quantization`: adapted with few numbers, stored in few bits.
 9. `kv_cache`, `roofline`: each token computed once, and what a machine allows.
-10. `rlhf`: from completing to answering, and tuned by what people prefer.
-11. `arena`: which model is better, from votes.
-12. `zoo`: small models that were trained for the course, by recipes that train them anew.
+10. `serving`: many requests at once on one cache, and a server.
+11. `rlhf`: from completing to answering, and tuned by what people prefer.
+12. `arena`: which model is better, from votes.
+13. `zoo`: small models that were trained for the course, by recipes that train them anew.
 
-Aside: `plots` and `widgets` draw, `checks` and `exercises` are what notebooks check with, and `files`, `fields`,
+Aside: `plots` and `widgets` draw, `checks` and `exercises` are what notebooks check with, `grading` judges
+a class with them, `command` is the command line, and `files`, `fields`,
 `weights` and `packed` are the floor that all stand on.
 """
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lecture_lib.decoder import Decoder
 from lecture_lib.fields import positive_real
 from lecture_lib.padding import pad
-from lecture_lib.rlhf.rollouts import reply_log_probs
+from lecture_lib.rlhf.rollouts import reply_log_probs, said_places
 from lecture_lib.training import Batch
 
 Pair = tuple[Sequence[int], Sequence[int], Sequence[int]]  # prompt and two answers, as ids
@@ -61,9 +61,7 @@ def answer_pairs(
     for chosen in order:
         rows = [(prompt, answer) for i in chosen for prompt, *both in [pairs[i]] for answer in both]
         ids, lengths = pad([[*prompt, *answer] for prompt, answer in rows], pad_id, device)
-        starts = torch.tensor([len(prompt) for prompt, _ in rows], device=device)
-        places = torch.arange(1, ids.shape[1], device=device)
-        said = (places >= starts[:, None]) & (places < lengths[:, None])
+        said = said_places([prompt for prompt, _ in rows], lengths, ids.shape[1])
         with torch.no_grad():
             log_probs = reply_log_probs(reference, ids, lengths, said)
         B = len(chosen)

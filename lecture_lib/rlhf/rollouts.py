@@ -46,9 +46,14 @@ def rollout(
     texts = kv_cache.generate(policy, prompts, max_new_tokens, generator=generator, stop=stop)
     device = next(policy.parameters()).device
     ids, lengths = pad([text.tolist() for text in texts], pad_id, device)
-    starts = torch.tensor([len(prompt) for prompt in prompts], device=device)
-    places = torch.arange(1, ids.shape[1], device=device)
-    return Rollout(ids, lengths, (places >= starts[:, None]) & (places < lengths[:, None]))
+    return Rollout(ids, lengths, said_places(prompts, lengths, ids.shape[1]))
+
+
+def said_places(prompts: Sequence[Sequence[int]], lengths: Tensor, n_tokens: int) -> Tensor:
+    """Tell which places of B texts stand for tokens behind their prompts, (B, N - 1), from their lengths (B,) and N."""
+    starts = torch.tensor([len(prompt) for prompt in prompts], device=lengths.device)
+    places = torch.arange(1, n_tokens, device=lengths.device)
+    return (places >= starts[:, None]) & (places < lengths[:, None])
 
 
 def every_reply(prompt: Sequence[int], vocab_size: int, n_tokens: int) -> Rollout:
