@@ -1,5 +1,6 @@
 """A class from its folder to the gradebook: alone, in parallel, interrupted, on a cluster; and what nbgrader makes of it."""
 
+import contextlib
 import csv
 import json
 import os
@@ -165,29 +166,40 @@ def test_killed_at_random_moments_and_resumed(course):
 
 @pytest.mark.slow
 def test_a_cluster_gives_the_same_marks_though_a_worker_dies(course):
-    from dask.distributed import LocalCluster
-
+    """The scheduler and its two workers are programs of their own, as on a real cluster."""
     for number in range(6):
         (course / "came back" / f"mate{number}.ipynb").write_bytes(raw(solved()))
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0) as cluster:
-        line = [
-            sys.executable,
-            "-m",
-            "lecture_lib.command",
-            "grade",
-            "came back",
-            "--scheduler",
-            cluster.scheduler_address,
-        ]
-        grader = subprocess.Popen(
-            line, cwd=course, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=-3
+    inside = {"cwd": course, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "stdout": -3, "stderr": -3}
+    dask, place = [sys.executable, "-m", "dask"], ["--scheduler-file", "cluster.json"]
+    worker = [*dask, "worker", *place, "--no-nanny", "--nthreads", "1", "--no-dashboard"]
+    with contextlib.ExitStack() as programs:
+
+        def start(line):
+            program = subprocess.Popen(line, **inside)
+            programs.callback(program.wait)
+            programs.callback(program.kill)
+            return program
+
+        start([*dask, "scheduler", *place, "--port", "0", "--no-dashboard", "--host", "127.0.0.1"])
+        first, _ = start(worker), start(worker)
+        until(lambda: (course / "cluster.json").exists())
+        address = json.loads((course / "cluster.json").read_text())["address"]
+        grader = start(
+            [sys.executable, "-m", "lecture_lib.command", "grade", "came back", "--scheduler", address]
         )
-        time.sleep(14)
-        workers = list(cluster.workers.values())
-        os.kill(workers[0].pid, signal.SIGKILL)
+        journal = Places(course, ASSIGNMENT).run / "journal.jsonl"
+        until(lambda: journal.exists() and journal.read_bytes().count(b"student") >= 2)
+        first.kill()
         assert grader.wait(240) == 0
     marks = scores(course)
     assert len(marks) == 11 and all(marks[f"mate{number}"] == FULL for number in range(6))
+
+
+def until(holds, seconds=120):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.1)
 
 
 def test_one_students_marks_are_all_or_none(tmp_path):
