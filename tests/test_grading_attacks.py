@@ -105,10 +105,9 @@ def inside():
     del os.environ["LECTURE_TOKEN"]
 
 
-@pytest.fixture(scope="module")
-def outside():
-    """Cells in a plain interpreter with the instructor's rights and environment."""
-    return lambda source: subprocess.run(
+def outside(source):
+    """What a cell prints in a plain interpreter with the instructor's rights and environment, word by word."""
+    return subprocess.run(
         [sys.executable, "-c", source],
         capture_output=True,
         text=True,
@@ -124,7 +123,7 @@ def filled(source, scene):
 
 
 @pytest.mark.parametrize("what", ATTACKS)
-def test_an_attack_wins_outside_and_fails_inside(what, scene, inside, outside):
+def test_an_attack_wins_outside_and_fails_inside(what, scene, inside):
     source = filled(ATTACKS[what], scene)
     assert "won" in outside(source), "the attack itself does not work: it tests nothing"
     os.kill(scene["victim"], 18)  # let a stopped neighbour go on

@@ -59,7 +59,7 @@ def grade(
     run = classes.run(places, submissions, grader, resume)
     outcomes = list(tqdm(run, total=len(submissions), unit="notebook", desc="grading"))
     tasks = tasks_of(places.stem)
-    _keep(places, outcomes, releases[assignment], tasks, remarks)
+    keep(places, outcomes, releases[assignment], tasks, remarks)
     taken = time.monotonic() - began
     print(
         f"{len(outcomes)} graded in {taken:.0f} s. Marks: {places.database}; report: {places.run / 'report.html'}"
@@ -86,7 +86,7 @@ def _only(submissions: list, students: list[str]) -> list:
     return [each for each in submissions if not students or each.student in students]
 
 
-def _keep(places: object, outcomes: list, release: dict, tasks: dict, remarks: list[str]) -> None:
+def keep(places: object, outcomes: list, release: dict, tasks: dict, remarks: list[str]) -> None:
     """Gradebook, pages, table, report."""
     from lecture_lib.files import write_text
     from lecture_lib.grading import marks as books
