@@ -9,7 +9,7 @@ from classroom import code, raw, release, solved
 from nbconvert import HTMLExporter
 from test_grading_text import MARKDOWN
 
-from lecture_lib.grading.submission import graded_copy
+from lecture_lib.grading.safe import graded_copy
 from lecture_lib.grading.triage import triage
 
 HARMLESS = "A score $a<b$ and `x<y` and **bold**, [a link](https://example.org/x)."

@@ -16,8 +16,11 @@ from classroom import ASSIGNMENT, FULL, ROOT, cell, needs_isolation, raw, replac
 from nbgrader.api import Gradebook
 
 from lecture_lib.command import app
+from lecture_lib.grading import course as classes
 from lecture_lib.grading import marks as books
+from lecture_lib.grading.collect import Submission
 from lecture_lib.grading.course import Journal, Places
+from lecture_lib.grading.submission import Result
 
 MATE = {"solved": solved, "empty": unsolved}
 
@@ -211,6 +214,49 @@ def test_one_students_marks_are_all_or_none(tmp_path):
         book.save("bob", None, set())
     assert set(book.all()) == {"ada"}
     book.close()
+
+
+@pytest.mark.parametrize("when", [-1.0, 0.0, 1e12, None])
+def test_a_clock_that_is_wrong_loses_no_marks(tmp_path, when):
+    book = books.Marks(tmp_path / "gradebook.db", ASSIGNMENT, unsolved())
+    book.save("ada", {"check_softmax": 3.0}, set(), 1e9)
+    book.save("ada", {"check_softmax": 2.0}, set(), when)
+    assert book.all()["ada"]["check_softmax"] == 2.0
+    book.close()
+
+
+class Late:
+    """A grader in which some submissions are slow by the wall clock the first time, some always."""
+
+    def __init__(self, always=()):
+        self.always, self.running, self.calls = always, 0, []
+
+    def __call__(self, raw, *about, **options):
+        self.running += 1
+        time.sleep(0.2)
+        beside, self.running = self.running, self.running - 1
+        name = raw.decode()
+        self.calls.append((name, beside))
+        first = [each for each, _ in self.calls].count(name) == 1
+        late = name in self.always or (name.startswith("slow") and first)
+        return Result({"check_x": 0.0 if late else 1.0}, by_clock=late)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_what_the_wall_clock_ended_is_graded_again_alone_and_once(tmp_path, monkeypatch, jobs):
+    grader = Late(always=("slow2",))
+    monkeypatch.setattr(classes, "grade", grader)
+    monkeypatch.setattr(classes, "Server", lambda way: contextlib.nullcontext())
+    (tmp_path / "notebooks" / ASSIGNMENT).mkdir(parents=True)
+    Places(tmp_path, ASSIGNMENT).release.write_bytes(b"{}")
+    todo = [Submission(name, name, name.encode(), 0.0) for name in ("slow1", "slow2", "a", "b", "c", "d")]
+    found = list(classes.here(Places(tmp_path, ASSIGNMENT), 1, "open", jobs)(todo))
+    marks = {each.student: result.marks["check_x"] for each, result in found}
+    assert len(found) == len(marks) == 6
+    again = jobs > 1
+    assert marks == {"slow1": float(again), "slow2": 0.0, "a": 1, "b": 1, "c": 1, "d": 1}
+    assert len(grader.calls) == 6 + 2 * again
+    assert not again or sorted(grader.calls[6:]) == [("slow1", 1), ("slow2", 1)]
 
 
 def test_by_hand_waits_for_a_person_only_where_something_stands():

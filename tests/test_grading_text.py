@@ -166,6 +166,18 @@ def test_a_zip_of_a_platform_and_a_bomb(tmp_path):
     )
 
 
+def test_a_date_that_is_none_loses_nobody(tmp_path):
+    path = tmp_path / "all.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("ada.ipynb", (2026, 2, 1, 0, 0, 0)), raw(solved()))
+    whole = path.read_bytes()
+    for place, date in ((10, whole.index(b"PK\3\4")), (12, whole.index(b"PK\1\2"))):
+        whole = whole[: date + place + 2] + b"\0\0" + whole[date + place + 4 :]  # month 0, day 0
+    path.write_bytes(whole)
+    found, _ = students(path)
+    assert found["ada"].raw and found["ada"].handed_in == 0
+
+
 def test_nothing_to_grade_is_said(tmp_path):
     with pytest.raises(ValueError, match="no notebook"):
         collect(tmp_path, ASSIGNMENT)

@@ -23,6 +23,15 @@ def graded(raw: bytes, release: bytes, stem: str, way: str, seed: int, options: 
     return grade(raw, release, stem, _here["server"], _here["judge"], **options).as_dict()
 
 
+def _result(future: object, submission: Submission) -> Result:
+    try:
+        return Result(**future.result())
+    except Exception as error:  # of the cluster: nothing of this student's is known
+        raise RuntimeError(
+            f"{submission.student}: the cluster gave up ({error}); --resume goes on"
+        ) from error
+
+
 def on_cluster(
     places: Places, seed: int, way: str, scheduler: str, **options: object
 ) -> Callable[[list[Submission]], Iterator[tuple[Submission, Result]]]:
@@ -41,12 +50,14 @@ def on_cluster(
                     continue
                 future = client.submit(graded, each.raw, release, *about, pure=False, retries=3)
                 waiting[future] = each
+            late = []
             for future in as_completed(waiting):
-                try:
-                    yield waiting[future], Result(**future.result())
-                except Exception as error:  # of the cluster: nothing of this student's is known
-                    raise RuntimeError(
-                        f"{waiting[future].student}: the cluster gave up ({error}); --resume goes on"
-                    ) from error
+                result = _result(future, waiting[future])
+                if result.by_clock:
+                    late.append(waiting[future])
+                else:
+                    yield waiting[future], result
+            for each in late:  # one at a time, when nothing else of ours runs
+                yield each, _result(client.submit(graded, each.raw, release, *about, pure=False), each)
 
     return each_graded

@@ -1,11 +1,11 @@
 """What really comes back: nbgrader's tree, a folder of notebooks named by student, a zip from a learning platform. Only read."""
 
-import calendar
 import re
 import stat
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from lecture_lib.grading.triage import MOST_BYTES, Unreadable, name_of, read
@@ -130,7 +130,7 @@ def _zipped(path: Path, remarks: list[str]) -> Iterator[_File]:
             )
             if info.is_dir() or not parts or not parts[-1].endswith(".ipynb") or parts[0] == "__MACOSX":
                 continue
-            when = float(calendar.timegm((*info.date_time, 0, 0, 0)))
+            when = _seconds(info.date_time)
             left -= info.file_size
             if info.file_size > MOST_BYTES or left < 0:
                 yield _File(parts, b"", when, f"the file unpacks to {info.file_size >> 20} MB")
@@ -141,6 +141,14 @@ def _zipped(path: Path, remarks: list[str]) -> Iterator[_File]:
                 yield _File(parts, raw, when)
             except (OSError, RuntimeError, zipfile.BadZipFile, EOFError, ValueError) as error:
                 yield _File(parts, b"", when, f"it cannot be unpacked ({type(error).__name__})")
+
+
+def _seconds(date: tuple[int, ...]) -> float:
+    """Of a date in a zip, since 1970; 0 for one that is no date, which some programs write."""
+    try:
+        return datetime(*date, tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def detect(folder: Path, releases: dict[str, dict]) -> str:

@@ -8,7 +8,16 @@ from collections.abc import Callable
 from lecture_lib.checks.plain import NotPlain
 
 MOST = 32 * 2**20  # bytes of one frame
+MOST_PARTS = 2**21  # brackets and commas in it: a frame of empty objects alone would take 25 times its size
 PIECE = 2**20
+
+
+class Ended(Exception):
+    """A confined process is gone, and why; ``by_clock``: slow by the wall clock, which a busy machine may have caused."""
+
+    def __init__(self, why: str, by_clock: bool = False):
+        super().__init__(why)
+        self.by_clock = by_clock
 
 
 def send(line: socket.socket, message: dict) -> None:
@@ -32,6 +41,8 @@ def receive(line: socket.socket, wait: Callable[[], None] | None = None) -> dict
     if size > MOST:
         raise NotPlain(f"a frame of {size} bytes")
     raw = _exactly(line, size, wait)
+    if sum(map(raw.count, (b"[", b"{", b","))) > MOST_PARTS:
+        raise NotPlain(f"a frame of more than {MOST_PARTS} parts")
     try:
         message = json.loads(raw.decode("ascii"))
     except (ValueError, RecursionError, MemoryError) as error:

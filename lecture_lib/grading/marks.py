@@ -14,6 +14,8 @@ from nbgrader.api import Gradebook, MissingEntry
 
 from lecture_lib.grading.triage import is_check, name_of
 
+LATEST = 2**32  # seconds since 1970, in 2106: a clock that shows more is wrong
+
 
 def back_up(database: Path) -> Path | None:
     """A copy of the gradebook as it stands, beside it; None if there is none yet."""
@@ -102,7 +104,8 @@ class Marks:
         self, student: str, marks: dict[str, float], written: set[str], handed_in: float | None
     ) -> None:
         self.book.update_or_create_student(student)
-        when = datetime.fromtimestamp(handed_in, UTC).replace(tzinfo=None) if handed_in else None
+        known = handed_in and 0 < handed_in < LATEST
+        when = datetime.fromtimestamp(handed_in, UTC).replace(tzinfo=None) if known else None
         submission = self.book.update_or_create_submission(
             self.assignment, student, **({"timestamp": when} if when else {})
         )

@@ -2,7 +2,10 @@
 
 import base64
 import binascii
+import json
 import re
+
+from lecture_lib.grading.triage import Triaged
 
 MOST_OUTPUT = 200_000  # characters of one output
 MOST_PICTURE = 2 * 2**20
@@ -55,13 +58,11 @@ def _output(each: object) -> dict | None:
     if kind == "stream":
         return stream(_joined(each.get("text")))
     if kind == "error":
-        words = plain_text(f"{_joined(each.get('ename'))}: {_joined(each.get('evalue'))}", 2000)
-        return {
-            "output_type": "error",
-            "ename": words.partition(":")[0],
-            "evalue": words,
-            "traceback": [words],
-        }
+        name, words = (
+            plain_text(_joined(each.get("ename")), 200),
+            plain_text(_joined(each.get("evalue")), 2000),
+        )
+        return {"output_type": "error", "ename": name, "evalue": words, "traceback": [f"{name}: {words}"]}
     if kind in ("display_data", "execute_result"):
         data = each.get("data") if type(each.get("data")) is dict else {}
         shown = {"text/plain": plain_text(_joined(data.get("text/plain")))}
@@ -86,3 +87,33 @@ def _picture(text: str) -> str | None:
     except (binascii.Error, ValueError):
         return None
     return base64.b64encode(raw).decode("ascii") if raw.startswith(PNG) else None
+
+
+def graded_copy(notebook: Triaged) -> str:
+    """The notebook as it is shown and handed back: with outputs of ours, and nothing in it that could act."""
+    cells = []
+    for cell in notebook.cells:
+        shown = {key: cell[key] for key in ("cell_type", "metadata", "source")} | {
+            "id": f"c{len(cells):03d}-{cell['id'][:40]}"
+        }
+        shown["id"] = "".join(c for c in shown["id"] if c.isascii() and (c.isalnum() or c in "-_"))
+        if cell["cell_type"] == "code":
+            shown |= {
+                "outputs": outputs(cell["outputs"]),
+                "execution_count": None,
+                "source": plain_text(cell["source"]),
+            }
+        else:
+            shown["source"] = markdown(cell["source"])
+        shown["metadata"] = _metadata(cell["metadata"])
+        cells.append(shown)
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    return json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}, indent=1)
+
+
+def _metadata(given: dict) -> dict:
+    """What nbgrader needs, and tags."""
+    tags = given.get("tags")
+    kept = {"nbgrader": given["nbgrader"]} if type(given.get("nbgrader")) is dict else {}
+    return kept | ({"tags": [str(each) for each in tags]} if type(tags) is list else {})

@@ -19,8 +19,8 @@ from lecture_lib.checks.plain import NotPlain
 from lecture_lib.checks.script import Questions
 from lecture_lib.grading.bubble import NoIsolation, bubblewrap, environment
 from lecture_lib.grading.confine import Limits
-from lecture_lib.grading.frames import receive, send
-from lecture_lib.grading.tree import Ended, Tree, Watch
+from lecture_lib.grading.frames import MOST, Ended, receive, send
+from lecture_lib.grading.tree import Tree, Watch
 
 START = 120  # seconds until a server or a process is ready
 LOOK = 0.1  # seconds between two looks at what a process takes
@@ -154,8 +154,11 @@ class Child:
         raws = [wire.dumps((c.what, c.inputs, c.named, c.gradient)).decode("ascii") for c in cases]
         self._send({"calls": exercise, "name": variable, "cases": raws})
         watch = self._watch(seconds)
-        reply = self._reply(watch)
+        reply, asked = self._reply(watch), 0
         while "ask" in reply:
+            asked += len(str(reply.get("with")))
+            if asked > MOST:  # questions are kept
+                raise Ended(f"asked more than {MOST} bytes of questions")
             self._send(answered(reply, questions, len(cases)))
             watch.look()  # the time is one for all questions
             reply = self._reply(watch)

@@ -3,7 +3,9 @@
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from lecture_lib.checks import session
 from lecture_lib.checks.case import Case
@@ -12,9 +14,13 @@ from lecture_lib.checks.message import text
 from lecture_lib.checks.verdict import Known, Verdict
 from lecture_lib.grading import safe
 from lecture_lib.grading.alarms import alarms
+from lecture_lib.grading.frames import Ended
 from lecture_lib.grading.needed import needed
-from lecture_lib.grading.server import Child, Ended, Server
 from lecture_lib.grading.triage import Triaged, Unreadable, is_check, name_of, triage
+
+if TYPE_CHECKING:  # they need Linux; the kernel of a reader's own notebook does not
+    from lecture_lib.grading.kernel import Kernel, Kernels
+    from lecture_lib.grading.server import Child, Server
 
 CELL_SECONDS = 30.0  # CPU of a cell of the student
 RESTARTS = 10  # fresh processes for one submission
@@ -50,15 +56,19 @@ class Judge:
         self._known: dict[str, tuple[list[Case], Known]] = {}
         self._lock = threading.Lock()
 
+    def cases(self, task: Exercise) -> list[Case]:
+        """Cases of an exercise."""
+        return task.cases(self.seed)
+
     def known(self, task: Exercise) -> tuple[list[Case], Known]:
         """Cases of an exercise and what is known of them."""
         with self._lock:
             if task.name not in self._known:
-                cases = task.cases(self.seed)
+                cases = self.cases(task)
                 self._known[task.name] = cases, task.known(cases)
             return self._known[task.name]
 
-    def verdict(self, task: Exercise, child: Child) -> Verdict:
+    def verdict(self, task: Exercise, child: "Child | Kernel") -> Verdict:
         """Let a process call its answer on our cases, and judge here what it sends."""
         cases, known = self.known(task)
         asking = task.questions(cases) if task.ask else None
@@ -75,10 +85,11 @@ def grade(
     raw: bytes,
     release: bytes,
     stem: str,
-    server: Server,
+    server: "Server | Kernels",
     judge: Judge,
     everything: bool = False,
     seconds: float = CELL_SECONDS,
+    tell: Callable[[str, str], None] = lambda name, words: None,
 ) -> Result:
     """Grade one submission; nothing that is in it raises.
 
@@ -90,6 +101,7 @@ def grade(
         judge: has the cases.
         everything: run also experiments and other cells that no answer needs.
         seconds: CPU time that a cell may take.
+        tell: gets the name of each check with its message, when it has one.
     """
     tasks = tasks_of(stem)
     try:
@@ -98,8 +110,8 @@ def grade(
         return Result(dict.fromkeys(tasks, 0.0), failures=[str(error)])
     result = Result(dict.fromkeys(tasks, 0.0), repairs=notebook.repairs)
     result.alarms = _alarms(notebook, json.loads(release), tasks)
-    _Run(notebook, tasks, server, judge, needed(notebook, everything), seconds, result).all()
-    result.notebook = graded_copy(notebook)
+    _Run(notebook, tasks, server, judge, needed(notebook, everything), seconds, result, tell).all()
+    result.notebook = safe.graded_copy(notebook)
     return result
 
 
@@ -121,17 +133,18 @@ class _Run:
         self,
         notebook: Triaged,
         tasks: dict,
-        server: Server,
+        server: "Server | Kernels",
         judge: Judge,
         run: set[int],
         seconds: float,
         result: Result,
+        tell: Callable[[str, str], None],
     ):
         self.notebook, self.tasks, self.server, self.judge = notebook, tasks, server, judge
-        self.seconds, self.result, self.began = seconds, result, time.monotonic()
+        self.seconds, self.result, self.tell, self.began = seconds, result, tell, time.monotonic()
         checks = {i: tasks[name] for i, cell in enumerate(notebook.cells) if (name := name_of(cell)) in tasks}
         self.plan = [(i, checks.get(i)) for i in range(len(notebook.cells)) if i in checks or i in run]
-        self.child: Child | None = None
+        self.child: Child | Kernel | None = None
         self.blamed: set[int] = set()
         self.in_a_row = 0
         self.ended: dict[str, str] = {}  # answers whose own cell ended the process
@@ -193,6 +206,7 @@ class _Run:
         cell = self.notebook.cells[place]
         cell["outputs"] = [safe.stream(words)]
         self.result.messages[name_of(cell)] = safe.plain_text(words)
+        self.tell(name_of(cell), words)
 
     def blame(self, place: int, error: Ended) -> None:
         """Note what ended a process, where the reader sees it."""
@@ -211,33 +225,3 @@ class _Run:
             self.result.seconds += self.child.seconds()
             self.child.close()
         self.child = None
-
-
-def graded_copy(notebook: Triaged) -> str:
-    """The notebook as it is shown and handed back: with outputs of ours, and nothing in it that could act."""
-    cells = []
-    for cell in notebook.cells:
-        shown = {key: cell[key] for key in ("cell_type", "metadata", "source")} | {
-            "id": f"c{len(cells):03d}-{cell['id'][:40]}"
-        }
-        shown["id"] = "".join(c for c in shown["id"] if c.isascii() and (c.isalnum() or c in "-_"))
-        if cell["cell_type"] == "code":
-            shown |= {
-                "outputs": safe.outputs(cell["outputs"]),
-                "execution_count": None,
-                "source": safe.plain_text(cell["source"]),
-            }
-        else:
-            shown["source"] = safe.markdown(cell["source"])
-        shown["metadata"] = _metadata(cell["metadata"])
-        cells.append(shown)
-    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
-    return json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}, indent=1)
-
-
-def _metadata(given: dict) -> dict:
-    """What nbgrader needs, and tags."""
-    tags = given.get("tags")
-    kept = {"nbgrader": given["nbgrader"]} if type(given.get("nbgrader")) is dict else {}
-    return kept | ({"tags": [str(each) for each in tags]} if type(tags) is list else {})

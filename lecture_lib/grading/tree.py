@@ -5,16 +5,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from lecture_lib.grading.frames import Ended
+
 TICK = os.sysconf("SC_CLK_TCK")
 IDLE = 10  # seconds in which nothing of a process runs or wants to run
-
-
-class Ended(Exception):
-    """A confined process is gone, and why; ``by_clock``: slow by the wall clock, which a busy machine may have caused."""
-
-    def __init__(self, why: str, by_clock: bool = False):
-        super().__init__(why)
-        self.by_clock = by_clock
 
 
 @dataclass(frozen=True)
@@ -87,7 +81,7 @@ class Watch:
     def drips(self) -> None:
         """The same for an answer that comes byte by byte."""
         if time.monotonic() - self.start > 2 * self.wall:
-            raise Ended(f"no whole answer within {2 * self.wall:g} s")
+            raise Ended(f"no whole answer within {2 * self.wall:g} s", by_clock=True)
 
 
 def _children(pid: int) -> list[int]:
