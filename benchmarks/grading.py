@@ -5,6 +5,11 @@
 One call grades six copies of a solved chapter 3, without its experiment and its GPU cell in both. `stock` is `nbgrader autograde` in
 one process; `own` is `lecture grade` with one job: marks and gradebook, and with feedback pages and report. Times are CPU seconds of
 the command and all processes that it started. A second row leaves out what is paid once a class: twelve copies less six.
+
+    python benchmarks/grading.py --class         (two minutes: a class of 200 alone, from five templates)
+
+Two hundred notebooks (solved, half solved, known mistakes, one that ends its process, one that computes for ever) with two jobs and
+--timeout 3: time, peak memory of grader, server and confined processes (proportional share of common pages), and where a submission's time goes.
 """
 
 import json
@@ -14,13 +19,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from unittest.mock import patch
 
 from harness import Benchmark
 
 # isort: split
 import nbformat
+import psutil
 
+from lecture_lib.checks import chapter
+from lecture_lib.checks.exercise import Exercise
+from lecture_lib.checks.mistake import altered_source
+from lecture_lib.grading import safe, submission
+from lecture_lib.grading.server import Child, Server
 from scripts.authored import source_notebook
 from scripts.settings import ROOT
 
@@ -80,9 +95,132 @@ def own(folder: Path) -> float:
     )
 
 
+def templates() -> dict[str, bytes]:
+    """Five notebooks: solved, half solved, known mistakes, one that ends its process, one that computes for ever."""
+    made = {name: source_notebook(ASSIGNMENT) for name in ("solved", "half", "mistakes", "crash", "hang")}
+    cells = {name: {cell.id: cell for cell in book.cells} for name, book in made.items()}
+    released = json.loads((ROOT / "notebooks" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb").read_bytes())
+    empty = {cell["id"]: "".join(cell["source"]) for cell in released["cells"]}
+    for place, task in enumerate(chapter(ASSIGNMENT.partition("_")[2]).values()):
+        if place % 2:
+            cells["half"][task.function].source = empty[task.function]
+        changes = next((each.changes for each in task.mistakes if each.changes), None)
+        if changes:
+            cells["mistakes"][task.function].source = altered_source(task.right, *changes)
+    cells["crash"]["softmax"].source = "import os\nos._exit(1)"
+    cells["hang"]["softmax"].source = "while True:\n    pass"
+    return {name: nbformat.writes(book).encode() for name, book in made.items()}
+
+
+def whole_class(bench: Benchmark, students: int = 200) -> None:
+    """Time and memory of `lecture grade --jobs 2`."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "back").mkdir()
+        (folder / "notebooks").symlink_to(ROOT / "notebooks")
+        given = list(templates().values())
+        for number in range(students):
+            (folder / "back" / f"student{number:03d}.ipynb").write_bytes(given[number % 5])
+        line = [sys.executable, "-m", "lecture_lib.command", "grade", "back", "--assignment", ASSIGNMENT]
+        began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        grader = subprocess.Popen(
+            [*line, "--jobs", "2", "--timeout", "3"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=-3,
+            stderr=-3,
+        )
+        peak: Counter = Counter()
+        while grader.poll() is None:
+            time.sleep(0.1)
+            for role, size in taken(grader.pid):
+                peak[role] = max(peak[role], size)
+        wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    bench.note(
+        f"a class of {students}, 2 jobs: {wall:.0f} s, {wall / students:.2f} s a submission ({cpu:.0f} s of CPU without the confined"
+        f" processes; load {os.getloadavg()[1]:.1f}); peak memory in MB: {dict(peak)}"
+    )
+
+
+def taken(pid: int) -> list[tuple[str, int]]:
+    """Megabytes of the grader, the server and each tree of confined processes, common pages in proportion."""
+    found = []
+    with suppress(psutil.Error):
+        grader = psutil.Process(pid)
+        found.append(("grader", share(grader)))
+        for each in grader.children(recursive=True):
+            if "lecture_lib.grading.zygote" in each.cmdline() and each.name() != "bwrap":
+                confined = "zygote" in " ".join(each.parent().cmdline()) and each.parent().name() != "bwrap"
+                inner = sum(share(one) for one in each.children(recursive=True)) if confined else 0
+                found.append(("confined" if confined else "server", share(each) + inner))
+    return found
+
+
+def share(process: psutil.Process) -> int:
+    with suppress(psutil.Error):
+        return process.memory_full_info().pss >> 20
+    return 0
+
+
+def stages(bench: Benchmark, rounds: int = 10) -> None:
+    """Where the time of a solved submission goes: CPU of the grader's thread and of the confined process, by stage."""
+    spent: Counter = Counter()
+    raw = templates()["solved"]
+    release = (ROOT / "notebooks" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb").read_bytes()
+
+    def timed(where: object, name: str, stage: str) -> object:
+        function = getattr(where, name)
+
+        def measured(first: object, *given: object, **named: object) -> object:
+            inside = first.seconds() if isinstance(first, Child) and name != "close" else None
+            began = time.thread_time()
+            result = function(first, *given, **named)
+            spent[f"{stage}, grader"] += time.thread_time() - began
+            if inside is not None:
+                spent[f"{stage}, confined"] += first.seconds() - inside
+            if isinstance(result, Child):
+                spent[f"{stage}, confined"] += result.seconds()
+            return result
+
+        return patch.object(where, name, measured)
+
+    with Server("nested") as server, ExitStack() as patches:
+        judge = submission.Judge(5)
+        submission.grade(
+            raw, release, "attention", server, judge
+        )  # the right results are worked out once a class
+        for where, name, stage in (
+            (Server, "start", "process ready"),
+            (Child, "cell", "answers and set-up"),
+            (Child, "calls", "calls of answers"),
+            (Exercise, "judge", "judging"),
+            (Child, "close", "end of the process"),
+            (submission, "triage", "reading and repair"),
+            (safe, "graded_copy", "graded copy"),
+        ):
+            patches.enter_context(timed(where, name, stage))
+        began, wall = time.thread_time(), time.monotonic()
+        for _ in range(rounds):
+            submission.grade(raw, release, "attention", server, judge)
+        whole, wall = time.thread_time() - began, time.monotonic() - wall
+    for stage, seconds in spent.items():
+        bench.note(f"{stage}: {1000 * seconds / rounds:.1f} ms of CPU a submission")
+    bench.note(
+        f"sum, grader: {1000 * whole / rounds:.1f} ms; wall: {1000 * wall / rounds:.0f} ms a submission, one job"
+    )
+
+
 def main() -> None:
-    """Interleaved rounds on two classes of different size."""
-    bench = Benchmark("grading")
+    """Interleaved rounds on two classes of different size, or one large class."""
+    alone = "--class" in sys.argv
+    sys.argv = [each for each in sys.argv if each != "--class"]
+    bench = Benchmark("grading_class" if alone else "grading")
+    if alone:
+        stages(bench)
+        whole_class(bench)
+        bench.finish()
+        return
     with tempfile.TemporaryDirectory() as folder:
         few, many = (course(Path(folder) / str(n), n) for n in (FEW, MANY))
         rows = []
