@@ -29,27 +29,27 @@ def formgrader(course):
     line = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--port={port}"]
     line += ["--ServerApp.port_retries=0", "--IdentityProvider.token="]
     line += ["--ServerApp.jpserver_extensions={'nbgrader.server_extensions.formgrader': True}"]
-    log = open(course / "server.log", "w")
-    server = subprocess.Popen(
-        line, cwd=course, env={**os.environ, **home, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log
-    )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        end = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"{address}/formgrader", timeout=5).read()
-                break
-            except OSError:
-                assert time.monotonic() < end and server.poll() is None, (course / "server.log").read_text()[
-                    -2000:
-                ]
-                time.sleep(0.3)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(30)
-        log.close()
+    with open(course / "server.log", "w") as log:
+        server = subprocess.Popen(
+            line, cwd=course, env={**os.environ, **home, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log
+        )
+        try:
+            yield ready(f"http://127.0.0.1:{port}", server)
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def ready(address, server):
+    """The address, once formgrader answers there."""
+    end = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/formgrader", timeout=10).read()
+            return address
+        except OSError:
+            assert time.monotonic() < end and server.poll() is None, "the server did not start"
+            time.sleep(0.3)
 
 
 @pytest.mark.browser
@@ -92,7 +92,7 @@ def graded_rows(tab, address):
     tab.goto(f"{address}/formgrader/gradebook/{ASSIGNMENT}/{ASSIGNMENT}")
     tab.wait_for_selector("td a")
     rows = tab.evaluate(
-        "[...document.querySelectorAll('tbody tr')].map(row => [row.querySelector('.name-shown').textContent, row.innerText])"
+        "[...document.querySelectorAll('tbody tr')].map(row => [row.querySelector('a.name-shown').textContent, row.innerText])"
     )
     return {name: next(cell for cell in text.split("\t") if "/" in cell).strip() for name, text in rows}
 

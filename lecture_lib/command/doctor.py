@@ -70,7 +70,8 @@ def needs(wanted: Requirement, extra: str) -> bool:
 
 def lacks(wanted: Requirement) -> bool:
     """Whether it is not installed, or in a version that is not enough."""
-    return not wanted.specifier.contains(version(wanted.name) or "0", prereleases=True)
+    found = version(wanted.name)
+    return not found or not wanted.specifier.contains(found, prereleases=True)
 
 
 def _bare(wanted: list[Requirement]) -> list[Requirement]:
