@@ -87,6 +87,18 @@ def test_terminals_and_tables_get_text_only():
     assert safe.cell_of_table("a = 1\nb") == "a = 1 b"
 
 
+def test_what_was_made_safe_once_stays_as_it_is():
+    error = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": ["\x1b[31m<b>"]}
+    stream = {"output_type": "stream", "name": "stderr", "text": ["a", "b"]}
+    shown = {"output_type": "execute_result", "data": {"text/plain": "3", "text/html": "<b>"}, "metadata": {}}
+    once = safe.outputs([error, stream, shown])
+    assert (
+        once[0]["traceback"] == ["ValueError: no"]
+        and [each["output_type"] for each in once][2] == "display_data"
+    )
+    assert safe.outputs(once) == once
+
+
 def test_alarms_name_the_machinery_and_copies_of_the_course():
     task = exercise("attention.softmax")
     assert alarms("import ctypes", task) == ["uses ctypes"]
