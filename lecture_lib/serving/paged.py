@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from lecture_lib.attention import Context
+from lecture_lib.decoder import Decoder
 from lecture_lib.fields import whole
 from lecture_lib.kv_cache.cache import behind
+from lecture_lib.padding import pad
 from lecture_lib.transformer import ModelConfig, rotary
 
 
@@ -77,3 +79,10 @@ class PagedCache:
             return keys[old].transpose(1, 2), values[old].transpose(1, 2)  # (R, H_kv, M, D_k)
 
         return Context(positions, mask, False, near, turned, keep)
+
+    def read(
+        self, model: Decoder, tables: Sequence[Sequence[int]], starts: Sequence[int], new: Sequence[list[int]]
+    ) -> Tensor:
+        """Let a model read new tokens of R texts, each after its stored ones: (R, N, D) features, right-padded."""
+        here = self.begin(tables, starts, [len(ids) for ids in new])
+        return model.features(pad(new, 0, self.pool.device)[0], here=here)
