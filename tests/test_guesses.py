@@ -48,9 +48,10 @@ def test_the_law_of_what_is_given_is_the_models(guesser):
         for each in (model, draft):
             each.head.weight.mul_(20)  # far from uniform, and from one another
     sampling, prompt = SamplingParameters(temperature=1.5), (1, 2, 3, 1, 2)
-    engine = Engine(model, 400, 8, 60, 400, draft=draft)
-    number = engine.add(Request(prompt, 3, sampling, n=n, guesser=guesser, n_guesses=2))
-    given = [tuple(tokens) for tokens in engine.run()[number]]
+    engine = Engine(model, 400, 8, 1, 400, draft=draft)  # the 60 samples of one request at a time
+    for seed in range(0, n, 60):
+        engine.add(Request(prompt, 3, sampling, n=60, seed=seed, guesser=guesser, n_guesses=2))
+    given = [tuple(tokens) for each in engine.run().values() for tokens in each]
     expected, seen = [], []
     for text in itertools.product(range(4), repeat=3):
         with torch.no_grad():
@@ -72,9 +73,9 @@ def test_how_often_two_models_draw_the_same():
     with torch.no_grad():
         for each in (model, draft):
             each.head.weight.mul_(10)
-    engine, n = Engine(model, 600, 4, 64, 600, draft=draft), 4000
-    prompt = (1, 2)
-    engine.add(Request(prompt, 3, n=n, guesser="draft", n_guesses=1))
+    engine, n, prompt = Engine(model, 600, 4, 1, 600, draft=draft), 4000, (1, 2)
+    for seed in range(0, n, 50):
+        engine.add(Request(prompt, 3, n=50, seed=seed, guesser="draft", n_guesses=1))
     engine.run()
     share = 0.0
     with torch.no_grad():
@@ -113,7 +114,7 @@ def test_some_guess_while_others_decode():
 def test_guesses_take_nothing_from_others():
     """With a budget or a cache that the others fill nothing is guessed, and nobody is thrown out for a guess."""
     model = decoder()
-    for blocks, budget in ((64, 2), (10, 64)):
+    for blocks, budget in ((64, 1), (10, 64)):
         counts = []
         for guesser in (None, "draft"):
             engine = Engine(model, blocks, 2, 2, budget, draft=decoder("llama", 1))
@@ -121,7 +122,7 @@ def test_guesses_take_nothing_from_others():
                 engine.add(Request((i, 2, 3, 4), 7, GREEDY, guesser=guesser))
             engine.run()
             counts.append((engine.counters.preempted, engine.counters.guesses["guessed"] > 0))
-        assert counts[0][0] == counts[1][0] == 0 and counts[1][1] == (budget > 2)
+        assert counts[0][0] == counts[1][0] == 0 and counts[1][1] == (budget > 1)
 
 
 def test_structured_output_is_guessed_too():

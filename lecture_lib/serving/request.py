@@ -58,7 +58,7 @@ class Output:
     log_prob: float = 0.0  # natural logarithm of its probability under the model, before any knob
 
 
-@dataclass
+@dataclass(eq=False)
 class Text:
     """One sample of a request while it runs."""
 
