@@ -1,7 +1,6 @@
 """Requests of every kind, and what each gives alone: for the tests of the engine and its options."""
 
 import copy
-from dataclasses import replace
 
 import torch
 from helpers import seeded
@@ -9,7 +8,6 @@ from helpers import seeded
 from lecture_lib import generation
 from lecture_lib.decoder import Decoder
 from lecture_lib.lora import add_lora, load_lora, lora_layers, save_lora
-from lecture_lib.padding import pad
 from lecture_lib.sampling import SamplingParameters
 from lecture_lib.serving import Request
 from lecture_lib.transformer import ModelConfig
@@ -123,14 +121,3 @@ def adapter(model, folder, targets, r, seed=1, **options):
                 matrix.copy_(torch.randn(matrix.shape, generator=seeded(seed + matrix.numel())) / 2)
     save_lora(adapted, folder)
     return load_lora(copy.deepcopy(model), folder).eval()
-
-
-def plain(request):
-    """The same request without guesses."""
-    return replace(request, guesser=None)
-
-
-def read_padded(model, rows):
-    """(B, |V|) logits behind texts of any length."""
-    ids, lengths = pad(rows)
-    return model(ids, lengths)[torch.arange(len(rows)), lengths - 1]

@@ -64,12 +64,12 @@ def test_every_request_gets_what_it_would_get_alone(name, size):
 
 
 def many(rng, folder):
-    """A model, plain or quantized, and two adapters of it: model, folders, and each adapter's model."""
+    """A model, plain or quantized, and none or two adapters of it: model, folders, and each adapter's model."""
     model, folders, adapted = decoder(rng.choice(list(SHAPES)), rng.randrange(3)), {}, {}
     bits = rng.choice([None, None, 8, 4])
     if bits:
         quantize_model(model, bits, rng.choice([None, 8]), progress=False)
-    for i, targets in enumerate((["W_q", "W_v"], "all-linear")):
+    for i, targets in enumerate([["W_q", "W_v"], "all-linear"][: rng.choice([0, 2])]):
         folders[f"adapter {i}"] = folder / f"{rng.randrange(10**9)}"
         adapted[f"adapter {i}"] = adapter(model, folders[f"adapter {i}"], targets, 1 + 2 * i, seed=i)
     return model, folders, adapted
@@ -81,10 +81,11 @@ def test_many_random_requests(tmp_path):
     rng, done, guesses = random.Random(0), 0, Counter()
     while done < 10_000:
         (model, folders, adapted), size = many(rng, tmp_path), rng.choice(SIZES)
-        draft = rng.choice([model, decoder(rng.choice(list(SHAPES)), rng.randrange(3))])
+        draft = rng.choice([None, model, decoder(rng.choice(list(SHAPES)), rng.randrange(3))])
         common = [rng.randrange(40) for _ in range(12)]
         engine = Engine(model, *size[:4], share_prefixes=size[4], adapters=folders, draft=draft)
-        asked = [drawn(rng, common, list(folders), GUESSERS) for _ in range(250)]
+        guessers = GUESSERS if draft else GUESSERS[:2]
+        asked = [drawn(rng, common, list(folders), guessers) for _ in range(250)]
         requests = {engine.add(each): each for each in asked}
         cancelled = set(rng.sample(sorted(requests), 20))
         given = {number: {} for number in requests}

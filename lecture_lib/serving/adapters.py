@@ -35,6 +35,7 @@ class Adapters:
     def __init__(self, model: nn.Module, folders: Mapping[str, str | os.PathLike[str]]) -> None:
         self.names = list(folders)
         self.rows = torch.empty(0, dtype=torch.int64)  # (R,) 0: none; a: the a-th name
+        self.in_use = False  # whether any row has one
         self.model = twin(model) if folders else model
         found = [loaded(model, name, folder) for name, folder in folders.items()]
         for path in dict.fromkeys(path for layers in found for path in layers):
@@ -44,7 +45,8 @@ class Adapters:
 
     def choose(self, names: Sequence[str | None], device: torch.device) -> None:
         """Say the adapter of each row of the next forward; None: the model itself."""
-        if not self.names:
+        self.in_use = any(name is not None for name in names)
+        if not self.in_use:
             return
         numbers = [0 if name is None else 1 + self.names.index(name) for name in names]
         self.rows = torch.tensor(numbers, device=device)
@@ -78,6 +80,8 @@ class AdaptedRows(nn.Module):
     def forward(self, X: Tensor) -> Tensor:
         """Apply the layer and each row's update: (R, ..., D_out) in the dtype of the layer's outputs."""
         Y, rows = self.base_layer(X), self.chosen[0].rows
+        if not self.chosen[0].in_use:
+            return Y
         if self.is_table:
             XA = self.A[rows[:, None], :, X] * getattr(self.base_layer, "embed_scale", 1)  # (R, N, r)
         else:
