@@ -36,8 +36,8 @@ BITS = typer.Option(
 def quantized(decoder: Any, bits: int) -> Any:
     """The model with weights of so many bits, where it may be in the form that torch has kernels for.
 
-    That is a scale a row for 8 bits, a scale for 32 weights for 4, and products in bfloat16; where 32 does not divide the
-    widths of a small model the groups are smaller.
+    That is a scale a row for 8 bits, a scale for 32 weights for 4, and products in bfloat16, in which tokens that are almost
+    equally likely may change places with the batch; where 32 does not divide the widths of a small model the groups are smaller.
     """
     from lecture_lib.lora.shapes import is_linear
     from lecture_lib.quantization import quantize_model

@@ -35,9 +35,7 @@ def create_app(
         name: of the model, as clients ask for it.
         guesser: where all requests get their guesses from.
     """
-    names = {name: None, **{adapter: adapter for adapter in engine.adapter_names}}
-    if len(names) == len(engine.adapter_names):
-        raise ValueError(f"an adapter cannot have the model's own name, {name}")
+    names = models_of(engine, name)
     service = Service(engine)
 
     async def speak(body: asks.Ask) -> Response:
@@ -58,9 +56,9 @@ def create_app(
 
     @app.get("/v1/models")
     async def models() -> dict:
-        rows = [{"id": each, "parent": name if each != name else None} for each in names]
         same = {"object": "model", "created": 0, "owned_by": "lecture"}
-        return {"object": "list", "data": [row | same for row in rows]}
+        rows = [{"id": each, "parent": adapter and name} | same for each, adapter in names.items()]
+        return {"object": "list", "data": rows}
 
     @app.get("/health")
     async def health() -> dict:
@@ -72,13 +70,20 @@ def create_app(
 
     @app.post("/v1/completions")
     async def completions(body: asks.Completion) -> Response:
-        return await speak(body)
+        return await answer(body, service, tokenizer, names, guesser)
 
     @app.post("/v1/chat/completions")
     async def chat(body: asks.Chat) -> Response:
-        return await speak(body)
+        return await answer(body, service, tokenizer, names, guesser)
 
     return app
+
+
+def models_of(engine: Engine, name: str) -> dict[str, str | None]:
+    """What clients may ask for, the model and each adapter: its name, and the adapter that the engine takes."""
+    if name in engine.adapter_names:
+        raise ValueError(f"an adapter cannot have the model's own name, {name}")
+    return {name: None} | {adapter: adapter for adapter in engine.adapter_names}
 
 
 def guard(app: FastAPI) -> None:
@@ -110,12 +115,14 @@ def refusal(status: int, message: str, kind: str = "invalid_request_error") -> J
 
 
 async def answer(
-    body: asks.Ask, service: Service, tokenizer: object, adapter: str | None, guesser: str | None
+    body: asks.Ask, service: Service, tokenizer: object, names: dict[str, str | None], guesser: str | None
 ) -> Response:
     """Serve a completion of either kind."""
+    if body.model not in names:
+        return refusal(404, f"there is no model {body.model!r} here; there is {', '.join(map(repr, names))}")
     try:
         asked = body.request(tokenizer, service.engine.config.context_length)
-        asked = replace(asked, adapter=adapter, guesser=guesser)
+        asked = replace(asked, adapter=names[body.model], guesser=guesser)
         outputs = service.outputs(asked)
         first = await anext(outputs)
     except QueueFull as error:
@@ -126,9 +133,9 @@ async def answer(
     if body.stream:
         return StreamingResponse(events(spoken, first, outputs), media_type="text/event-stream")
     async with aclosing(outputs):
-        spoken.add(first)
+        spoken.take(first)
         async for output in outputs:
-            spoken.add(output)
+            spoken.take(output)
     return JSONResponse(spoken.whole())
 
 
