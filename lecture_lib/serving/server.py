@@ -38,13 +38,6 @@ def create_app(
     names = models_of(engine, name)
     service = Service(engine)
 
-    async def speak(body: asks.Ask) -> Response:
-        if body.model not in names:
-            return refusal(
-                404, f"there is no model {body.model!r} here; there is {', '.join(map(repr, names))}"
-            )
-        return await answer(body, service, tokenizer, names[body.model], guesser)
-
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         yield
