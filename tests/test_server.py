@@ -9,11 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import openai
 import pytest
+import torch
 import uvicorn
+from served import adapter
+from typer.testing import CliRunner
 
 from lecture_lib import generation, zoo
+from lecture_lib.command import app
+from lecture_lib.quantization import QuantizedLinear
 from lecture_lib.sampling import SamplingParameters
-from lecture_lib.serving import Engine
+from lecture_lib.serving import Engine, Request
 from lecture_lib.serving.server import MOST_BYTES, create_app
 
 GREEDY = SamplingParameters(temperature=0)
@@ -23,14 +28,14 @@ USER = [{"role": "user", "content": "Tom has 3 apples ."}]
 class Running:
     """A server in a thread."""
 
-    def __init__(self, name, **options):
+    def __init__(self, name, guesser=None, **options):
         self.model, self.tokenizer = zoo.load(name)
         self.engine = Engine(self.model.eval(), **options)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         config = uvicorn.Config(
-            create_app(self.engine, self.tokenizer, name), port=port, log_level="critical"
+            create_app(self.engine, self.tokenizer, name, guesser), port=port, log_level="critical"
         )
         self.server, self.url = uvicorn.Server(config), f"http://127.0.0.1:{port}"
         self.thread = threading.Thread(target=self.server.run, daemon=True)
@@ -69,9 +74,21 @@ def course():
     running.close()
 
 
-def alone(running, prompt, n):
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory):
+    """A server with two adapters and a draft, and the models of the adapters."""
+    (model, _), folder = zoo.load("gpt"), tmp_path_factory.mktemp("adapters")
+    models = {"loud": adapter(model, folder / "loud", ["W_q", "W_v"], 2)}
+    models["calm"] = adapter(model, folder / "calm", ["W_out"], 4)
+    folders = {name: folder / name for name in models}
+    running = Running("gpt", "draft", n_blocks=80, adapters=folders, draft=zoo.load("gpt_draft")[0].eval())
+    yield running, models
+    running.close()
+
+
+def alone(running, prompt, n, model=None):
     ids = running.tokenizer.encode(prompt)
-    new = generation.generate(running.model, ids, n, GREEDY)[len(ids) :].tolist()
+    new = generation.generate(model or running.model, ids, n, GREEDY)[len(ids) :].tolist()
     return running.tokenizer.decode([*ids, *new])[len(running.tokenizer.decode(ids)) :]
 
 
@@ -209,6 +226,28 @@ def test_a_model_without_a_chat_template_says_so(gpt):
         gpt.client.chat.completions.create(model="gpt", messages=USER)
 
 
+def test_adapters_are_models_of_their_own(adapted):
+    running, models = adapted
+    listed = [(each.id, each.parent) for each in running.client.models.list()]
+    assert listed == [("gpt", None), ("loud", "gpt"), ("calm", "gpt")]
+
+    def ask(name):
+        told = running.client.completions.create(model=name, prompt="The value", max_tokens=12, temperature=0)
+        assert told.model == name
+        return told.choices[0].text
+
+    with ThreadPoolExecutor(6) as pool:
+        texts = list(pool.map(ask, ["gpt", "loud", "calm"] * 2))
+    expected = [alone(running, "The value", 12, models.get(name)) for name in ("gpt", "loud", "calm")]
+    assert texts == expected * 2 and len(set(expected)) == 3
+    rows = dict(line.split() for line in httpx.get(f"{running.url}/metrics").text.splitlines())
+    assert float(rows["lecture_tokens_guessed_total"]) > float(rows["lecture_tokens_kept_total"]) > 0
+    with pytest.raises(openai.NotFoundError, match="'quiet' here; there is 'gpt', 'loud', 'calm'"):
+        running.client.completions.create(model="quiet", prompt="x")
+    with pytest.raises(ValueError, match="the model's own name, loud"):
+        create_app(running.engine, running.tokenizer, "loud")
+
+
 def test_metrics_count(gpt):
     rows = dict(line.split() for line in httpx.get(f"{gpt.url}/metrics").text.splitlines())
     assert float(rows["lecture_tokens_given_total"]) > 0 and rows["lecture_running"] == "0"
@@ -226,3 +265,35 @@ def test_a_failing_step_is_an_error_for_all_and_the_server_goes_on(course):
         .choices[0]
         .message.content
     )
+
+
+@pytest.mark.parametrize("bits, name, group", [(8, "gpt", 128), (4, "gpt", 32), (4, "course_instruct", 8)])
+def test_the_command_serves_fewer_bits_and_adapters(tmp_path, monkeypatch, bits, name, group):
+    """Everything that `lecture serve` does but listening."""
+    served = {}
+    monkeypatch.setattr("lecture_lib.serving.server.serve", lambda *given: served.update(given=given))
+    adapter(zoo.load(name)[0], tmp_path / "own", ["W_q"], 2)
+    asked = ["serve", name, "--bits", str(bits), "--adapter", f"own={tmp_path / 'own'}", "--lookup"]
+    told = CliRunner().invoke(app, asked)
+    assert told.exit_code == 0 and f"{name}, own on http://127.0.0.1:8000/v1" in told.output
+    engine, tokenizer, named, host, port, guesser = served["given"]
+    assert (named, host, port, guesser) == (name, "127.0.0.1", 8000, "lookup")
+    layers = [each for each in engine.model.modules() if isinstance(each, QuantizedLinear)]
+    assert layers and {each.scheme.bits for each in layers} == {bits}
+    assert min(each.group_size for each in layers) == group and layers[0].compute_dtype == torch.bfloat16
+    number = engine.add(Request(tuple(tokenizer.encode("2 ")), 5, GREEDY, adapter="own"))
+    assert len(engine.run()[number][0]) == 5
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (["--bits", "5"], "--bits takes 4, 8 or 16, got 5"),
+        (["--adapter", "own"], "--adapter takes name=folder"),
+        (["--adapter", "own=nowhere"], "the folder must be there; got 'own=nowhere'"),
+        (["--draft", "gpt_draft"], "a draft needs the model's 84 tokens"),
+    ],
+)
+def test_the_command_says_what_is_wrong(options, says):
+    told = CliRunner().invoke(app, ["serve", "course_instruct", *options])
+    assert isinstance(told.exception, ValueError) and says in str(told.exception)

@@ -1,6 +1,7 @@
 """The engine: every request as it would be alone, no block lost, nobody starved; speculation with the model's own law."""
 
 import random
+from collections import Counter
 
 import pytest
 import torch
@@ -8,9 +9,11 @@ from helpers import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from served import SHAPES, adapter, alone, decoder, drawn
 
 from lecture_lib import generation
 from lecture_lib.decoder import Decoder
+from lecture_lib.quantization import quantize_model
 from lecture_lib.sampling import SamplingParameters
 from lecture_lib.serving import (
     BlockPool,
@@ -29,51 +32,6 @@ from lecture_lib.serving import (
 )
 from lecture_lib.transformer import ModelConfig
 
-SHAPES = {
-    "llama": dict(positions="rotary", n_kv_heads=2, norm="rms", activation="swiglu"),
-    "gpt2": dict(positions="learned"),
-    "window": dict(positions="rotary", sliding_window=5),
-}
-
-
-def decoder(name="llama", seed=0):
-    config = ModelConfig(vocab_size=40, d_model=24, n_heads=4, n_layers=2, context_length=64, **SHAPES[name])
-    return Decoder(config, seeded(seed)).double().eval()
-
-
-def alone(model, request):
-    """New tokens of every sample, by `generate`."""
-    ids, n = list(request.prompt), request.max_new_tokens
-    return [
-        generation.generate(model, ids, n, request.sampling, seeded(request.seed + i), stop=request.stop)[
-            len(ids) :
-        ].tolist()
-        for i in range(request.n)
-    ]
-
-
-def drawn(rng, common=()):
-    """A request of any kind."""
-    begin = list(common[: rng.randrange(len(common) + 1)]) if rng.random() < 0.6 else []
-    sampling = SamplingParameters(
-        temperature=rng.choice([0, 0.7, 1.0]),
-        top_k=rng.choice([None, 5]),
-        top_p=rng.choice([None, 0.8]),
-        repetition_penalty=rng.choice([1, 1.3]),
-        bad_words=rng.choice([(), ((3,), (4, 5))]),
-        min_new_tokens=rng.choice([0, 0, 4]),
-    )
-    prompt = [*begin, *(rng.randrange(40) for _ in range(rng.randrange(1, 14)))]
-    return Request(
-        tuple(prompt),
-        rng.randrange(1, 16),
-        sampling,
-        n=rng.choice([1, 1, 1, 2, 3]),
-        seed=rng.randrange(10**6),
-        stop=rng.choice([(), (3, 17)]),
-    )
-
-
 SIZES = [
     (40, 4, 8, 16, True),
     (10, 8, 8, 7, True),
@@ -83,13 +41,16 @@ SIZES = [
 ]
 
 
+GUESSERS = (None, "lookup", "draft")
+
+
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_every_request_gets_what_it_would_get_alone(name, size):
     rng, model = random.Random(str(size)), decoder(name)
     common = [rng.randrange(40) for _ in range(12)]
-    engine = Engine(model, *size[:4], share_prefixes=size[4])
-    requests = [drawn(rng, common) for _ in range(20)]
+    engine = Engine(model, *size[:4], share_prefixes=size[4], draft=decoder(name, rng.choice([0, 1])))
+    requests = [drawn(rng, common, guessers=GUESSERS) for _ in range(20)]
     numbers = [engine.add(each) for each in requests]
     given = engine.run()
     for number, request in zip(numbers, requests, strict=True):
@@ -99,18 +60,33 @@ def test_every_request_gets_what_it_would_get_alone(name, size):
     if size in (SIZES[1], SIZES[4]):
         assert engine.counters.preempted > 0  # the load is larger than the cache: else nothing was tried
     assert (engine.counters.tokens_found > 0) == size[4]
+    assert size != SIZES[0] or engine.counters.guesses["guessed"] > engine.counters.guesses["kept"] > 0
+
+
+def many(rng, folder):
+    """A model, plain or quantized, and none or two adapters of it: model, folders, and each adapter's model."""
+    model, folders, adapted = decoder(rng.choice(list(SHAPES)), rng.randrange(3)), {}, {}
+    bits = rng.choice([None, None, 8, 4])
+    if bits:
+        quantize_model(model, bits, rng.choice([None, 8]), progress=False)
+    for i, targets in enumerate([["W_q", "W_v"], "all-linear"][: rng.choice([0, 2])]):
+        folders[f"adapter {i}"] = folder / f"{rng.randrange(10**9)}"
+        adapted[f"adapter {i}"] = adapter(model, folders[f"adapter {i}"], targets, 1 + 2 * i, seed=i)
+    return model, folders, adapted
 
 
 @pytest.mark.slow
-def test_many_random_requests():
+def test_many_random_requests(tmp_path):
     """Ten thousand requests of every kind in engines of every size, some cancelled: each as alone, no block lost."""
-    rng, done = random.Random(0), 0
+    rng, done, guesses = random.Random(0), 0, Counter()
     while done < 10_000:
-        model = decoder(rng.choice(list(SHAPES)), rng.randrange(3))
-        size = rng.choice(SIZES)
+        (model, folders, adapted), size = many(rng, tmp_path), rng.choice(SIZES)
+        draft = rng.choice([None, model, decoder(rng.choice(list(SHAPES)), rng.randrange(3))])
         common = [rng.randrange(40) for _ in range(12)]
-        engine = Engine(model, *size[:4], share_prefixes=size[4])
-        requests = {engine.add(each): each for each in (drawn(rng, common) for _ in range(200))}
+        engine = Engine(model, *size[:4], share_prefixes=size[4], adapters=folders, draft=draft)
+        guessers = GUESSERS if draft else GUESSERS[:2]
+        asked = [drawn(rng, common, list(folders), guessers) for _ in range(250)]
+        requests = {engine.add(each): each for each in asked}
         cancelled = set(rng.sample(sorted(requests), 20))
         given = {number: {} for number in requests}
         while engine.alive:
@@ -118,12 +94,14 @@ def test_many_random_requests():
                 given[output.request].setdefault(output.sample, []).append(output.token)
             if cancelled and rng.random() < 0.3:
                 engine.cancel(cancelled.pop())
-        for number in rng.sample(sorted(requests), 40):  # all are served, a fifth is computed again alone
-            expected = alone(model, requests[number])
+        for number in rng.sample(sorted(requests), 25):  # all are served, a tenth is computed again alone
+            expected = alone(model, requests[number], adapted)
             for i, tokens in given[number].items():
                 assert tokens == expected[i][: len(tokens)]
         assert engine.scheduler.pool.n_free == size[0]
         done += len(requests)
+        guesses += engine.counters.guesses
+    assert guesses["guessed"] > guesses["kept"] > 1000
 
 
 class Machine(RuleBasedStateMachine):
@@ -136,12 +114,12 @@ class Machine(RuleBasedStateMachine):
         running=st.integers(1, 6),
     )
     def start(self, blocks, size, budget, running):
-        self.engine = Engine(MODEL, blocks, size, running, budget, max_waiting=6)
+        self.engine = Engine(MODEL, blocks, size, running, budget, max_waiting=6, draft=DRAFT)
         self.steps = {}
 
     @rule(seed=st.integers(0, 10**6))
     def ask(self, seed):
-        request = drawn(random.Random(seed), range(12))
+        request = drawn(random.Random(seed), range(12), guessers=GUESSERS)
         try:
             self.steps[self.engine.add(request)] = 0
         except (ValueError, QueueFull):
@@ -186,10 +164,10 @@ class Machine(RuleBasedStateMachine):
         assert {block for block, count in enumerate(pool.counts) if count == 0} == set(pool.free)
         assert {pool.by_hash[known]: known for known in pool.by_hash} == pool.hash_of
         for text in scheduler.running:
-            assert len(text.table) * self.engine.cache.block_size >= text.computed
+            assert len(text.table) == -(-text.computed // self.engine.cache.block_size) and not text.guess
 
 
-MODEL = decoder()
+MODEL, DRAFT = decoder(), decoder("gpt2", 1)
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None, derandomize=True)
 

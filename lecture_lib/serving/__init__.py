@@ -2,13 +2,17 @@
 
 ``blocks`` gives memory in pieces and knows which piece holds what; ``paged`` lets a model read through block tables;
 ``request`` is what is asked and how far it is; ``scheduler`` says who computes what in a step; ``engine`` does it;
-``speculative`` guesses several tokens of one text before the model looks at them.
+``speculative`` guesses several tokens of one text before the model looks at them, ``guesses`` those of a whole batch;
+``adapters`` lets the rows of a batch have updates of their own.
 
 Source: Kwon et al. (2023); Yu et al. (2022) for batches that change at every step.
 """
 
+from lecture_lib.serving.adapters import AdaptedRows, Adapters
 from lecture_lib.serving.blocks import BlockPool, OutOfBlocks, prefix_hashes
-from lecture_lib.serving.engine import Engine, QueueFull
+from lecture_lib.serving.counters import Counters, QueueFull
+from lecture_lib.serving.engine import Engine
+from lecture_lib.serving.guesses import Guesser
 from lecture_lib.serving.guide import Guide
 from lecture_lib.serving.paged import PagedCache
 from lecture_lib.serving.request import Output, Request, Text
@@ -25,9 +29,13 @@ from lecture_lib.serving.speculative import (
 )
 
 __all__ = [
+    "AdaptedRows",
+    "Adapters",
     "BlockPool",
+    "Counters",
     "Draft",
     "Engine",
+    "Guesser",
     "Guesses",
     "Guide",
     "OutOfBlocks",

@@ -1,4 +1,4 @@
-"""Many requests at once: plan a step, one forward for all new tokens, draw, give out, start again.
+"""Many requests at once: plan a step, guess, one forward for all new tokens, draw, give out, start again.
 
 Every request gets the tokens that it would get alone: a text's logits do not depend on the others, and each sample has a
 generator of its own. Products of another shape add in another order: two tokens that are equally likely to the last digit
@@ -6,60 +6,41 @@ may change places.
 """
 
 import itertools
+import os
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from lecture_lib.decoder import Decoder
 from lecture_lib.fields import whole
-from lecture_lib.padding import pad
+from lecture_lib.serving.adapters import Adapters
 from lecture_lib.serving.blocks import BlockPool
 from lecture_lib.serving.choice import at_end, choose
+from lecture_lib.serving.counters import KEPT, Counters, QueueFull
+from lecture_lib.serving.guesses import Guesser
 from lecture_lib.serving.paged import PagedCache
 from lecture_lib.serving.request import Output, Request, Text, texts
 from lecture_lib.serving.scheduler import Scheduler, Work
 from lecture_lib.transformer import ModelConfig  # noqa: F401 (for the example)
 from lecture_lib.weights import Watch, unwrapped
 
-KEPT = 100_000  # events, steps and requests that are remembered
-
-
-class QueueFull(RuntimeError):
-    """So many requests wait already that another one is not taken."""
-
-
-@dataclass
-class Counters:
-    """What an engine has done so far."""
-
-    steps: int = 0
-    tokens_computed: int = 0
-    tokens_given: int = 0
-    tokens_found: int = 0  # in the cache, so not computed
-    preempted: int = 0
-    waste: deque[float] = field(
-        default_factory=lambda: deque(maxlen=KEPT)
-    )  # share of taken slots that hold nothing
-    first_token: dict[int, float] = field(
-        default_factory=dict
-    )  # seconds to the first token, of the last requests
-
 
 class Engine:
     """Serve requests on one model.
 
     Args:
-        model: a decoder in evaluation mode.
+        model: a decoder in evaluation mode; its weights may be quantized.
         n_blocks: blocks of the cache.
         block_size: tokens a block has room for.
         max_running: texts computed at once.
         budget: tokens that a step computes at most.
         max_waiting: requests that may wait; more are refused.
         share_prefixes: whether beginnings of texts are computed once.
+        adapters: updates of low rank that requests may name: folders of `save_lora` or peft by name.
+        draft: a smaller model of the same vocabulary that guesses for requests with guesser="draft".
 
     Example:
         >>> config = ModelConfig(vocab_size=9, d_model=8, n_heads=2, n_layers=1, context_length=16)
@@ -78,12 +59,13 @@ class Engine:
         budget: int = 256,
         max_waiting: int = 1000,
         share_prefixes: bool = True,
+        adapters: Mapping[str, str | os.PathLike[str]] | None = None,
+        draft: Decoder | None = None,
     ) -> None:
-        self.model = unwrapped(model)
-        if self.model.training and self.model.config.dropout:
-            raise ValueError("call model.eval() first: an engine has no dropout")
-        weight = next(self.model.parameters())
+        self.model, weight = unwrapped(model), next(model.parameters())
         self.device, self.config = weight.device, self.model.config
+        if self.model.training and self.config.dropout:
+            raise ValueError("call model.eval() first: an engine has no dropout")
         self.cache = PagedCache(self.config, n_blocks, block_size, weight.dtype, weight.device)
         self.scheduler = Scheduler(BlockPool(n_blocks), block_size, max_running, budget, share_prefixes)
         self.max_waiting = whole("max_waiting", max_waiting, 1)
@@ -92,9 +74,12 @@ class Engine:
         self.asked: dict[int, float] = {}
         self.alive: dict[int, list[Text]] = {}
         self.numbers, self.watch = itertools.count(), Watch(self.model)
+        self.guesser = Guesser(self.config, draft, n_blocks, block_size)
+        self.adapters = Adapters(self.model, adapters or {})
+        self.model, self.adapter_names = self.adapters.model, self.adapters.names
 
     def add(self, request: Request) -> int:
-        """Take a request; its number. One that can never fit is refused, and `QueueFull` if too many wait."""
+        """Take a request; its number. One that can never be served is refused, and `QueueFull` if too many wait."""
         longest = len(request.prompt) + request.max_new_tokens - 1  # the last token need not be read
         room = self.scheduler.pool.n_blocks * self.cache.block_size
         if longest > min(self.config.context_length, room):
@@ -104,6 +89,11 @@ class Engine:
             )
         if max(request.prompt) >= self.config.vocab_size or min(request.prompt) < 0:
             raise ValueError(f"token ids must lie in 0 ... {self.config.vocab_size - 1}")
+        if request.adapter not in (None, *self.adapter_names):
+            known = ", ".join(self.adapter_names) or "none"
+            raise ValueError(f"there is no adapter {request.adapter!r} here; there are {known}")
+        if request.guesser == "draft" and self.guesser.draft is None:
+            raise ValueError("a draft is to guess, but the engine has none: Engine(model, draft=...)")
         if len(self.scheduler.waiting) >= self.max_waiting:
             raise QueueFull(f"{self.max_waiting} requests wait already: try again later")
         number = next(self.numbers)
@@ -129,43 +119,66 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[Output]:
-        """Compute one step: what it gave, at most a token for each running text."""
-        if not self.watch.unchanged():
-            raise RuntimeError(
-                "the model has got other weights: what the cache holds was computed with the old ones"
-            )
+        """Compute one step: what it gave, a token for each text that has been read, and more where guesses came true."""
+        if not (self.watch.unchanged() and self.guesser.unchanged()):
+            raise RuntimeError("a model has got other weights: the cache holds what the old ones computed")
         plan, scheduler = self.scheduler.schedule(), self.scheduler
         for block, to in scheduler.copies:
             self.cache.copy(block, to)
+            self.guesser.copy(block, to)
         scheduler.copies.clear()
+        self.guesser.guess(plan, self.cache.pool.dtype)
         outputs = []
         for group in groups(plan):
             logits = self.forward(group)
-            for row, work in zip(logits, group, strict=True):
-                self.log("computed", work.text.number, work.text.sample, work.n_tokens)
+            for rows, work in zip(logits, group, strict=True):
+                self.log("computed", work.text.number, work.text.sample, work.n_tokens + len(work.text.guess))
                 if work.text.todo == 0:
-                    outputs += self.draw_all(work.text, row)
+                    outputs += self.draw_all(work.text, rows)
+        for work in plan:
+            scheduler.trim(work.text)
         self.count(plan, outputs)
         return outputs
 
-    def forward(self, group: list[Work]) -> Tensor:
-        """Read the new tokens of some texts: (R, |V|) logits behind the last of each."""
-        starts, added = [work.text.computed for work in group], [work.n_tokens for work in group]
-        new = [work.text.ids[a : a + n] for work, a, n in zip(group, starts, added, strict=True)]
-        here = self.cache.begin([work.text.table for work in group], starts, added)
-        X = self.model.features(pad(new, 0, self.device)[0], here=here)  # (R, N, D)
+    def forward(self, group: list[Work]) -> list[Tensor]:
+        """Read the new tokens and the guesses of some texts: (1 + K, |V|) logits each, behind the text and behind each guess."""
+        texts, starts = [work.text for work in group], [work.text.computed for work in group]
+        new = [t.ids[a : a + w.n_tokens] + t.guess for t, a, w in zip(texts, starts, group, strict=True)]
+        tables, n_guesses = [text.table for text in texts], [len(text.guess) for text in texts]
+        self.adapters.choose([text.request.adapter for text in texts], self.device)
+        X = self.cache.read(self.model, tables, starts, new)  # (R, N, D)
+        self.guesser.read(tables, starts, new)
+        self.counters.tokens_computed += sum(map(len, new))
         for work in group:
             work.text.computed += work.n_tokens
             self.scheduler.store(work.text)
-        last = torch.tensor([n - 1 for n in added], device=self.device)
-        return self.model.head(X[torch.arange(len(group), device=self.device), last])
+        ends, width = torch.tensor([len(ids) for ids in new]), 1 + max(n_guesses)
+        places = (ends[:, None] - width + torch.arange(width)).clamp(min=0).to(self.device)
+        logits = self.model.head(X[torch.arange(len(group), device=self.device)[:, None], places])
+        return [rows[width - 1 - n :] for rows, n in zip(logits, n_guesses, strict=True)]
 
     def draw_all(self, text: Text, logits: Tensor) -> list[Output]:
         """Draw for a text, and for its siblings, which start from the same logits once the prompt is read."""
         others = self.siblings.pop(text.number, [])
         if others:
             self.scheduler.fork(text, others)
-        return [self.draw(each, logits) for each in (text, *others)]
+        outputs = [self.draw(each, logits[0]) for each in (text, *others)]
+        return outputs + self.draw_on(text, outputs[0], logits[1:]) if text.guess else outputs
+
+    def draw_on(self, text: Text, last: Output, logits: Tensor) -> list[Output]:
+        """Draw behind guesses, as long as they are the tokens that were drawn: what is stored of them is right."""
+        (guess, text.guess), outputs = (text.guess, []), [last]
+        for token, row in zip(guess, logits, strict=True):
+            if outputs[-1].token != token or outputs[-1].finished:
+                break
+            text.computed += 1
+            self.scheduler.store(text)
+            outputs.append(self.draw(text, row))
+        kept = sum(output.token == token for output, token in zip(outputs, guess, strict=False))
+        for what, n in (("guessed", len(guess)), ("kept", kept)):
+            self.counters.guesses[what] += n
+            self.log(what, text.number, text.sample, n)
+        return outputs[1:]
 
     def draw(self, text: Text, logits: Tensor) -> Output:
         """Draw one token, exactly as `generate` does for a text alone. A text for which no token is left ends alone."""
@@ -196,7 +209,6 @@ class Engine:
         """Keep the counters."""
         counters, scheduler, now = self.counters, self.scheduler, time.perf_counter()
         counters.steps += 1
-        counters.tokens_computed += sum(work.n_tokens for work in plan)
         counters.tokens_given += len(outputs)
         counters.tokens_found, counters.preempted = scheduler.n_found, scheduler.n_preempted
         for output in outputs:
@@ -231,8 +243,8 @@ class Engine:
 
 
 def groups(plan: list[Work]) -> list[list[Work]]:
-    """Parts of a step that are computed together: single tokens, and prompts of equal length."""
+    """Parts of a step that are computed together: single tokens, prompts of equal length, and texts with guesses, padded."""
     by_length = defaultdict(list)
     for work in plan:
-        by_length[work.n_tokens].append(work)
+        by_length[0 if work.text.guess else work.n_tokens].append(work)
     return list(by_length.values())

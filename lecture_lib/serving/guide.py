@@ -1,11 +1,13 @@
 """Structured output: which tokens may come next so that the text fits a regular expression or a JSON schema.
 
-An engine asks three things of a guide, whoever made it: `allowed`, `advance`, `finished`. Here `outlines_core` compiles the
+An engine asks three things of a guide, whoever made it: `allowed`, `advance`, `finished`; a draft model asks them of a
+`copy.deepcopy`, which must go its own way. Here `outlines_core` compiles the
 expression once for a vocabulary; each sample walks through it on its own.
 """
 
 import functools
 import json
+from collections.abc import Sequence
 from typing import Protocol
 
 from lecture_lib.pretrained import PretrainedTokenizer
@@ -62,12 +64,18 @@ class Pattern:
 
 
 class Walk:
-    """Where one sample stands in a pattern."""
+    """Where one sample stands in a pattern, after the tokens that have come."""
 
-    def __init__(self, pattern: Pattern) -> None:
+    def __init__(self, pattern: Pattern, tokens: Sequence[int] = ()) -> None:
         from outlines_core import Guide as Inner
 
+        self.pattern, self.tokens = pattern, []
         self.inner, self.end, self.is_real = Inner(pattern.index), pattern.end, pattern.is_real
+        for token in tokens:
+            self.advance(token)
+
+    def __deepcopy__(self, memo: dict) -> "Walk":
+        return Walk(self.pattern, self.tokens)  # the compiled pattern stays one
 
     def allowed(self) -> list[int]:
         """Tokens that may come next, the end token where the text is complete."""
@@ -75,6 +83,7 @@ class Walk:
 
     def advance(self, token: int) -> None:
         """Go on."""
+        self.tokens.append(token)
         if token != self.end:
             self.inner.advance(token)
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from lecture_lib.attention import Context
+from lecture_lib.decoder import Decoder
 from lecture_lib.fields import whole
 from lecture_lib.kv_cache.cache import behind
+from lecture_lib.padding import pad
 from lecture_lib.transformer import ModelConfig, rotary
 
 
@@ -74,6 +76,15 @@ class PagedCache:
         def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
             keys, values = (self.pool[layer, i].flatten(0, 1) for i in (0, 1))  # (blocks x S, H_kv, D_k)
             keys[new], values[new] = K.transpose(1, 2), V.transpose(1, 2)
-            return keys[old].transpose(1, 2), values[old].transpose(1, 2)  # (R, H_kv, M, D_k)
+            found = [each.index_select(0, old.flatten()) for each in (keys, values)]  # faster than each[old]
+            K, V = (each.unflatten(0, old.shape).transpose(1, 2) for each in found)
+            return K, V  # (R, H_kv, M, D_k)
 
         return Context(positions, mask, False, near, turned, keep)
+
+    def read(
+        self, model: Decoder, tables: Sequence[Sequence[int]], starts: Sequence[int], new: Sequence[list[int]]
+    ) -> Tensor:
+        """Let a model read new tokens of R texts, each after its stored ones: (R, N, D) features, right-padded."""
+        here = self.begin(tables, starts, [len(ids) for ids in new])
+        return model.features(pad(new, 0, self.pool.device)[0], here=here)

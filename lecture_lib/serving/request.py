@@ -3,10 +3,11 @@
 import itertools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 
-from lecture_lib.fields import whole
+from lecture_lib.fields import choice, whole
 from lecture_lib.generation.text import Decodes, Stop
 from lecture_lib.sampling import SamplingParameters
 from lecture_lib.serving.guide import Guide
@@ -29,6 +30,9 @@ class Request:
     stop: Collection[int | str] | int | str | None = ()
     tokenizer: Decodes | None = None
     guide: Callable[[], Guide] | None = None  # makes what says, sample by sample, which tokens may come
+    adapter: str | None = None  # one of the engine's; None: the model as it is
+    guesser: Literal["lookup", "draft"] | None = None  # where guesses come from; None: nothing is guessed
+    n_guesses: int = 4  # tokens guessed before a look of the model, at most
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt", tuple(int(token) for token in self.prompt))
@@ -36,6 +40,8 @@ class Request:
             raise ValueError("a request needs a prompt of at least one token")
         whole("max_new_tokens", self.max_new_tokens, 1)
         whole("n", self.n, 1)
+        whole("n_guesses", self.n_guesses, 1)
+        choice("guesser", self.guesser, (None, "lookup", "draft"))
         Stop(self.stop, self.tokenizer)  # refused here, not in the middle of a step
 
 
@@ -52,7 +58,7 @@ class Output:
     log_prob: float = 0.0  # natural logarithm of its probability under the model, before any knob
 
 
-@dataclass
+@dataclass(eq=False)
 class Text:
     """One sample of a request while it runs."""
 
@@ -66,6 +72,7 @@ class Text:
     table: list[int] = field(default_factory=list)  # its blocks
     computed: int = 0  # tokens whose keys and values are stored
     hashed: int = 0  # full blocks that can be found by others
+    guess: list[int] = field(default_factory=list)  # tokens that may come next, for the step that is planned
     finished: str | None = None
     error: str = ""  # why no token was left
     age: int = field(default_factory=lambda: next(_numbers))
@@ -79,6 +86,13 @@ class Text:
     def todo(self) -> int:
         """Tokens to compute until the next one can be drawn."""
         return len(self.ids) - self.computed
+
+    @property
+    def guessable(self) -> int:
+        """Tokens that may be guessed: the last one that is allowed need not be."""
+        if self.request.guesser is None or self.todo > 1 or not self.new:
+            return 0
+        return min(self.request.n_guesses, self.request.max_new_tokens - len(self.new) - 1)
 
 
 def texts(request: Request, number: int, device: torch.device) -> list[Text]:

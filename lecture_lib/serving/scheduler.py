@@ -1,7 +1,7 @@
 """Who computes how many tokens in a step: running texts first, then waiting ones, within a budget of tokens and of blocks.
 
 If no block is free, the youngest text gives up its blocks and waits at the head of the line; what it has is computed
-again later (recompute), mostly from blocks that still hold it.
+again later (recompute), mostly from blocks that still hold it. Guesses get what is left of both: nobody gives way to them.
 
 Source: Yu et al. (2022); Kwon et al. (2023), section 4.5; Agrawal et al. (2023) for prompts read in chunks beside decoding.
 """
@@ -20,6 +20,7 @@ class Work:
 
     text: Text
     n_tokens: int
+    n_guesses: int = 0  # tokens behind them for which there is room
 
 
 class Scheduler:
@@ -70,13 +71,30 @@ class Scheduler:
             self.running.sort(key=lambda each: each.age)
             plan.append(Work(text, self.fit(text, n, plan)))
             left -= n
+        self.allot(plan, left)
         return plan
+
+    def allot(self, plan: list[Work], left: int) -> None:
+        """Make room for guesses with blocks that are free, and what is left of the budget."""
+        for work in plan:
+            text = work.text
+            n = min(text.guessable, left)
+            while n > 0 and self.missing(text, work.n_tokens + n) > self.pool.n_free:
+                n -= 1
+            if n > 0:
+                self.fit(text, work.n_tokens + n, plan)
+                work.n_guesses, left = n, left - n
+
+    def trim(self, text: Text) -> None:
+        """Give the blocks back that hold only guesses that did not come true."""
+        while len(text.table) * self.block_size >= text.computed + self.block_size:
+            self.pool.give_back(text.table.pop())
 
     def find(self, text: Text) -> None:
         """Begin a text with the blocks that others have computed; its last token is always computed anew."""
         if text.table or not self.share_prefixes:
             return
-        found = self.pool.find(prefix_hashes(text.ids[:-1], self.block_size))
+        found = self.pool.find(prefix_hashes(text.ids[:-1], self.block_size, text.request.adapter))
         for block in found:
             self.pool.share(block)
         text.table, text.hashed = list(found), len(found)
@@ -131,7 +149,8 @@ class Scheduler:
         """Let others find the blocks that a text has filled."""
         full = text.computed // self.block_size
         if self.share_prefixes and full > text.hashed:
-            hashes = prefix_hashes(text.ids[: full * self.block_size], self.block_size)
+            known = text.ids[: full * self.block_size]
+            hashes = prefix_hashes(known, self.block_size, text.request.adapter)
             for place in range(text.hashed, full):
                 self.pool.remember(text.table[place], hashes[place])
             text.hashed = full

@@ -8,6 +8,8 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,14 +24,18 @@ from lecture_lib.serving.spoken import Spoken
 MOST_BYTES = 2**20  # of a request
 
 
-def create_app(engine: Engine, tokenizer: object, name: str) -> FastAPI:
-    """The server as an ASGI application.
+def create_app(
+    engine: Engine, tokenizer: object, name: str, guesser: Literal["lookup", "draft"] | None = None
+) -> FastAPI:
+    """The server as an ASGI application; each adapter of the engine is a model of its own.
 
     Args:
         engine: nobody else may use it.
         tokenizer: of the model; chat needs its template.
         name: of the model, as clients ask for it.
+        guesser: where all requests get their guesses from.
     """
+    names = models_of(engine, name)
     service = Service(engine)
 
     @asynccontextmanager
@@ -43,10 +49,9 @@ def create_app(engine: Engine, tokenizer: object, name: str) -> FastAPI:
 
     @app.get("/v1/models")
     async def models() -> dict:
-        return {
-            "object": "list",
-            "data": [{"id": name, "object": "model", "created": 0, "owned_by": "lecture"}],
-        }
+        same = {"object": "model", "created": 0, "owned_by": "lecture"}
+        rows = [{"id": each, "parent": adapter and name} | same for each, adapter in names.items()]
+        return {"object": "list", "data": rows}
 
     @app.get("/health")
     async def health() -> dict:
@@ -58,13 +63,20 @@ def create_app(engine: Engine, tokenizer: object, name: str) -> FastAPI:
 
     @app.post("/v1/completions")
     async def completions(body: asks.Completion) -> Response:
-        return await answer(body, service, tokenizer, name)
+        return await answer(body, service, tokenizer, names, guesser)
 
     @app.post("/v1/chat/completions")
     async def chat(body: asks.Chat) -> Response:
-        return await answer(body, service, tokenizer, name)
+        return await answer(body, service, tokenizer, names, guesser)
 
     return app
+
+
+def models_of(engine: Engine, name: str) -> dict[str, str | None]:
+    """What clients may ask for, the model and each adapter: its name, and the adapter that the engine takes."""
+    if name in engine.adapter_names:
+        raise ValueError(f"an adapter cannot have the model's own name, {name}")
+    return {name: None} | {adapter: adapter for adapter in engine.adapter_names}
 
 
 def guard(app: FastAPI) -> None:
@@ -95,25 +107,28 @@ def refusal(status: int, message: str, kind: str = "invalid_request_error") -> J
     return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
 
 
-async def answer(body: asks.Ask, service: Service, tokenizer: object, name: str) -> Response:
+async def answer(
+    body: asks.Ask, service: Service, tokenizer: object, names: dict[str, str | None], guesser: str | None
+) -> Response:
     """Serve a completion of either kind."""
-    if body.model != name:
-        return refusal(404, f"there is no model {body.model!r} here; there is {name!r}")
+    if body.model not in names:
+        return refusal(404, f"there is no model {body.model!r} here; there is {', '.join(map(repr, names))}")
     try:
         asked = body.request(tokenizer, service.engine.config.context_length)
+        asked = replace(asked, adapter=names[body.model], guesser=guesser)
         outputs = service.outputs(asked)
         first = await anext(outputs)
     except QueueFull as error:
         return refusal(429, str(error), "rate_limit_error")
     except ValueError as error:
         return refusal(400, str(error))
-    spoken = Spoken(body, asked, tokenizer, name, f"{body.prefix}-{uuid.uuid4().hex}", int(time.time()))
+    spoken = Spoken(body, asked, tokenizer, body.model, f"{body.prefix}-{uuid.uuid4().hex}", int(time.time()))
     if body.stream:
         return StreamingResponse(events(spoken, first, outputs), media_type="text/event-stream")
     async with aclosing(outputs):
-        spoken.add(first)
+        spoken.take(first)
         async for output in outputs:
-            spoken.add(output)
+            spoken.take(output)
     return JSONResponse(spoken.whole())
 
 
@@ -139,6 +154,8 @@ def measured(engine: Engine) -> str:
         "tokens_computed_total": c.tokens_computed,
         "tokens_given_total": c.tokens_given,
         "tokens_found_in_cache_total": c.tokens_found,
+        "tokens_guessed_total": c.guesses["guessed"],
+        "tokens_kept_total": c.guesses["kept"],
         "preempted_total": c.preempted,
         "running": len(s.running),
         "waiting": len(s.waiting),
@@ -148,10 +165,16 @@ def measured(engine: Engine) -> str:
     return "".join(f"lecture_{name} {value}\n" for name, value in rows.items())
 
 
-def serve(engine: Engine, tokenizer: object, name: str, host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Serve until interrupted."""
+def serve(
+    engine: Engine,
+    tokenizer: object,
+    name: str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    guesser: Literal["lookup", "draft"] | None = None,
+) -> None:
+    """Serve until interrupted; arguments as `create_app`."""
     import uvicorn
 
-    uvicorn.run(
-        create_app(engine, tokenizer, name), host=host, port=port, log_level="warning", timeout_keep_alive=5
-    )
+    app = create_app(engine, tokenizer, name, guesser)
+    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_keep_alive=5)

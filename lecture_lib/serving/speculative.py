@@ -117,15 +117,19 @@ class PromptLookup:
     def __init__(self, vocab_size: int, longest: int = 3) -> None:
         self.vocab_size, self.longest = vocab_size, whole("longest", longest, 1)
 
-    def guess(self, ids: list[int], n: int, generator: torch.Generator) -> tuple[list[int], Tensor]:
-        """Copy what followed; a guess that is sure of itself, and no token if nothing is found."""
+    def find(self, ids: list[int], n: int) -> list[int]:
+        """Copy up to n tokens that followed when the last ones stood there before; none if they never did."""
         for length in range(min(self.longest, len(ids) - 1), 0, -1):
             end = ids[-length:]
             for start in range(len(ids) - length - 1, -1, -1):
                 if ids[start : start + length] == end:
-                    found = ids[start + length :][:n]
-                    return found, F.one_hot(torch.tensor(found), self.vocab_size).double()
-        return [], torch.zeros(0, self.vocab_size)
+                    return ids[start + length :][:n]
+        return []
+
+    def guess(self, ids: list[int], n: int, generator: torch.Generator) -> tuple[list[int], Tensor]:
+        """Copy what followed: guesses that are sure of themselves."""
+        found = self.find(ids, n)
+        return found, F.one_hot(torch.tensor(found, dtype=torch.int64), self.vocab_size).double()
 
 
 @dataclass

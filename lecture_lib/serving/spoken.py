@@ -49,13 +49,18 @@ class Spoken:
         self.voices = [Voice(tokenizer, body.stops, asked.prompt) for _ in range(asked.n)]
         self.begun: set[int] = set()
 
-    def add(self, output: Output) -> list[dict]:
-        """Take a token; the chunks that a stream sends for it."""
+    def take(self, output: Output) -> Voice:
+        """Take a token; whose it is."""
         voice = self.voices[output.sample]
         if output.finished != "error":
             voice.ids.append(output.token)
             voice.log_probs.append(output.log_prob)
         voice.finished = output.finished
+        return voice
+
+    def add(self, output: Output) -> list[dict]:
+        """Take a token; the chunks that a stream sends for it."""
+        voice = self.take(output)
         piece, chunks = voice.piece(), []
         if piece or output.finished:
             chunks.append(self.chunk(output.sample, piece, output.finished))
