@@ -7,11 +7,12 @@ from lecture_lib.chat.protocol import Kind
 
 STATUS: dict[int, Kind] = {401: "key", 403: "key", 404: "model", 408: "timeout", 413: "context", 429: "rate"}
 TOO_LONG = re.compile(
-    r"context.{0,20}(length|window|size)|context_length|too (long|many tokens)|maximum.{0,20}tokens|the context of",
+    r"context.{0,20}(length|window|size)|context_length|too (long|many tokens)|maximum.{0,20}tokens|the context (of|has)",
     re.I,
 )
 NO_MODEL = re.compile(
-    r"model.{0,80}(not found|does not exist|not exist|unknown)|no model|model_not_found", re.I | re.S
+    r"model.{0,80}(not found|does not exist|not exist|unknown)|no model|model_not_found|pinned to",
+    re.I | re.S,
 )
 
 
