@@ -3,7 +3,10 @@
 import io
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -530,3 +533,73 @@ def test_a_variable_that_holds_no_key_is_refused_by_its_name(told, monkeypatch):
         with pytest.raises(ValueError, match="an address looks like") as refused:
             chat.Endpoint(url, "m")
         assert KEY not in str(refused.value)
+
+
+# --- `lecture chat` ---
+
+
+def lecture(*arguments, typed="", **variables):
+    command = [sys.executable, "-m", "lecture_lib.command", "chat", *arguments]
+    place = os.environ | variables
+    return subprocess.run(command, input=typed, capture_output=True, text=True, env=place, timeout=120)
+
+
+def test_a_pipe_gets_answers_and_nothing_else(local):
+    questions = ["ann has 3 apples .", "", "tom buys 7 cards ."]
+    done = lecture("course_instruct", "--temperature", "0", "--tokens", "12", typed="\n".join(questions))
+    turns, answers = [], []
+    for question in filter(None, questions):
+        turns.append({"role": "user", "content": question})
+        answers.append(local.replies(turns, GREEDY, max_new_tokens=12)[0].text.strip())
+        turns.append({"role": "assistant", "content": answers[-1]})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.strip() for line in done.stdout.splitlines()] == answers
+
+
+def test_errors_of_the_command_are_one_sentence_and_an_exit_code(told):
+    told.answers = [refusal(401, KEY)]
+    for arguments, says in [
+        (["nothing"], "the zoo has"),
+        ([told.url, "--name", "m"], "refuses the key in MY_KEY"),
+        ([f"http://127.0.0.1:{free_port()}/v1", "--name", "m"], "no connection"),
+    ]:
+        done = lecture(
+            *arguments, *(["--key-variable", "MY_KEY"] if len(arguments) > 1 else []), typed="hi", MY_KEY=KEY
+        )
+        assert done.returncode == 1 and says in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        assert done.stdout == "" and KEY not in done.stderr
+
+
+def test_a_person_stops_an_answer_and_goes_on(told):
+    pexpect = pytest.importorskip("pexpect")
+    told.answers = [
+        [chunk("one "), chunk("two"), 60],
+        refusal(400, "not that"),
+        [chunk("three"), chunk("", "stop")],
+    ]
+    command = ["-m", "lecture_lib.command", "chat", told.url, "--system", "Be brief."]
+    child = pexpect.spawn(
+        sys.executable, command, timeout=60, encoding="utf-8", env=os.environ | {"TERM": "dumb"}
+    )
+    child.expect("> ")
+    child.sendline("first")
+    child.expect("one two")
+    child.sendintr()
+    child.expect("stopped.*> ")
+    child.sendintr()  # at the prompt it ends nothing
+    child.expect("Ctrl-D ends.*> ")
+    child.sendline("second")
+    child.expect("refuses the request: not that.*> ")
+    child.sendline("third")
+    child.expect("three.*tokens not counted.*> ")
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    last = told.asked[-1][1]["messages"]
+    assert [(each["role"], each["content"]) for each in last] == [
+        ("system", "Be brief."),
+        ("user", "first"),
+        ("assistant", "one two"),
+        ("user", "third"),
+    ]

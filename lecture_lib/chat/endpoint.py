@@ -131,7 +131,7 @@ class Endpoint:
                     yield piece
         finally:
             chunks.close()
-            del chunks  # it holds the request with its key, and a traceback may show what this frame holds
+            chunks = None  # it holds the request with its key, and a traceback may show what this frame holds
         if reason is None:
             raise ChatError(f"{self.url} broke off before the end of the answer", "network")
         yield Reply(text, *_tokens(usage), reason)
