@@ -1,12 +1,13 @@
 """Talk with a model, whether it runs here or elsewhere: `open_model(...)`, then `replies` or `stream`.
 
 A `LocalModel` runs on the course's engine; an `Endpoint` is any server that speaks OpenAI's API. Both are a `ChatModel`, so that
-what is built on one works on the other.
+what is built on one works on the other. `Playground()` is a panel for a notebook.
 """
 
 from lecture_lib.chat.door import open_model
 from lecture_lib.chat.endpoint import Endpoint
 from lecture_lib.chat.local import LocalModel, load_decoder
+from lecture_lib.chat.playground import Playground
 from lecture_lib.chat.protocol import ChatError, ChatModel, Message, Reply
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Endpoint",
     "LocalModel",
     "Message",
+    "Playground",
     "Reply",
     "load_decoder",
     "open_model",

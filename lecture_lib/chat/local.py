@@ -12,6 +12,7 @@ import torch
 from lecture_lib import zoo
 from lecture_lib.chat.protocol import ChatError, Message, Reply, check_messages
 from lecture_lib.decoder import Decoder
+from lecture_lib.files import read_json
 from lecture_lib.pretrained import PretrainedTokenizer, load_pretrained
 from lecture_lib.sampling import SamplingParameters
 from lecture_lib.serving import Candidate, Engine, Output, QueueFull, Request
@@ -50,6 +51,15 @@ def load_decoder(
     if not isinstance(model, Decoder) or tokenizer is None:
         raise ValueError(f"{where} is no decoder with a tokenizer: it writes no text")
     return model.eval(), tokenizer, Path(where).name
+
+
+def writers() -> list[str]:
+    """Names of the models in the zoo that write text."""
+    folders = [zoo.folder(name) for name in zoo.names()]
+    told = [each for each in folders if (each / "tokenizer.json").is_file()]
+    return [
+        each.name for each in told if "ForCausalLM" in str(read_json(each / "config.json")["architectures"])
+    ]
 
 
 def plain(messages: Sequence[Message]) -> str:
