@@ -217,7 +217,7 @@ def test_folders_and_endpoints_are_opened_and_the_former_model_is_closed(tmp_pat
     idle(playground)
     former = playground.opened
     told.answers = [[chunk("fine"), chunk("", "stop")], refusal(401, KEY)]
-    playground.options["key_variable"] = "MY_KEY"
+    playground.key_variable = "MY_KEY"
     panel.model.value = f"{told.url} m"
     asked(playground)
     idle(playground)

@@ -44,7 +44,7 @@ class Playground:
     ) -> None:
         given = isinstance(model, str)
         self.where, self.opened = (None, None) if given else (model.name, model)
-        self.options = {"key_variable": key_variable, "device": device}
+        self.key_variable, self.device = key_variable, device
         self.panel = Panel(model if given else model.name, writers() if given else [model.name])
         self.panel.model.disabled = not given
         self.turns: list[dict[str, str]] = []
@@ -133,8 +133,11 @@ class Playground:
                 if self.opened is not None:
                     self.opened.close()
                 self.where = self.opened = None
-                place, *name = where.split(maxsplit=1) if where.startswith("http") else [where]
-                self.opened, self.where = open_model(place, *name, **self.options), where
+                if where.startswith("http"):
+                    self.opened = open_model(*where.split(maxsplit=1), key_variable=self.key_variable)
+                else:
+                    self.opened = open_model(where, device=self.device)
+                self.where = where
             return self.opened
 
     def _note(self, run: int, word: str, rows: list[tuple[str, float, float]]) -> None:
