@@ -1,7 +1,6 @@
 """The playground: what its buttons do in every state, what it shows of an answer, and the whole panel in a real JupyterLab."""
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -73,7 +72,6 @@ def test_an_answer_streams_and_is_counted():
     assert panel.question.value == "" and not panel.stop.disabled and panel.clear.disabled
     assert QUESTION in panel.talk.value and "aria-busy='true'" in panel.talk.value
     for so_far in ("one", "one two"):
-        playground.drawn = 0.0
         model.go.release()
         wait(lambda text=so_far: f">{text}" in panel.talk.value)
     model.go.release()
@@ -293,24 +291,51 @@ def test_the_panel_works_in_jupyterlab(tmp_path):
     book = nbformat.v4.new_notebook(cells=cells)
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(book, tmp_path / "play.ipynb")
-    server = Told()
-    server.answers = [
-        [chunk(EVIL), chunk("", "stop")],
-        [chunk("one "), chunk("two "), 60],
-    ]
+    server, hangs = Told(), [chunk("one "), chunk("two "), 60]
+    server.answers = [[chunk(EVIL), chunk("", "stop")], hangs]
     with jupyterlab(tmp_path) as address, opened() as browser:
-        tab = browser.new_page(viewport={"width": 1200, "height": 1000})
-        tab.set_default_timeout(90_000)
+        tab = browser.new_page(viewport={"width": 1200, "height": 1100})
+        tab.set_default_timeout(60_000)
         tab.goto(address)
-        tab.locator(".jp-Notebook .jp-CodeCell").first.click()
-        tab.keyboard.press("Shift+Enter")
-        message, send = tab.get_by_label("Message"), tab.get_by_role("button", name="Send")
-        log, status = tab.get_by_role("log"), tab.get_by_role("status").filter(has_text="token")
+        tab.get_by_text("| Idle").wait_for()
+        first = tab.locator(".jp-Notebook .jp-CodeCell").first
+        first.locator(".cm-content").click()
+        tab.keyboard.press("Shift+Enter")  # the cursor is in the second cell then
+        message, send, log = (
+            tab.get_by_label("Message"),
+            tab.get_by_role("button", name="Send"),
+            tab.get_by_role("log"),
+        )
+
         message.fill(QUESTION)
         send.click()
         tab.get_by_text("tokens/s").wait_for()
-        tab.screenshot(path=os.environ.get("SHOT", str(tmp_path / "shot.png")))
-        reply = log.inner_text()
-        assert QUESTION in reply and "Model" in reply
-        print(reply, status.count(), json.dumps(server.asked))
+        assert log.inner_text().split("\n")[:3] == ["You", QUESTION, "Model"]
+        assert tab.get_by_role("rowheader").count() >= 8  # the bars of the last token
+        if shot := os.environ.get("SHOT"):
+            tab.screenshot(path=shot)
+
+        tab.get_by_label("Model", exact=True).fill(f"{server.url} m")
+        message.fill("be evil")
+        send.click()
+        tab.get_by_text("does not count tokens").wait_for()
+        assert (
+            EVIL in log.inner_text()
+            and tab.evaluate("window.won") is None
+            and tab.locator("img[src=x]").count() == 0
+        )
+
+        message.fill("be slow")
+        send.click()
+        log.get_by_text("one two").wait_for()
+        message.fill("another")
+        send.click()
+        tab.get_by_text("One answer at a time").wait_for()
+        tab.locator(".jp-Notebook .jp-CodeCell").nth(1).locator(".cm-content").click()
+        tab.keyboard.press("Shift+Enter")
+        tab.get_by_text("the kernel is free", exact=True).wait_for()  # while the answer hangs
+        tab.get_by_role("button", name="Stop", exact=True).click()
+        tab.get_by_text("Stopped.").wait_for()
+        assert "one two" in log.inner_text() and message.input_value() == "another"
     server.close()
+    assert [body["messages"][-1]["content"] for _, body in server.asked] == ["be evil", "be slow"]

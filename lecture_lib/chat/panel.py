@@ -4,7 +4,7 @@ from typing import Any
 
 from lecture_lib.sampling import SamplingParameters
 
-WIDE = {"description_width": "8.5em"}
+WIDE = {"description_width": "9.5em"}
 
 
 class Panel:
@@ -34,14 +34,14 @@ class Panel:
         self.top_p = w.FloatSlider(value=1.0, min=0.01, max=1, step=0.01, description="Top-p", **style)
         self.top_k = w.IntSlider(value=0, min=0, max=100, description="Top-k (0: off)", **style)
         self.penalty = w.FloatSlider(
-            value=1.0, min=0.5, max=2, step=0.05, description="Repetition pen.", **style
+            value=1.0, min=0.5, max=2, step=0.05, description="Repetition penalty", **style
         )
         self.question = w.Textarea(
             placeholder="Your message", rows=3, layout=full, description="Message", style=WIDE
         )
-        self.send = w.Button(description="Send", button_style="primary")
-        self.stop = w.Button(description="Stop", disabled=True)
-        self.clear = w.Button(description="New conversation")
+        self.send = w.Button(description="Send", button_style="primary", layout=w.Layout(width="6em"))
+        self.stop = w.Button(description="Stop", disabled=True, layout=w.Layout(width="6em"))
+        self.clear = w.Button(description="New conversation", layout=w.Layout(width="auto"))
         self.step = w.IntSlider(value=1, min=1, max=1, description="Token", disabled=True, **style)
         self.talk, self.status, self.bars = w.HTML(), w.HTML(), w.HTML(layout=full)
         self.box = self._arranged(w)

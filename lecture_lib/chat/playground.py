@@ -49,7 +49,7 @@ class Playground:
         self.panel.model.disabled = not given
         self.turns: list[dict[str, str]] = []
         self.steps: list[tuple[str, list[tuple[str, float, float]]]] = []
-        self.run, self.state, self.said, self.drawn = 0, "idle", "", 0.0
+        self.run, self.state, self.said, self.waits = 0, "idle", "", None
         self.lock, self.opening = threading.RLock(), threading.Lock()
         self.panel.send.on_click(lambda _: self.send())
         self.panel.stop.on_click(lambda _: self.stop())
@@ -155,9 +155,20 @@ class Playground:
                 self._end(shown.count(piece, seconds))
             else:
                 self.said += piece
-                if time.monotonic() - self.drawn > REDRAW:
-                    self._draw()
+                self._draw_soon()
             return True
+
+    def _draw_soon(self) -> None:
+        """Draw all that has come in a moment, and only once."""
+        if not self.waits:
+            self.waits = threading.Timer(REDRAW, self._draw_late)
+            self.waits.daemon = True
+            self.waits.start()
+
+    def _draw_late(self) -> None:
+        with self.lock:
+            self.waits = None
+            self._draw()
 
     def _end(self, sentence: str) -> None:
         """Keep what was said; a message without an answer goes back into its field."""
@@ -174,7 +185,7 @@ class Playground:
 
     def _draw(self) -> None:
         """Show the conversation, and the last token's bars."""
-        self.drawn, live = time.monotonic(), self.state != "idle"
+        live = self.state != "idle"
         growing = [{"role": "assistant", "content": self.said.lstrip() or "..."}] if live else []
         self.panel.talk.value = shown.conversation([*self.turns, *growing], live)
         if self.steps:
