@@ -47,7 +47,7 @@ def bars(word: str, rows: Sequence[tuple[str, float, float]]) -> str:
     )
     body = "".join(_row(*each, each[0] == word) for each in rows)
     caption = f"<caption style='text-align:left'>Next token; drawn: {_visible(word)}. Outline: the model, filled: drawn from.</caption>"
-    return f"<table style='border-collapse:collapse;width:100%'>{caption}<tr>{head}</tr>{body}</table>"
+    return f"<table style='border-collapse:collapse;width:100%;line-height:1.4'>{caption}<tr>{head}</tr>{body}</table>"
 
 
 def _row(token: str, own: float, drawn: float, chosen: bool) -> str:
