@@ -1,9 +1,10 @@
-"""The command line: ``lecture check``, ``grade``, ``serve``, ``generate``, ``doctor``. ``lecture COMMAND --help`` says how each is used."""
+"""The command line: ``lecture check``, ``grade``, ``serve``, ``generate``, ``chat``, ``doctor``. ``lecture COMMAND --help`` says how each is used."""
 
 import sys
 
 import typer
 
+from lecture_lib.command.chat import chat
 from lecture_lib.command.check import check
 from lecture_lib.command.doctor import doctor
 from lecture_lib.command.grade import grade
@@ -16,6 +17,7 @@ app.command()(check)
 app.command()(grade)
 app.command()(serve)
 app.command()(generate)
+app.command()(chat)
 app.command()(doctor)
 
 

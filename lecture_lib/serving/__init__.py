@@ -15,7 +15,7 @@ from lecture_lib.serving.engine import Engine
 from lecture_lib.serving.guesses import Guesser
 from lecture_lib.serving.guide import Guide
 from lecture_lib.serving.paged import PagedCache
-from lecture_lib.serving.request import Output, Request, Text
+from lecture_lib.serving.request import Candidate, Output, Request, Text
 from lecture_lib.serving.scheduler import Scheduler, Work
 from lecture_lib.serving.speculative import (
     Draft,
@@ -32,6 +32,7 @@ __all__ = [
     "AdaptedRows",
     "Adapters",
     "BlockPool",
+    "Candidate",
     "Counters",
     "Draft",
     "Engine",

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -33,6 +33,7 @@ class Request:
     adapter: str | None = None  # one of the engine's; None: the model as it is
     guesser: Literal["lookup", "draft"] | None = None  # where guesses come from; None: nothing is guessed
     n_guesses: int = 4  # tokens guessed before a look of the model, at most
+    top: int = 0  # so many of the likeliest tokens come with each output
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt", tuple(int(token) for token in self.prompt))
@@ -42,7 +43,16 @@ class Request:
         whole("n", self.n, 1)
         whole("n_guesses", self.n_guesses, 1)
         choice("guesser", self.guesser, (None, "lookup", "draft"))
+        whole("top", self.top)
         Stop(self.stop, self.tokenizer)  # refused here, not in the middle of a step
+
+
+class Candidate(NamedTuple):
+    """A token that may come next."""
+
+    token: int
+    own: float  # its probability under the model
+    drawn: float  # its probability behind temperature, filters and penalties: what is drawn from
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,7 @@ class Output:
         None  # None: more comes; "stop", "length", or "error": no token was left, and none is given
     )
     log_prob: float = 0.0  # natural logarithm of its probability under the model, before any knob
+    candidates: tuple[Candidate, ...] = ()  # the likeliest tokens first, as many as the request's `top`
 
 
 @dataclass(eq=False)

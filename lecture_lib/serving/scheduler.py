@@ -6,7 +6,7 @@ again later (recompute), mostly from blocks that still hold it. Guesses get what
 Source: Yu et al. (2022); Kwon et al. (2023), section 4.5; Agrawal et al. (2023) for prompts read in chunks beside decoding.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass
 
 from lecture_lib.fields import whole
@@ -171,3 +171,11 @@ class Scheduler:
         elif text in self.waiting:
             self.waiting.remove(text)
         self.release(text)
+
+
+def groups(plan: list[Work]) -> list[list[Work]]:
+    """Parts of a step that are computed together: single tokens, prompts of equal length, and texts with guesses, padded."""
+    by_length = defaultdict(list)
+    for work in plan:
+        by_length[0 if work.text.guess else work.n_tokens].append(work)
+    return list(by_length.values())
