@@ -63,12 +63,14 @@ class Told:
                     told.over.wait(answer)
                     self.close_connection = True
                 elif isinstance(answer, tuple):
-                    self.send(*answer)
+                    self.send(*answer[:2], **dict(answer[2:]))
                 else:
                     self.stream(answer)
 
-            def send(self, status, text):
+            def send(self, status, text, **headers):
                 self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(text.encode())))
                 self.end_headers()

@@ -412,6 +412,9 @@ def test_what_is_sent_is_what_was_asked_for(told):
     base |= {"repetition_penalty": 1.2, "max_tokens": 7, "stop": ["x"]}
     assert bodies == [base | {"seed": 4}, base | {"seed": 5}]
     told.asked.clear()
+    model.replies(ASK, SamplingParameters(temperature=0, top_k=1, min_p=1.0, top_p=1.0))
+    assert {"temperature": 0, "top_k": 1, "min_p": 1, "top_p": 1}.items() <= told.asked[0][1].items()
+    told.asked.clear()
     model.replies(ASK)
     assert told.asked[0][1] == {"model": "m", "messages": ASK, "temperature": 1.0}
 
@@ -493,6 +496,7 @@ def test_the_key_arrives_and_is_seen_nowhere_else(told, monkeypatch, capfd):
             (200, KEY),
             (500, KEY),
             echo,
+            refusal(400, "x" * 190 + KEY),
             stream,
             3,
             [None],
@@ -509,7 +513,7 @@ def test_the_key_arrives_and_is_seen_nowhere_else(told, monkeypatch, capfd):
     assert len(shown) > 30 and "MY_KEY" in "".join(shown)
     printed = capfd.readouterr()
     for text in [*shown, log.getvalue(), printed.out, printed.err]:
-        assert "secret" not in text and "7f3a9c51" not in text
+        assert "sk-se" not in text and "secret" not in text and "7f3a9c51" not in text
     assert all(headers["authorization"] == f"Bearer {KEY}" for headers, _ in told.asked)
 
 
@@ -518,6 +522,15 @@ def test_no_key_goes_where_it_was_not_meant_to(told, monkeypatch):
     monkeypatch.setenv("OPENAI_ADMIN_KEY", KEY)
     endpoint(told).replies(ASK)
     assert KEY not in str(told.asked)
+
+
+def test_a_server_that_sends_elsewhere_does_not_send_the_key_along(told, monkeypatch):
+    monkeypatch.setenv("MY_KEY", KEY)
+    other = Told()
+    told.answers = [(307, "", ("location", f"{other.url}/chat/completions"))]
+    assert endpoint(told, key_variable="MY_KEY").replies(ASK)[0].text == "fine"
+    assert KEY in str(told.asked) and len(other.asked) == 1 and KEY not in str(other.asked)
+    other.close()
 
 
 def test_a_variable_that_holds_no_key_is_refused_by_its_name(told, monkeypatch):

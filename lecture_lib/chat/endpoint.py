@@ -3,7 +3,6 @@
 The key is read from the environment at each request. No object of this module holds it, and no error, log or `repr` says it.
 """
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from lecture_lib.chat.protocol import ChatError, Message, Reply, check_messages
-from lecture_lib.chat.refusals import sentence
+from lecture_lib.chat.refusals import key_in, sentence
+from lecture_lib.fields import whole
 from lecture_lib.sampling import SamplingParameters
 
 KEYS = {  # where well-known services expect their key
@@ -66,7 +66,7 @@ class Endpoint:
             )
         self.url, self.host, self.timeout = url.rstrip("/"), parts.hostname, timeout
         self.key_variable = key_variable or KEYS.get(parts.hostname)
-        if self.key_variable and not re.fullmatch("[!-~]+", os.environ.get(self.key_variable, "").strip()):
+        if self.key_variable and not re.fullmatch("[!-~]+", key_in(self.key_variable)):
             raise ValueError(
                 f"the environment variable {self.key_variable} should hold the key of {url}, and holds none"
             )
@@ -104,9 +104,9 @@ class Endpoint:
 
         Many servers answer once whatever n is, and none counts the tokens of each of n answers.
         """
-        seeds = [None if seed is None else seed + i for i in range(n)]
+        seeds = [None if seed is None else seed + i for i in range(whole("n", n, 1))]
         asked = [self._asked(messages, sampling, max_new_tokens, stop, each) for each in seeds]
-        with ThreadPoolExecutor(min(max(n, 1), AT_ONCE)) as pool:
+        with ThreadPoolExecutor(min(n, AT_ONCE)) as pool:
             return list(pool.map(self._reply, asked))
 
     def stream(
@@ -155,7 +155,8 @@ class Endpoint:
         given = {name: getattr(sampling, name) for name in SENT}
         if sampling != SamplingParameters(**given):
             raise ValueError(f"an endpoint takes {', '.join(SENT)}, got {sampling}")
-        extra = {name: given[name] for name in SENT[2:] if given[name] not in (None, 0, 1.0)}
+        usual = SamplingParameters()
+        extra = {name: given[name] for name in SENT[2:] if given[name] != getattr(usual, name)}
         newest = self.host == "api.openai.com"  # there the old name is refused by the newer models
         limit = "max_completion_tokens" if newest else "max_tokens"
         asked = {
@@ -176,7 +177,7 @@ class Endpoint:
         return names[0]
 
     def _key(self) -> str:
-        return os.environ.get(self.key_variable or "", "").strip() or "none"
+        return key_in(self.key_variable) or "none"
 
     def _tried(self, ask: Callable[[], Answer]) -> Answer:
         """What a call gives. An error is told anew, without the frames of the client, in which the key lies."""
@@ -190,7 +191,7 @@ class Endpoint:
         words, kind = sentence(error, self.url, getattr(self, "name", ""), self.key_variable, self.timeout)
         if kind == "model":
             words += self._there()
-        return ChatError(words.replace(self._key(), "…") if self._key() != "none" else words, kind)
+        return ChatError(words, kind)
 
     def _there(self) -> str:
         try:

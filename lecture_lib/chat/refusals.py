@@ -1,5 +1,6 @@
 """One sentence for whatever can go wrong between here and a server, and of which kind it is."""
 
+import os
 import re
 from collections.abc import Mapping
 
@@ -16,6 +17,11 @@ NO_MODEL = re.compile(
 )
 
 
+def key_in(variable: str | None) -> str:
+    """The key that an environment variable holds; empty without one."""
+    return os.environ.get(variable or "", "").strip()
+
+
 def sentence(
     error: Exception, url: str, model: str, key_variable: str | None, timeout: float
 ) -> tuple[str, Kind]:
@@ -23,7 +29,8 @@ def sentence(
 
     Words of the server are cut short, and left out where they are about a key, which they may hold.
     """
-    said, kind = words(error), kind_of(error)
+    status, kind = getattr(error, "status_code", None), kind_of(error)
+    said = cut(words(error), key_in(key_variable)) + (f" ({status})" if status else "")
     key = (
         f"the key in {key_variable}"
         if key_variable
@@ -34,7 +41,7 @@ def sentence(
         "network": f"no connection to {url}: is the server running, and this machine on the network?",
         "timeout": f"{url} gave no answer within {timeout:g} s",
         "model": f"{url} has no model {model!r}",
-        "rate": f"{url} takes no more requests for now (rate limit), after several tries: {said}",
+        "rate": f"{url} takes no more requests for now (rate limit): {said}",
         "context": f"the conversation is too long for {model}: {said}",
         "request": f"{url} refuses the request: {said}",
         "server": f"{url} failed: {said}",
@@ -59,11 +66,17 @@ def kind_of(error: Exception) -> Kind:
 
 
 def words(error: Exception) -> str:
-    """What the server said of it, in one line of at most 200 characters."""
+    """What the server said of it, in one line."""
     body = getattr(error, "body", None)
     for name in ("error", "message", "detail"):
         body = body[name] if isinstance(body, Mapping) and name in body else body
-    code = f" ({error.status_code})" if hasattr(error, "status_code") else ""
-    if body is None and not code:  # not the server's words: something of the client, which may hold anything
+    if body is None and not hasattr(
+        error, "status_code"
+    ):  # of the client, not of the server: it may hold anything
         return "what it sends is not OpenAI's API"
-    return (" ".join(str(body or "").split())[:200] or "it does not say why") + code
+    return " ".join(str(body or "").split()) or "it does not say why"
+
+
+def cut(said: str, key: str) -> str:
+    """At most 200 characters, and nothing of the key: a server may give it back."""
+    return (said.replace(key, "...") if key else said)[:200]
