@@ -81,7 +81,9 @@ class Recounted:
         held, end = self.texts.get(text, ()), self.ends.get(text, 0)
         places = {place // self.size for place in range(end + n)}
         kept = tuple(
-            block for i, block in enumerate(held) if (i + 1) * self.size <= end or self.holders(block) == [text]
+            block
+            for i, block in enumerate(held)
+            if (i + 1) * self.size <= end or self.holders(block) == [text]
         )
         free = [block for block in self.every if not self.holders(block)]
         wanted = len(places) - len(kept)
@@ -133,7 +135,13 @@ def block_cases(seed: int) -> list[Case]:
     draw = random.Random(seed)
     size = draw.randint(3, 6)
     part, n = draw.randint(1, size - 1), 9
-    grow = [("extend", "a", size), ("extend", "a", 1), ("table", "a"), ("extend", "a", size - 1), ("table", "a")]
+    grow = [
+        ("extend", "a", size),
+        ("extend", "a", 1),
+        ("table", "a"),
+        ("extend", "a", size - 1),
+        ("table", "a"),
+    ]
     both = [("table", "a"), ("table", "b")]
     shared = [("extend", "a", size + part), ("fork", "a", "b"), *both]
     return [

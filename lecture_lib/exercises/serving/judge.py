@@ -24,9 +24,7 @@ def record(draw: Draw) -> dict[str, list[int]]:
 
 def counted(asked: list[int], ended: list[int]) -> list[int]:
     """How many have come and not ended, step by step, until nobody is left."""
-    return [
-        sum(a <= t for a in asked) - sum(e <= t for e in ended) for t in range(max(*asked, *ended) + 1)
-    ]
+    return [sum(a <= t for a in asked) - sum(e <= t for e in ended) for t in range(max(*asked, *ended) + 1)]
 
 
 def spoiled(log: dict[str, list[int]], kind: str, draw: Draw) -> dict[str, list[int]]:

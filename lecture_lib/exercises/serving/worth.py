@@ -21,9 +21,7 @@ def worth_guessing(p: Tensor, q: Tensor, cost: float) -> tuple[Tensor, Tensor, i
 def by_enumeration(p: Tensor, q: Tensor, cost: float) -> tuple[Tensor, Tensor, int]:
     """Every text that the draft may guess, every number of guesses that may be kept, in Python's numbers."""
     P, Q, (K, V) = p.tolist(), q.tolist(), p.shape
-    keep = [
-        [min(1.0, a / b) if b else 0.0 for a, b in zip(P[i], Q[i], strict=True)] for i in range(K)
-    ]
+    keep = [[min(1.0, a / b) if b else 0.0 for a, b in zip(P[i], Q[i], strict=True)] for i in range(K)]
     chances = [math.fsum(Q[i][x] * keep[i][x] for x in range(V)) for i in range(K)]
     tokens = []
     for k in range(K + 1):
