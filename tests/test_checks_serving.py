@@ -307,7 +307,7 @@ NEAR_MISSES = [
     ("check_guesses", lambda p, q, guess, g: check_guesses(p[:2], q[:1], guess[:1], g)),
     ("worth_guessing", by_constant),
     ("worth_guessing", lambda *a: in_numpy(*a, dtype=torch.float32)),
-    ("worth_guessing", lambda p, q, c: in_numpy(q, p, c * 1.3)),
+    ("worth_guessing", lambda p, q, c: in_numpy(p, q, c * 1.3)),
     ("worth_guessing", lambda p, q, c: in_numpy(p, q, c, ties=0.05)),
     ("worth_guessing", lambda p, q, c: (*in_numpy(p, q, c)[:2], 1)),
     ("worth_guessing", lambda p, q, c: (*in_numpy(p, q, c)[:2], float(in_numpy(p, q, c)[2]))),

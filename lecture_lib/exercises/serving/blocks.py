@@ -75,9 +75,11 @@ class Recounted:
         self.ends: dict[str, int] = {}
 
     def holders(self, block: int) -> list[str]:
+        """Texts that hold a block."""
         return [text for text, held in self.texts.items() if block in held]
 
     def extend(self, text: str, n: int) -> tuple[int, int] | None:
+        """As `Blocks.extend`."""
         held, end = self.texts.get(text, ()), self.ends.get(text, 0)
         places = {place // self.size for place in range(end + n)}
         kept = tuple(
@@ -93,15 +95,19 @@ class Recounted:
         return (held[len(kept)], free[0]) if len(kept) < len(held) else None
 
     def fork(self, text: str, other: str) -> None:
+        """As `Blocks.fork`."""
         self.texts[other], self.ends[other] = self.texts[text], self.ends[text]
 
     def free(self, text: str) -> None:
+        """As `Blocks.free`."""
         del self.texts[text], self.ends[text]
 
     def table(self, text: str) -> list[int]:
+        """As `Blocks.table`."""
         return list(self.texts[text])
 
     def n_free(self) -> int:
+        """As `Blocks.n_free`."""
         return sum(not self.holders(block) for block in self.every)
 
 
@@ -160,6 +166,9 @@ def block_cases(seed: int) -> list[Case]:
             ("extend", "b", 2 * size - part), *both, ("extend", "a", size), *both))),
         Case("no room for a copy", ((2, size), shown(
             *shared, ("extend", "a", 1), *both, ("free", "b"), ("extend", "a", 1), ("table", "a"), ("table", "b")))),
+        Case("no room for a new text", ((3, size), shown(
+            ("extend", "a", 4 * size), ("table", "a"), ("free", "a"), ("extend", "b", size), ("fork", "a", "c"), ("extend", "a", 1),
+            ("table", "a"), ("table", "b")))),
         Case("unknown texts", ((n, size), shown(("free", "x"), ("fork", "x", "y"), ("table", "y"), ("free", "y")))),
         *(Case(f"40 calls on {k} blocks of {s}", ((k, s), drawn(seed * 10 + i, k, s)))
           for i, (k, s) in enumerate(((12, 4), (8, 3), (25, 1), (6, 7)))),

@@ -105,8 +105,8 @@ def guess_cases(seed: int) -> list[Case]:
         case("the draft is the model", [a, c, d], [a, c]),
         case("the draft never guesses what the model wants most", [[0.6, 0.4, 0.0], a], [[0.0, 0.5, 0.5]]),
         case("no guess", [d], []),
-        case("five tokens, double precision", [[0.4, 0.3, 0.15, 0.1, 0.05], [0.1, 0.1, 0.1, 0.1, 0.6]],
-             [[0.1, 0.2, 0.3, 0.3, 0.1]], torch.float64),
+        case("five tokens, double precision", [[0.55, 0.25, 0.1, 0.05, 0.05], [0.1, 0.1, 0.1, 0.1, 0.6]],
+             [[0.05, 0.05, 0.3, 0.3, 0.3]], torch.float64),
     ]  # fmt: skip
 
 

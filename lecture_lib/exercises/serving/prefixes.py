@@ -68,6 +68,10 @@ def hash_cases(seed: int) -> list[Case]:
         Case("the same neighbour, two blocks apart", ([[*a, *c, *d, *e], [*b, *c, *d, *e]], size)),
         Case("lengths around a multiple of a block", ([[*a, *b][:n] for n in range(2 * size + 1)], size)),
         Case("the order within a block", ([[*a, *b], [*reversed(a), *b]], size)),
+        Case(
+            "only the last token of a block differs",
+            ([[*a, *b], [*a, *b[:-1], b[-1] + 1], [*a[:-1], a[-1] + 1, *b]], size),
+        ),
         Case("numbers with the same digits", ([[*each, *b] for each in digits], size)),
         Case("four texts", (texts, size)),
         Case("blocks of one token", ([a, b, [*a[:1], *b]], 1)),
