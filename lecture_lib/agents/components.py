@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 
 from lecture_lib.agents.ledger import Ask, Ledger
 from lecture_lib.chat import ChatModel, Message
-from lecture_lib.fields import at_least, check_fields
+from lecture_lib.fields import REQUIRED, at_least, check_fields, declared
 from lecture_lib.sampling import SamplingParameters
 
 CRITIC = "Name the strengths and the weaknesses of this answer in at most three sentences. Do not solve the task anew."
@@ -41,11 +41,17 @@ class Component(Protocol):
         ...
 
 
+def _talks(name: str, value: object) -> object:
+    if not callable(getattr(value, "replies", None)):
+        raise ValueError(f"{name} must be a chat model, which has replies(messages, ...), got {value!r}")
+    return value
+
+
 @dataclass(frozen=True)
 class _Asking:
     """What the components that ask a model have in common."""
 
-    model: ChatModel
+    model: ChatModel = declared(_talks, REQUIRED)
     sampling: SamplingParameters = SamplingParameters(temperature=0)
     max_new_tokens: int | None = None
     width: ClassVar[int] = 1
@@ -156,8 +162,8 @@ def together(question: str, candidates: Sequence[Candidate]) -> str:
 def ranking(reply: str, n: int) -> list[int]:
     """Read an order of n things from a reply: places from 0 to n - 1, the best first, each exactly once.
 
-    A reply is free text with numbers from 1 to n in it. A number that came before, or is none of these, is passed over; what
-    is not named comes last, in its old order.
+    A reply is free text; its numbers, runs of the digits 0 to 9, name the things from 1 to n. A number that came before, or
+    is none of these, is passed over; things that are not named come last, in their old order.
 
     Args:
         reply: such as "2, 3, 1" or "Best is answer 2."
@@ -167,7 +173,7 @@ def ranking(reply: str, n: int) -> list[int]:
         >>> ranking("Best is answer 3, then 1.", 4)
         [2, 0, 1, 3]
     """
-    named = [int(number) - 1 for number in re.findall(r"\d+", reply)]
+    named = [int(number) - 1 for number in re.findall(r"[0-9]+", reply)]
     order = dict.fromkeys(place for place in named if 0 <= place < n)
     return [*order, *(place for place in range(n) if place not in order)]
 

@@ -36,15 +36,12 @@ def majority_accuracy(p: float, correlation: float, n: int) -> float:
     return math.fsum(law[n // 2 + 1 :]) + (law[n // 2] / 2 if n % 2 == 0 else 0.0)
 
 
-def _beta_binomial(p: float, correlation: float, n: int) -> list[float]:
-    """Give the law of the number of right votes, n + 1 probabilities."""
-    rise = correlation / (1 - correlation)
-    log_rising = lambda start, m: math.fsum(math.log(start + i * rise) for i in range(m))  # noqa: E731
-    whole_ = log_rising(1.0, n)
-    return [
-        math.exp(math.log(math.comb(n, k)) + log_rising(p, k) + log_rising(1 - p, n - k) - whole_)
-        for k in range(n + 1)
-    ]
+def _beta_binomial(p: float, correlation: float, n: int) -> np.ndarray:
+    """Give the law of the number of right votes, n + 1 probabilities: products of rising factors, as logarithms."""
+    steps = np.arange(n) * correlation / (1 - correlation)
+    right, wrong, both = (np.log(np.append(1.0, start + steps)).cumsum() for start in (p, 1 - p, 1.0))
+    ways = np.array([math.log(math.comb(n, k)) for k in range(n + 1)])
+    return np.exp(ways + right + wrong[::-1] - both[-1])
 
 
 def best_of_n(p: float, false_positive: float, n: int) -> float:
