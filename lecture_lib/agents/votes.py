@@ -61,7 +61,7 @@ def best_of_n(p: float, false_positive: float, n: int) -> float:
     """
     p, f, n = chance("p", p), chance("false_positive", false_positive), whole("n", n, 1)
     passing = p + (1 - p) * f
-    return p / passing * -math.expm1(n * math.log1p(-passing)) if 0 < passing < 1 else p
+    return p / passing * (1 - (1 - passing) ** n) if passing else 0.0
 
 
 def draws_and_checks(p: float, true_positive: float, false_positive: float, budget: int) -> tuple[int, int]:

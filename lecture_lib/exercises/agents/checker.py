@@ -30,13 +30,12 @@ def checker_cases(seed: int) -> list[Case]:
         Case("every answer is right", (1.0, f, n)),
         Case("10,000 draws: the ceiling", (p, f, 10_000)),
         Case("a right answer in a million, f = 0, n = 1000", (1e-6, 0.0, 1000)),
-        Case("one in ten million million, n = 3", (1e-13, 0.0, 3)),
     ]  # fmt: skip
 
 
 def by_sequences(p: float, false_positive: float, n: int) -> float:
     """Go through all sequences of right, wrong that passes and wrong that fails; where they are too many, in 60 digits."""
-    if n <= ENUMERATED and p > 1e-9:
+    if n <= ENUMERATED:
         kinds = {"right": p, "passes": (1 - p) * false_positive, "fails": (1 - p) * (1 - false_positive)}
         won = (
             math.prod(kinds[kind] for kind in drawn)
@@ -51,27 +50,21 @@ def by_sequences(p: float, false_positive: float, n: int) -> float:
         return float(right * (1 - none**n) / (1 - none)) if none != 1 else 0.0
 
 
-RISE = "-math.expm1(n * math.log1p(-passing))"
+RISE = "(1 - (1 - passing) ** n)"
 
 # fmt: off
 CHECKER_MISTAKES = (
     ("that is the ceiling, whatever n is. What if nothing passes?", f"p / passing * {RISE}", "p / passing"),
     ("that is the probability that any of the n is right. Who chooses the right one?",
-     f"p / passing * {RISE} if 0 < passing < 1 else p", "-math.expm1(n * math.log1p(-p)) if p < 1 else p"),
+     f"p / passing * {RISE} if passing else 0.0", "1 - (1 - p) ** n"),
     ("that is the probability that anything passes. Must it be right, too?", f"p / passing * {RISE}", RISE),
     ("false positives are counted among all answers, right ones included. Of which answers is f a share?",
      "p + (1 - p) * f", "min(p + f, 1.0)"),
     ("f is taken for the share of wrong answers that are refused. Which ones does it let pass?", "p + (1 - p) * f", "p + (1 - p) * (1 - f)"),
-    ("one draw too few is made. With n = 1, is there no draw?", "expm1(n *", "expm1((n - 1) *"),
-    ("one draw too many is made. What should n = 1 give?", "expm1(n *", "expm1((n + 1) *"),
-    ("where nothing passes, an answer is guessed. What does the task count that as?",
-     f"p / passing * {RISE}", f"p / passing * {RISE} + p * (1 - passing) ** n"),
+    ("one draw too few is made. With n = 1, is there no draw?", "** n", "** (n - 1)"),
+    ("one draw too many is made, or an answer is guessed where none passes. What does the task count that as?", "** n", "** (n + 1)"),
     ("that is right at a draw of its own and not at the first that passes: the right answers after a wrong one that passed count. Which answer is taken?",
-     f"p / passing * {RISE}", "-math.expm1(n * math.log1p(-p)) * p / passing"),
-    ("1 - (1 - s)^n is computed as it stands, and small numbers are lost beside the 1. Which functions of math keep them?",
-     RISE, "(1 - (1 - passing) ** n)"),
-    ("the false positives count as right. What is in the numerator?", f"p / passing * {RISE} if 0 < passing < 1 else p",
-     f"(p + (1 - p) * f) / max(passing, 1e-300) * {RISE} if 0 < passing < 1 else float(p > 0 or f > 0)"),
+     f"p / passing * {RISE}", "(1 - (1 - p) ** n) * p / passing"),
 )
 # fmt: on
 

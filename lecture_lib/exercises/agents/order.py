@@ -74,7 +74,7 @@ ORDER_MISTAKES = (
     ("0 is taken for the last answer. Which numbers are names of answers?",
      "0 <= place < n", "-n <= place < n", "place for place in named", "place % n for place in named"),
     ("numbers that are too large are taken for the last answer. What is to be done with them?",
-     "place for place in named", "min(place, n - 1) for place in named"),
+     "0 <= place < n", "0 <= place", "place for place in named", "min(place, n - 1) for place in named"),
     ("the worst stands first.", f"return [*order, {REST}]", f"return [*order, {REST}][::-1]"),
     ("what is not named stands in reverse order. Which order did it have?", "for place in range(n)", "for place in reversed(range(n))"),
     ("places are given by answer, not answers by place. Is this the inverse of what was asked?",

@@ -30,7 +30,7 @@ def together_cases(seed: int) -> list[Case]:
         Case(f"p = {p}, all vote alike, {even} votes", (p, 1.0, even)),
         Case("no vote is right", (0.0, rho, odd)),
         Case("every vote is right", (1.0, rho, even)),
-        Case(f"p = {p}, correlation {rho}, 400 votes", (p, rho, 400)),
+        Case(f"p = {p}, correlation {rho}, 90 votes", (p, rho, 90)),
     ]
 
 
