@@ -26,7 +26,8 @@ FLOORS = [
     {"generation", "training", "pretrained"},
     {"kv_cache", "lora", "roofline"},
     {"rlhf", "serving"},  # replies are drawn through the cache
-    {"chat", "zoo"},
+    {"zoo"},
+    {"chat"},
     {"agents"},
     {"checks"},
     {"exercises"},

@@ -1,30 +1,10 @@
-"""``lecture serve`` and ``lecture generate``: a model of the course's zoo, or any folder that `load_pretrained` reads."""
-
-from pathlib import Path
-from typing import Any
+"""``lecture serve`` and ``lecture generate``: a model of the course's zoo, or any that `load_pretrained` reads."""
 
 import typer
 
 MODEL = typer.Argument(
-    help="A folder in Hugging Face's format, or a name of the zoo: python -m lecture_lib.zoo list"
+    help="A name of the zoo (python -m lecture_lib.zoo list), a folder, or owner/model of the Hugging Face Hub."
 )
-
-
-def load(model: str) -> tuple[Any, Any, str]:
-    """Model, tokenizer and a name."""
-    from lecture_lib import zoo
-    from lecture_lib.decoder import Decoder
-    from lecture_lib.pretrained import load_pretrained
-
-    if Path(model).is_dir():
-        found, tokenizer = load_pretrained(Path(model))
-    elif model in zoo.names():
-        found, tokenizer = zoo.load(model)
-    else:
-        raise ValueError(f"there is no folder {model}, and the zoo has {', '.join(zoo.names())}")
-    if not isinstance(found, Decoder) or tokenizer is None:
-        raise ValueError(f"{model} is no decoder with a tokenizer: it writes no text")
-    return found.eval(), tokenizer, Path(model).name
 
 
 def serve(
@@ -35,10 +15,11 @@ def serve(
     running: int = typer.Option(32, min=1, help="Texts computed at once."),
 ) -> None:
     """Serve a model with OpenAI's API: completions, chat, streaming, JSON schemas, /metrics."""
+    from lecture_lib.chat import load_decoder
     from lecture_lib.serving import Engine
     from lecture_lib.serving.server import serve as listen
 
-    decoder, tokenizer, name = load(model)
+    decoder, tokenizer, name = load_decoder(model)
     print(f"{name} on http://{host}:{port}/v1 (Ctrl-C ends it)", flush=True)
     listen(Engine(decoder, n_blocks=blocks, max_running=running), tokenizer, name, host, port)
 
@@ -54,11 +35,12 @@ def generate(
     """Continue a text, token by token as it comes."""
     import torch
 
+    from lecture_lib.chat import load_decoder
     from lecture_lib.generation import decode_stream
     from lecture_lib.kv_cache import stream
     from lecture_lib.sampling import SamplingParameters
 
-    decoder, tokenizer, _ = load(model)
+    decoder, tokenizer, _ = load_decoder(model)
     ids = tokenizer.encode(prompt)
     knobs = SamplingParameters(temperature=temperature, **({"top_p": top_p} if top_p < 1 else {}))
     given = stream(

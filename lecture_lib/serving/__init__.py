@@ -11,7 +11,7 @@ from lecture_lib.serving.blocks import BlockPool, OutOfBlocks, prefix_hashes
 from lecture_lib.serving.engine import Engine, QueueFull
 from lecture_lib.serving.guide import Guide
 from lecture_lib.serving.paged import PagedCache
-from lecture_lib.serving.request import Output, Request, Text
+from lecture_lib.serving.request import Candidate, Output, Request, Text
 from lecture_lib.serving.scheduler import Scheduler, Work
 from lecture_lib.serving.speculative import (
     Draft,
@@ -26,6 +26,7 @@ from lecture_lib.serving.speculative import (
 
 __all__ = [
     "BlockPool",
+    "Candidate",
     "Draft",
     "Engine",
     "Guesses",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lecture_lib.sampling import SamplingParameters
 from lecture_lib.serving.guide import Pattern, schema_pattern
 from lecture_lib.serving.request import Request
+from lecture_lib.serving.voice import chat_ids
 
 MOST_SAMPLES = 16
 
@@ -121,8 +122,7 @@ class Chat(Ask):
         if not getattr(tokenizer, "chat_template", None):
             raise ValueError("this model has no chat template: use /v1/completions")
         turns = [{"role": each.role, "content": each.content} for each in self.messages]
-        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True)
-        return tokenizer.encode(text, add_special_tokens=False)
+        return chat_ids(tokenizer, turns)
 
     def wanted(self) -> int | None:
         """As asked, under either name."""

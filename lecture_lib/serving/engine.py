@@ -18,7 +18,7 @@ from lecture_lib.decoder import Decoder
 from lecture_lib.fields import whole
 from lecture_lib.padding import pad
 from lecture_lib.serving.blocks import BlockPool
-from lecture_lib.serving.choice import at_end, choose
+from lecture_lib.serving.choice import at_end, candidates, choose, law
 from lecture_lib.serving.paged import PagedCache
 from lecture_lib.serving.request import Output, Request, Text, texts
 from lecture_lib.serving.scheduler import Scheduler, Work
@@ -169,9 +169,11 @@ class Engine:
 
     def draw(self, text: Text, logits: Tensor) -> Output:
         """Draw one token, exactly as `generate` does for a text alone. A text for which no token is left ends alone."""
-        n, log_prob = len(text.new), 0.0
+        n, log_prob, likely, top = len(text.new), 0.0, (), text.request.top
         try:
+            probs = law(text, logits[None]) if top else None
             token = choose(text, logits[None])
+            likely = candidates(probs, token, top) if top else ()
             text.ids.append(token)
             log_prob = float(logits.double().log_softmax(-1)[token])
         except ValueError as error:
@@ -182,7 +184,7 @@ class Engine:
             text.finished = "length"
         if text.finished:
             self.finish(text)
-        return Output(text.number, text.sample, token, text.finished, log_prob)
+        return Output(text.number, text.sample, token, text.finished, log_prob, likely)
 
     def finish(self, text: Text) -> None:
         """Let a text go."""

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
@@ -29,6 +30,7 @@ class Request:
     stop: Collection[int | str] | int | str | None = ()
     tokenizer: Decodes | None = None
     guide: Callable[[], Guide] | None = None  # makes what says, sample by sample, which tokens may come
+    top: int = 0  # so many of the likeliest tokens come with each output
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt", tuple(int(token) for token in self.prompt))
@@ -36,7 +38,16 @@ class Request:
             raise ValueError("a request needs a prompt of at least one token")
         whole("max_new_tokens", self.max_new_tokens, 1)
         whole("n", self.n, 1)
+        whole("top", self.top)
         Stop(self.stop, self.tokenizer)  # refused here, not in the middle of a step
+
+
+class Candidate(NamedTuple):
+    """A token that may come next."""
+
+    token: int
+    own: float  # its probability under the model
+    drawn: float  # its probability behind temperature, filters and penalties: what is drawn from
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,7 @@ class Output:
         None  # None: more comes; "stop", "length", or "error": no token was left, and none is given
     )
     log_prob: float = 0.0  # natural logarithm of its probability under the model, before any knob
+    candidates: tuple[Candidate, ...] = ()  # the likeliest tokens first, as many as the request's `top`
 
 
 @dataclass

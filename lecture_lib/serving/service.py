@@ -1,14 +1,16 @@
 """One engine in a thread of its own, many askers: each gets its outputs in a queue, and one that leaves is forgotten."""
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
+from queue import SimpleQueue
 
 from lecture_lib.serving.engine import Engine
 from lecture_lib.serving.request import Output, Request
 
-Asker = tuple[asyncio.AbstractEventLoop, asyncio.Queue]
+Asker = Callable[[Output | Exception], None]  # called in the engine's thread
 
 
 class Service:
@@ -28,11 +30,16 @@ class Service:
         self.thread.start()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; whoever still waits is told."""
         with self.wakes:
             self.closed = True
             self.wakes.notify()
         self.thread.join(10)
+        ended = RuntimeError("the server is shutting down")
+        for _, _, done in self.orders:
+            done.set_exception(ended)
+        for number in list(self.askers):
+            self.tell(number, ended)
 
     def work(self) -> None:
         """Take orders between steps."""
@@ -73,15 +80,17 @@ class Service:
     def give(self, outputs: list[Output | Exception]) -> None:
         """Put outputs into the queues of those who asked."""
         for output in outputs:
-            told = list(self.askers) if isinstance(output, Exception) else [output.request]
-            for number in told:
-                if number in self.askers:
-                    loop, queue = self.askers[number]
-                    try:
-                        loop.call_soon_threadsafe(queue.put_nowait, output)
-                    except RuntimeError:  # its loop is closed: nobody reads any more
-                        self.engine.cancel(number)
-                        del self.askers[number]
+            for number in list(self.askers) if isinstance(output, Exception) else [output.request]:
+                self.tell(number, output)
+
+    def tell(self, number: int, output: Output | Exception) -> None:
+        """Hand an output to the one who asked, if anybody still reads."""
+        try:
+            if asker := self.askers.get(number):
+                asker(output)
+        except RuntimeError:  # its loop is closed
+            self.engine.cancel(number)
+            self.askers.pop(number, None)
 
     def order(self, what: object, asker: Asker | None = None) -> Future:
         """Hand an order to the thread."""
@@ -99,17 +108,41 @@ class Service:
         What `Engine.add` refuses is raised before the first output.
         """
         queue: asyncio.Queue = asyncio.Queue()
-        asker = (asyncio.get_running_loop(), queue)
+        loop = asyncio.get_running_loop()
+        asker = lambda output: loop.call_soon_threadsafe(queue.put_nowait, output)  # noqa: E731
         number = await asyncio.wrap_future(self.order(request, asker))
         left = request.n
         try:
             while left:
-                output = await queue.get()
-                if isinstance(output, Exception):
-                    raise RuntimeError("the engine failed on a step") from output
+                output = given(await queue.get())
                 left -= output.finished is not None
                 yield output
         finally:
-            self.askers.pop(number, None)
-            if left:
+            self.leave(number, left)
+
+    def listen(self, request: Request) -> Iterator[Output]:
+        """As `outputs`, for a caller who waits in a thread of its own."""
+        queue: SimpleQueue = SimpleQueue()
+        number = self.order(request, queue.put).result()
+        left = request.n
+        try:
+            while left:
+                output = given(queue.get())
+                left -= output.finished is not None
+                yield output
+        finally:
+            self.leave(number, left)
+
+    def leave(self, number: int, left: int) -> None:
+        """Read no further; what is not finished is cancelled."""
+        self.askers.pop(number, None)
+        if left:
+            with contextlib.suppress(RuntimeError):  # closed: nothing runs any more
                 self.order(number)
+
+
+def given(output: Output | Exception) -> Output:
+    """An output, or an error raised in the thread of the one who asked."""
+    if isinstance(output, Exception):
+        raise RuntimeError("the engine failed on a step") from output
+    return output
