@@ -1,6 +1,6 @@
 """Many chains of thought for each word problem, counted: what a vote, a checker and a search can be computed from.
 
-`python -m lecture_lib.zoo.voted` draws all of them anew, in about eight minutes of one core.
+`python -m lecture_lib.zoo.voted` draws all of them anew, in about six minutes of one core.
 
 A problem's chains are counted in a short text, "A9b2": nine chains with the answer A whose equations are all true, two with
 the answer b where one is false. A is the right answer, B, C, ... BB, BC, ... are the others as they come, Z is no answer
@@ -75,6 +75,20 @@ def counted(marks: Sequence[str]) -> str:
 def counts(text: str) -> dict[str, int]:
     """Read what `counted` has written: "A2b1" is {"A": 2, "b": 1}."""
     return {letter: int(count) for letter, count in re.findall(r"([A-Za-z]+)(\d+)", text)}
+
+
+def ballots(letters: dict[str, int], checked: bool = False) -> list[int]:
+    """Give the votes for the right answer, for each other one, and last the chains without a vote.
+
+    Args:
+        letters: from `counts`.
+        checked: whether a chain that the checker refuses has no vote.
+    """
+    votes: Counter = Counter()
+    for letter, count in letters.items():
+        silent = letter.upper() == "Z" or (checked and letter.islower())
+        votes["" if silent else letter.upper()] += count
+    return [votes.pop("A", 0), *(count for letter, count in votes.items() if letter), votes[""]]
 
 
 def one_problem(name: str, problem: Problem, temperature: float, seed: int) -> str:
