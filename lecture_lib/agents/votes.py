@@ -27,7 +27,7 @@ def majority_accuracy(p: float, correlation: float, n: int) -> float:
 
     Example:
         >>> round(majority_accuracy(0.6, 0.0, 3), 3), round(majority_accuracy(0.6, 0.5, 3), 3)
-        (0.648, 0.616)
+        (0.648, 0.608)
     """
     p, correlation, n = chance("p", p), chance("correlation", correlation), whole("n", n, 1)
     if correlation == 1 or p in (0, 1):
@@ -132,14 +132,13 @@ def _vote_accuracy(right: int, others: tuple[int, ...], free: int, n: int, repla
             return (count / total) ** m / factorial
         return np.array([math.comb(count, int(i)) for i in m], dtype=float)
 
-    own, rest = weights(right), [weights(count) for count in others]
+    own, rest, all_others = weights(right), [weights(count) for count in others], weights(total - right)
     won = 0.0
     for k in range(1, n + 1):
-        if own[k] == 0:
-            break
-        ties = np.zeros(
-            (len(rest) + 1, n + 1 - k)
-        )  # by number of ties, by number of chains that are not right
+        if 2 * k > n:  # no other answer can have as many
+            won += own[k] * all_others[n - k]
+            continue
+        ties = np.zeros((len(rest) + 1, n + 1 - k))  # by number of ties, by number of chains that are not right
         ties[0] = weights(free)[: n + 1 - k]
         for w in rest:
             ties = _with_one_more(ties, w, k)
