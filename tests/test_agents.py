@@ -360,16 +360,16 @@ def test_the_first_that_passes_is_that_of_all_sequences(p, f, n):
     for drawn in itertools.product(kinds, repeat=n):
         first = next((kind for kind in drawn if kind != "fails"), "none")
         expected += (first == "right") * math.prod(kinds[kind] for kind in drawn)
-    assert agents.best_of_n(p, f, n) == pytest.approx(expected, abs=1e-12)
+    assert agents.first_passing(p, f, n) == pytest.approx(expected, abs=1e-12)
     if p:
-        assert agents.best_of_n(p, f, 10**6) == pytest.approx(p / (p + (1 - p) * f), abs=1e-9)
+        assert agents.first_passing(p, f, 10**6) == pytest.approx(p / (p + (1 - p) * f), abs=1e-9)
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(1, 50))
 def test_problems_that_differ_make_the_first_that_passes_worse(p, q, share, f, n):
     """The accuracy is concave in p: that of the mean is an upper bound, on which an exercise rests."""
-    mixed = share * agents.best_of_n(p, f, n) + (1 - share) * agents.best_of_n(q, f, n)
-    assert mixed <= agents.best_of_n(min(share * p + (1 - share) * q, 1.0), f, n) + 1e-9
+    mixed = share * agents.first_passing(p, f, n) + (1 - share) * agents.first_passing(q, f, n)
+    assert mixed <= agents.first_passing(min(share * p + (1 - share) * q, 1.0), f, n) + 1e-9
 
 
 def test_a_budget_is_split_by_simulation_as_well():

@@ -22,8 +22,8 @@ from lecture_lib.agents.purse import Purse
 from lecture_lib.agents.rules import Check, Sort, Vote
 from lecture_lib.agents.search import Found, every_architecture, search_architectures
 from lecture_lib.agents.votes import (
-    best_of_n,
     draws_and_checks,
+    first_passing,
     majority_accuracy,
     mean_and_correlation,
     vote_accuracy,
@@ -48,9 +48,9 @@ __all__ = [
     "Stage",
     "Verifier",
     "Vote",
-    "best_of_n",
     "draws_and_checks",
     "every_architecture",
+    "first_passing",
     "lecture_pipeline",
     "majority_accuracy",
     "mean_and_correlation",

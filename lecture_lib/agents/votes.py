@@ -44,7 +44,7 @@ def _beta_binomial(p: float, correlation: float, n: int) -> np.ndarray:
     return np.exp(ways + right + wrong[::-1] - both[-1])
 
 
-def best_of_n(p: float, false_positive: float, n: int) -> float:
+def first_passing(p: float, false_positive: float, n: int) -> float:
     r"""Accuracy of the first of n answers that passes a check: $\frac{p}{s}\,\bigl(1 - (1 - s)^n\bigr)$ with $s = p + (1 - p) f$.
 
     A right answer always passes, a wrong one with probability f. If none of the n passes there is no answer, which counts as
@@ -56,7 +56,7 @@ def best_of_n(p: float, false_positive: float, n: int) -> float:
         n: number of answers that are drawn at most.
 
     Example:
-        >>> best_of_n(0.5, 0.5, 2), best_of_n(0.5, 0.0, 2)
+        >>> first_passing(0.5, 0.5, 2), first_passing(0.5, 0.0, 2)
         (0.625, 0.75)
     """
     p, f, n = chance("p", p), chance("false_positive", false_positive), whole("n", n, 1)
@@ -83,14 +83,14 @@ def draws_and_checks(p: float, true_positive: float, false_positive: float, budg
     return max(
         options,
         key=lambda o: (
-            round(_first_passing(p * t ** o[1], (1 - p) * f ** o[1], o[0]), 12),
+            round(_passing_first(p * t ** o[1], (1 - p) * f ** o[1], o[0]), 12),
             -o[0] * (1 + o[1]),
             -o[1],
         ),
     )
 
 
-def _first_passing(right: float, wrong: float, n: int) -> float:
+def _passing_first(right: float, wrong: float, n: int) -> float:
     """Accuracy of the first of n answers that passes, from the probabilities that one is right, or wrong, and passes."""
     return math.fsum(right * (1 - right - wrong) ** j for j in range(n))
 
@@ -138,7 +138,9 @@ def _vote_accuracy(right: int, others: tuple[int, ...], free: int, n: int, repla
         if 2 * k > n:  # no other answer can have as many
             won += own[k] * all_others[n - k]
             continue
-        ties = np.zeros((len(rest) + 1, n + 1 - k))  # by number of ties, by number of chains that are not right
+        ties = np.zeros(
+            (len(rest) + 1, n + 1 - k)
+        )  # by number of ties, by number of chains that are not right
         ties[0] = weights(free)[: n + 1 - k]
         for w in rest:
             ties = _with_one_more(ties, w, k)

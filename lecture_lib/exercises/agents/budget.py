@@ -1,5 +1,6 @@
 """A budget with state, judged by scripts of calls: against a bookkeeper who keeps every entry and counts anew each time."""
 
+from lecture_lib.agents import Purse
 from lecture_lib.checks.chance import until
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case, Exercise
@@ -149,7 +150,7 @@ BUDGET_MISTAKES = (
 # fmt: on
 
 BUDGET = Exercise(
-    name="agents.Purse",
+    name="agents.Budget",
     points=4,
     difficulty=2,
     minutes=25,
@@ -157,6 +158,8 @@ BUDGET = Exercise(
     reference=Bookkeeper,
     cases=budget_cases,
     mistakes=BUDGET_MISTAKES,
+    right=Purse,
+    owned=("lecture_lib.agents.Purse",),
     use=scripted,
     entry="call",
 )

@@ -1,6 +1,6 @@
 """Judge: which of five reports about a checked model claims more than any set of questions allows?"""
 
-from lecture_lib.agents import best_of_n
+from lecture_lib.agents import first_passing
 from lecture_lib.checks.chance import until
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.kinds import impossible
@@ -11,7 +11,7 @@ Report = tuple[float, float, int, float]  # mean p, false positives, answers dra
 def report(draw: Draw, above: bool) -> Report:
     """A checker of its own; the accuracy is below that of equal questions, or above it and still below the ceiling."""
     p, f, n = draw.random.uniform(0.1, 0.6), draw.random.uniform(0.03, 0.6), draw.size(2, 6)
-    bound = best_of_n(p, f, n)
+    bound = first_passing(p, f, n)
     share = draw.random.uniform(0.04, 0.12)
     return round(p, 3), round(f, 3), n, round(bound * (1 + share if above else 1 - share), 3)
 

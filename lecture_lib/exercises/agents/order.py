@@ -21,7 +21,8 @@ def order_cases(seed: int) -> list[Case]:
 
     some = until(lambda: order(n)[:3], lambda found: found != sorted(found) and found != sorted(found)[::-1])
     twice = until(lambda: order(n)[:3], lambda found: found[0] > found[1])
-    many = order(12)
+    many = until(lambda: order(12), tells_digits_apart)
+    within = until(lambda: order(n)[:2], lambda found: n not in found)
     worst = until(lambda: order(n)[:2], lambda found: found[0] > found[1] > 1)
     return [
         Case("three answers, all named", ("2, 3, 1", 3)),
@@ -31,7 +32,7 @@ def order_cases(seed: int) -> list[Case]:
             "words between", (f"Best is answer {worst[0]}; then comes {worst[1]}, the others are wrong.", n)
         ),
         Case("one named twice", (written([*twice, twice[0]]), n)),
-        Case("0 and numbers that are too large", (written([0, some[0], n + 1, 97, some[1]]), n)),
+        Case("0 and numbers that are too large", (written([0, within[0], n + 1, 97, within[1]]), n)),
         Case("twelve answers", (" > ".join(map(str, many)), 12)),
         Case("twelve answers, in brackets", ("".join(f"[{i}]" for i in many[:5]), 12)),
         Case("no answer is named", ("they are all equally good", n)),
@@ -39,6 +40,12 @@ def order_cases(seed: int) -> list[Case]:
         Case("one answer", ("1 is best", 1)),
         Case("no answers at all", (written(some), 0)),
     ]
+
+
+def tells_digits_apart(numbers: list[int]) -> bool:
+    """Whether 12 comes before 2, with a number of one digit between them."""
+    start, end = numbers.index(12), numbers.index(2)
+    return any(2 < number < 10 for number in numbers[start:end])
 
 
 def by_characters(reply: str, n: int) -> list[int]:

@@ -95,7 +95,7 @@ SPLIT_MISTAKES = (
 # fmt: on
 
 SPLIT = Exercise(
-    name="agents.draws_and_checks",
+    name="agents.answers_or_checks",
     points=4,
     difficulty=2,
     minutes=30,
@@ -104,4 +104,5 @@ SPLIT = Exercise(
     cases=split_cases,
     mistakes=SPLIT_MISTAKES,
     right=plainly,
+    owned=("lecture_lib.agents.draws_and_checks",),
 )

@@ -99,7 +99,7 @@ TOGETHER_MISTAKES = (
 # fmt: on
 
 TOGETHER = Exercise(
-    name="agents.majority_accuracy",
+    name="agents.correlated_majority",
     points=5,
     difficulty=3,
     minutes=35,
@@ -108,4 +108,5 @@ TOGETHER = Exercise(
     cases=together_cases,
     mistakes=TOGETHER_MISTAKES,
     right=plainly,
+    owned=("lecture_lib.agents.majority_accuracy",),
 )
