@@ -29,7 +29,9 @@ from lecture_lib.agents import (
     Vote,
 )
 from lecture_lib.agents.components import is_yes
-from lecture_lib.chat import Reply
+from lecture_lib.chat import Reply, open_model
+from lecture_lib.corpora.word_problems import steps_are_right
+from lecture_lib.zoo import voted
 
 
 @dataclass
@@ -432,3 +434,17 @@ def test_a_search_pays_for_no_more_trials_than_it_may(sampler):
     assert again == found and list(found.history) == sorted(found.history)
     with pytest.raises(ValueError, match="no architecture"):
         agents.search_architectures(SPACE, lambda one: None, 3, sampler=sampler)
+
+
+# ---------------------------------------------------------------------------------------------- with a real model
+
+
+def test_the_course_model_solves_a_problem_with_parts_that_are_programs():
+    course, problem = open_model("course_instruct"), voted.asked(0)[4]
+    parts = Generator(course, n=6, max_new_tokens=60), Check(steps_are_right), Vote(voted.answer_of)
+    result = Pipeline(parts).run(problem.question, max_calls=5, seed=1)
+    assert result.calls == 5 and result.stages[0].candidates == 5 and result.tokens > 5 * 30
+    assert voted.answer_of(result.text) is not None and steps_are_right(result.text)
+    again = Pipeline(parts).run(problem.question, max_calls=5, seed=1, n_workers=1)
+    assert again.candidates == result.candidates
+    course.close()
