@@ -80,9 +80,17 @@ class Pipeline:
     name: str = "pipeline"
     width: int = 1
 
-    def run(self, question: str, **limits: object) -> Result:
-        """Answer a question; the limits are those of `Ledger`: max_calls, max_tokens, n_workers, timeout, seed."""
-        return self._run(question, [], Ledger(**limits))
+    def run(
+        self,
+        question: str,
+        max_calls: int | None = None,
+        max_tokens: int | None = None,
+        n_workers: int = 8,
+        timeout: float = 60.0,
+        seed: int = 0,
+    ) -> Result:
+        """Answer a question; limits and seed as `Ledger`."""
+        return self._run(question, [], Ledger(max_calls, max_tokens, n_workers, timeout, seed))
 
     def __call__(self, question: str, candidates: Sequence[Candidate], ledger: Ledger) -> list[Candidate]:
         """Do the same as a part of another pipeline."""

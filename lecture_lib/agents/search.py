@@ -45,6 +45,9 @@ def search_architectures(
         n_trials: different combinations within the budget that are scored, at most.
         seed: of the sampler.
         sampler: "tpe", the tree-structured Parzen estimator of Bergstra et al. (2011), or "random".
+
+    Raises:
+        ValueError: nothing that was proposed is within the budget.
     """
     import optuna
 

@@ -103,8 +103,11 @@ def vote_accuracy(counts: Sequence[int], n: int, replace: bool = True) -> float:
 
     Args:
         counts: (K,) chains with each answer, that of the right answer first, that of chains without a vote last.
-        n: number of chains; without replacement at most their sum.
+        n: number of chains.
         replace: whether a chain may be drawn several times.
+
+    Raises:
+        ValueError: n is larger than the number of chains, and none may be drawn twice.
 
     Example:
         >>> vote_accuracy([2, 1, 0], 1), vote_accuracy([2, 1, 0], 3, replace=False)
@@ -114,7 +117,7 @@ def vote_accuracy(counts: Sequence[int], n: int, replace: bool = True) -> float:
     total, n = right + sum(others) + free, whole("n", n, 1)
     if not replace and n > total:
         raise ValueError(f"without replacement n is at most {total}, the number of chains; got {n}")
-    return _vote_accuracy(right, tuple(sorted(filter(None, others))), free, n, replace)
+    return float(_vote_accuracy(right, tuple(sorted(filter(None, others))), free, n, replace))
 
 
 @lru_cache(maxsize=100_000)
@@ -167,6 +170,9 @@ def mean_and_correlation(right: Sequence[int], n: int) -> tuple[float, float]:
     Args:
         right: (Q,) right votes on each question.
         n: votes on each question, 2 or more.
+
+    Raises:
+        ValueError: all votes are right, or all are wrong: they have no correlation.
     """
     n = whole("n", n, 2)
     k = np.asarray(right, dtype=float)
