@@ -59,18 +59,18 @@ def search_architectures(
     )
     tried: dict[tuple, tuple[dict, float]] = {}
 
-    def objective(trial: "optuna.Trial") -> float:
+    for _ in range(20 * n_trials):
+        trial = study.ask()
         one = {name: _suggested(trial, name, values) for name, values in space.items()}
         key = tuple(one.values())
-        if key not in tried:
-            if (found := score(one)) is None:
-                raise optuna.TrialPruned
+        if key not in tried and (found := score(one)) is not None:
             tried[key] = one, found
-        if len(tried) >= n_trials:
-            trial.study.stop()
-        return tried[key][1]
-
-    study.optimize(objective, n_trials=20 * n_trials)
+        if key in tried:
+            study.tell(trial, tried[key][1])
+        else:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        if len(tried) == n_trials:
+            break
     return _best_of(list(tried.values()))
 
 
