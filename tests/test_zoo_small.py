@@ -1,11 +1,11 @@
-"""The small recipes: sentences said backwards (chapter 8), the gpt in fewer bits (chapter 12)."""
+"""The small recipes: sentences said backwards (chapter 8), the gpt in fewer bits (chapter 12), chains that vote (chapter 16)."""
 
 import pytest
 import torch
 from helpers import seeded
 
 from lecture_lib import zoo
-from lecture_lib.zoo import reversal, shrunk
+from lecture_lib.zoo import reversal, shrunk, voted
 
 
 def test_batches_ask_for_the_sentence_backwards():
@@ -78,3 +78,59 @@ def test_the_card_of_fewer_bits_is_what_a_measurement_gives():
     sixteen = shrunk.measured(zoo.load("gpt")[0])
     for bits, low, high in ((8, -0.002, 0.002), (4, 0.003, 0.02), (2, 0.2, 0.5)):
         assert low < shrunk.measured(shrunk.shrunk(bits, 32)) - sixteen < high
+
+
+# ------------------------------------------------------------------------------------- chains that vote (chapter 16)
+
+
+def test_a_chain_gets_its_letter():
+    said = [
+        "2 + 3 = 5 . the answer is 5 .",
+        "2 + 3 = 6 . the answer is 5 .",
+        "2 + 2 = 4 . the answer is 4 .",
+        "2 + 3 =",
+    ]
+    said += ["1 + 1 = 3 . the answer is 3 .", "2 + 2 = 4 . the answer is 4 . the"]
+    marks = voted.lettered(said, right=5)
+    assert marks == ["A", "a", "B", "z", "c", "Z"]
+    text = voted.counted([*marks, "B", "BC"])
+    assert text == "A1B2BC1Z1a1c1z1" and voted.counts(text) == dict(A=1, B=2, BC=1, Z=1, a=1, c=1, z=1)
+    assert voted.ballots(voted.counts(text)) == [2, 2, 1, 1, 2]
+    assert voted.ballots(voted.counts(text), checked=True) == [1, 2, 1, 4]
+    many = voted.lettered([f"1 + 1 = 2 . the answer is {n} ." for n in range(41)], right=7)
+    assert len(set(many)) == 41
+
+
+def test_the_card_of_chains_holds_what_it_says():
+    card = voted.card()
+    assert [(row["model"], row["temperature"], row["seed"]) for row in card["sets"]] == [
+        (*each, seed) for each in voted.SETS for seed in voted.SEEDS
+    ]
+    for row in card["sets"]:
+        drawn = voted.drawn(row["model"], row["temperature"], row["seed"])
+        assert len(drawn) == voted.N_PROBLEMS
+        assert all(sum(first.values()) == 16 and sum(other.values()) == 32 for _, first, other in drawn)
+    assert len({each.question for seed in voted.SEEDS for each in voted.asked(seed)}) > 590
+    with pytest.raises(ValueError, match="no chains of gpt at temperature 0.8"):
+        voted.drawn("gpt", 0.8, 0)
+
+
+def test_greedy_chains_are_the_cards():
+    """What is stored is what the model says today; letters of drawn chains depend on the machine's rounding."""
+    problems, drawn = voted.asked(0)[:6], voted.drawn("course_instruct", 0.8, 0)
+    for problem, (greedy, _, _) in zip(problems, drawn, strict=False):
+        said = voted.chains("course_instruct", problem, 1, 0.0, seed=0)
+        assert voted.lettered(said, problem.answer) == [greedy]
+
+
+@pytest.mark.slow
+def test_the_card_of_chains_is_what_a_model_draws():
+    """Thirty problems drawn anew have as many right chains, within the error of both."""
+    shares = []
+    for i, (problem, row) in enumerate(
+        zip(voted.asked(0)[:30], voted.drawn("course_instruct", 0.8, 0), strict=False)
+    ):
+        said = voted.chains("course_instruct", problem, 48, 0.8, seed=10**6 + i)
+        again = voted.ballots(voted.counts(voted.counted(voted.lettered(said, problem.answer))))[0]
+        shares.append((again - voted.ballots(row[1])[0] - voted.ballots(row[2])[0]) / 48)
+    assert abs(sum(shares) / 30) < 5 * (2 * 0.25 / 48 / 30) ** 0.5
