@@ -32,13 +32,15 @@ def linear_attention(E: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor) -> Tensor
 
 
 def gradient_step_weights(d: int, n_examples: int, rate: float) -> tuple[Tensor, Tensor, Tensor]:
-    r"""W_q, W_k, W_v (D + 1, D + 1) float64 with which a layer is a step of gradient descent: diag(1 ... 1, 0) twice, and
-    $-\eta/N$ at the end of the diagonal.
+    r"""W_q = W_k = diag(1 ... 1, 0) and W_v = diag(0 ... 0, $-\eta/N$): with them a layer is a step of gradient descent.
 
     Args:
         d: width of x.
         n_examples: N.
         rate: η, above 0.
+
+    Returns:
+        W_q, W_k and W_v, all (D + 1, D + 1) float64.
     """
     d, n = whole("d", d, 1), whole("n_examples", n_examples, 1)
     W_q, W_v = torch.eye(d + 1, dtype=torch.float64), torch.zeros(d + 1, d + 1, dtype=torch.float64)

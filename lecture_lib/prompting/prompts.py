@@ -9,12 +9,11 @@ Source: the lecture, "Prompt engineering"; Brown et al. (2020), Figure 2.1; Wei 
 from collections.abc import Sequence
 
 STEP_BY_STEP = "Let's think step by step."
-Shot = tuple[str, str]  # a question and its answer
 
 
 def build_prompt(
     question: str,
-    shots: Sequence[Shot] = (),
+    shots: Sequence[tuple[str, str]] = (),
     instruction: str = "",
     template: str = "Q: {question}\nA: {answer}",
     separator: str = "\n\n",
@@ -50,7 +49,7 @@ def build_prompt(
 
 
 def build_messages(
-    question: str, shots: Sequence[Shot] = (), instruction: str = "", cue: str = ""
+    question: str, shots: Sequence[tuple[str, str]] = (), instruction: str = "", cue: str = ""
 ) -> list[dict[str, str]]:
     """As `build_prompt`, as a conversation: each example is a message of the user and the assistant's answer.
 

@@ -48,9 +48,7 @@ def wilson_interval(right: int, n: int, confidence: float = 0.95) -> tuple[float
     return (0.0 if right == 0 else middle - half), (1.0 if right == n else middle + half)
 
 
-def exact_match(
-    answers: Sequence[object], truths: Sequence[object], confidence: float = 0.95
-) -> Score:
+def exact_match(answers: Sequence[object], truths: Sequence[object], confidence: float = 0.95) -> Score:
     """Score answers by the share that equal their truths, with its `wilson_interval`; None, no answer, is wrong.
 
     Args:

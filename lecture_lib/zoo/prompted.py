@@ -56,26 +56,34 @@ def test_problems(n: int = N_PROBLEMS) -> list[Problem]:
     return course.problems(8000, course.TEST_SEED)[:n]
 
 
+def continued(
+    name: str, prompts: Sequence[str], n_tokens: int = 64, temperature: float = 0.0, seed: int = 0
+) -> list[str]:
+    """Let a model of the zoo go on after prompts, up to the end of its answer, of n tokens or of its context."""
+    model, words = load(name)
+    draw, said = torch.Generator().manual_seed(seed), []
+    for low in range(0, len(prompts), 512):
+        part = [words.encode(prompt) for prompt in prompts[low : low + 512]]
+        room = min(n_tokens, course.CONTEXT - max(map(len, part)))
+        texts = generate(model, part, room, SamplingParameters(temperature=temperature), draw, words.eos_ids)
+        rows = zip(texts, part, strict=True)
+        said += [words.decode(text[len(ids) :].tolist(), True).strip() for text, ids in rows]
+    return said
+
+
 def sampled_answers(
     name: str, asked: Sequence[Problem], n_samples: int, temperature: float, seed: int = 0
 ) -> list[list[float | None]]:
     """Let a model of the zoo answer each problem n times, and extract the answers."""
-    model, words = load(name)
     ask = "<user> {} <assistant>" if name == "course_instruct" else "{}"
-    prompts = [words.encode(ask.format(each.question)) for each in asked for _ in range(n_samples)]
-    draw, said = torch.Generator().manual_seed(seed), []
-    for low in range(0, len(prompts), 512):
-        part = prompts[low : low + 512]
-        room = min(64, course.CONTEXT - max(map(len, part)))
-        texts = generate(model, part, room, SamplingParameters(temperature=temperature), draw, words.eos_ids)
-        said += [
-            words.decode(text[len(ids) :].tolist(), True) for text, ids in zip(texts, part, strict=True)
-        ]
-    found = [extract_answer(text, MARKER) for text in said]
+    prompts = [ask.format(each.question) for each in asked for _ in range(n_samples)]
+    found = [extract_answer(text, MARKER) for text in continued(name, prompts, 64, temperature, seed)]
     return [found[low : low + n_samples] for low in range(0, len(found), n_samples)]
 
 
-def share_of_votes(samples: Sequence[Sequence[float | None]], asked: Sequence[Problem], n_votes: int) -> float:
+def share_of_votes(
+    samples: Sequence[Sequence[float | None]], asked: Sequence[Problem], n_votes: int
+) -> float:
     """Give the share of problems in which the vote of the first n samples is right; a tie goes to the first one given."""
     votes = [majority_vote(each[:n_votes])[0][:1] for each in samples]
     return sum(vote == [each.answer] for vote, each in zip(votes, asked, strict=True)) / len(asked)
