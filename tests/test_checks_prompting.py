@@ -215,7 +215,7 @@ WRONG = {
     "extract_answer": [
         extract_with(lambda text, marker: float((re.findall(r"-?\d+\.?\d*", text) or [0])[-1])),
         extract_with(lambda text, marker: extract_by_tokens(text.replace(",", ""), marker)),
-        extract_with(lambda text, marker: extract_by_tokens(text.replace("−", "-").replace("$", ""), marker)),
+        extract_with(lambda text, marker: extract_by_tokens(re.sub("[€£]", " ", text), marker)),
         extract_with(lambda text, marker: extract_by_tokens(text, marker) or None),
         extract_with(lambda text, marker: abs(x) if (x := extract_by_tokens(text, marker)) is not None else None),
         extract_with(lambda text, marker: extract_by_tokens(text.lower(), marker) if marker else extract_by_tokens(text.split(".")[0])),

@@ -85,6 +85,7 @@ def extraction_cases(seed: int) -> list[Case]:
         "a minus in brackets": f"the sum is (-{a})",
         "money": f"She pays ${thousands}.{cents}.",
         "negative money": f"He has -${a}",
+        "negative money of other kinds": draw.choice((f"a loss of −€{thousands}", f"a loss of −£{thousands}")),
         "digits inside a word": f"{a} litres of H2O and CO2_4",
         "a unit without a space": f"It weighs {a}kg",
         "zero": f"From {a} there are 0 left.",
