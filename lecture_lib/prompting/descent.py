@@ -57,6 +57,9 @@ def linear_attention_predictions(X: Tensor, y: Tensor, x_q: Tensor, rate: float,
         x_q: (..., D) the question.
         rate: η of a step.
         n_layers: layers, 0 or more.
+
+    Returns:
+        (..., n_layers + 1) answers, of which the first is 0.
     """
     asked = torch.cat([x_q, torch.zeros_like(x_q[..., :1])], -1)
     E = torch.cat([torch.cat([X, y[..., None]], -1), asked[..., None, :]], -2)
@@ -77,6 +80,9 @@ def descent_predictions(X: Tensor, y: Tensor, x_q: Tensor, rate: float, n_steps:
         x_q: (..., D) the question.
         rate: η of a step.
         n_steps: steps, 0 or more.
+
+    Returns:
+        (..., n_steps + 1) answers, of which the first is 0.
     """
     w, said = torch.zeros_like(x_q), []
     for _ in range(whole("n_steps", n_steps) + 1):

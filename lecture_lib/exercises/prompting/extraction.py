@@ -58,12 +58,11 @@ def _sign(text: str, i: int) -> str:
     return "" if _in_word(before) or before in ")]" else text[at]
 
 
-def extraction_cases(seed: int) -> list[Case]:
-    """The lecture's answers; signs, commas, decimals, money, words; markers once, twice, in capitals, missing; nothing at all."""
-    draw = random.Random(seed)
+def plain_texts(draw: random.Random) -> dict[str, str]:
+    """Texts without a marker, by what is in them."""
     a, b, c = draw.sample(range(12, 99), 3)
     thousands, cents = f"{draw.randrange(2, 99)},{draw.randrange(100, 999)}", f"{draw.randrange(11, 99)}"
-    texts = {
+    return {
         "the last number": f"{a} + {b} = {c}, so it is {c + 1}.",
         "one digit and a dot": f"They have {draw.randrange(1, 9)}.",
         "a comma between thousands": f"It costs {thousands} in all",
@@ -85,14 +84,22 @@ def extraction_cases(seed: int) -> list[Case]:
         "a minus in brackets": f"the sum is (-{a})",
         "money": f"She pays ${thousands}.{cents}.",
         "negative money": f"He has -${a}",
-        "negative money of other kinds": draw.choice((f"a loss of −€{thousands}", f"a loss of −£{thousands}")),
+        "negative money of other kinds": draw.choice(
+            (f"a loss of −€{thousands}", f"a loss of −£{thousands}")
+        ),
         "digits inside a word": f"{a} litres of H2O and CO2_4",
         "a unit without a space": f"It weighs {a}kg",
         "zero": f"From {a} there are 0 left.",
         "no number": "I do not know.",
         "no text": "",
     }
-    marked = {
+
+
+def marked_texts(draw: random.Random) -> dict[str, str]:
+    """Texts to be read behind the marker, by what is in them."""
+    a, b, c = draw.sample(range(12, 99), 3)
+    thousands = f"{draw.randrange(2, 99)},{draw.randrange(100, 999)}"
+    return {
         "the lecture's chain of thought": "The cafeteria had 23 apples originally. They used 20 to make lunch. So they had "
         "23 - 20 = 3. They bought 6 more apples, so they have 3 + 6 = 9. The answer is 9.",
         "small letters, and more behind it": f"the answer is {a} . {b} - {c} = 7",
@@ -103,9 +110,15 @@ def extraction_cases(seed: int) -> list[Case]:
         "the marker without a number": f"From {a} and {b}: the answer is unknown",
         "the marker, then zero": f"So {a} - {a}. The answer is 0.",
     }
+
+
+def extraction_cases(seed: int) -> list[Case]:
+    """The lecture's answers; signs, commas, decimals, money, words; markers once, twice, in capitals, missing; nothing at all."""
+    draw = random.Random(seed)
+    a, b, c = draw.sample(range(12, 99), 3)
     return [
-        *(Case(f"{what}: {text!r}", (text,)) for what, text in texts.items()),
-        *(Case(f"marker, {what}: {text!r:.60}", (text, MARKER)) for what, text in marked.items()),
+        *(Case(f"{what}: {text!r}", (text,)) for what, text in plain_texts(draw).items()),
+        *(Case(f"marker, {what}: {text!r:.60}", (text, MARKER)) for what, text in marked_texts(draw).items()),
         Case(f"the marker '=', 'x = {a}'", (f"{b}; x = {a} and y: {c}", "=")),
         Case("a marker with signs of its own", (f"#### {a} or (?) {b} and {c}", "(?)")),
     ]

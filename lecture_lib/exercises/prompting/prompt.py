@@ -8,6 +8,11 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.prompting import TRANSLATIONS
 
 ARROW = "{question} => {answer}"
+UNFIT = (
+    "Q: {answer}",
+    "Q: {question}",
+    "A: {answer} Q: {question}",
+)  # a place is missing, or stands too early
 WORDS = ("cheese", "sea otter", "the red car", "two loaves", "a plum", "rain", "my aunt", "seven birds")
 
 
@@ -70,13 +75,7 @@ def prompt_cases(seed: int) -> list[Case]:
             {"separator": "|"},
         ),
         Case("an example twice", (words[7], [pairs[0], pairs[1], pairs[0]])),
-        Case("a template without the question: ValueError", (words[0],), {"template": "Q: {answer}"}),
-        Case("a template without the answer: ValueError", (words[0],), {"template": "Q: {question}"}),
-        Case(
-            "the answer before the question: ValueError",
-            (words[0],),
-            {"template": "A: {answer} Q: {question}"},
-        ),
+        *(Case(f"{template!r}: ValueError", (words[0],), {"template": template}) for template in UNFIT),
     ]
 
 
