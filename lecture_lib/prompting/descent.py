@@ -49,7 +49,7 @@ def gradient_step_weights(d: int, n_examples: int, rate: float) -> tuple[Tensor,
 
 
 def linear_attention_predictions(X: Tensor, y: Tensor, x_q: Tensor, rate: float, n_layers: int) -> Tensor:
-    """Let the same layer act n times, E + `linear_attention`(E), and read the question's answer after each: (..., n_layers + 1).
+    """Add `linear_attention` n times, and read the answer to the question after each layer: (..., n_layers + 1).
 
     Args:
         X: (..., N, D) float64 inputs of the examples.
