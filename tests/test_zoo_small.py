@@ -5,7 +5,11 @@ import torch
 from helpers import seeded
 
 from lecture_lib import zoo
+<<<<<<< HEAD
 from lecture_lib.zoo import reversal, shrunk, voted
+=======
+from lecture_lib.zoo import prompted, reversal, shrunk
+>>>>>>> ch15
 
 
 def test_batches_ask_for_the_sentence_backwards():
@@ -80,6 +84,7 @@ def test_the_card_of_fewer_bits_is_what_a_measurement_gives():
         assert low < shrunk.measured(shrunk.shrunk(bits, 32)) - sixteen < high
 
 
+<<<<<<< HEAD
 # ------------------------------------------------------------------------------------- chains that vote (chapter 16)
 
 
@@ -134,3 +139,38 @@ def test_the_card_of_chains_is_what_a_model_draws():
         again = voted.ballots(voted.counts(voted.counted(voted.lettered(said, problem.answer))))[0]
         shares.append((again - voted.ballots(row[1])[0] - voted.ballots(row[2])[0]) / 48)
     assert abs(sum(shares) / 30) < 5 * (2 * 0.25 / 48 / 30) ** 0.5
+=======
+def test_the_model_without_steps_reads_as_many_tokens():
+    equal = prompted.updates_of_direct() * prompted.tokens_per_problem(worked=False)
+    assert abs(equal / (prompted.UPDATES * prompted.tokens_per_problem(worked=True)) - 1) < 1e-3
+
+
+def test_the_card_of_prompts_has_its_trainings_and_draws():
+    card = prompted.card()
+    rows = card["depth"]["right"]
+    assert {name: [len(row) for row in found] for name, found in rows.items()} == dict.fromkeys(
+        ("steps", "direct", "direct, equal tokens"), [4, 4, 4]
+    )
+    assert rows["steps"][0] == [zoo.card("course_steps")["metrics"][f"right_{n}_steps"] for n in (1, 2, 3, 4)]
+    assert card["depth"]["updates"]["direct, equal tokens"] == prompted.updates_of_direct()
+    for name in ("course_instruct", "course_direct"):
+        assert all(len(draws) == 10 for draws in card["votes"][name]["votes"].values())
+
+
+def test_greedy_answers_are_those_of_the_card():
+    asked, name = prompted.test_problems(), "course_instruct"
+    greedy = prompted.sampled_answers(name, asked, 1, 0.0)
+    assert prompted.share_of_votes(greedy, asked, 1) == pytest.approx(
+        prompted.card()["votes"][name]["greedy"], abs=0.03
+    )
+
+
+def test_samples_differ_and_a_vote_takes_the_first_n():
+    asked = prompted.test_problems(6)
+    samples = prompted.sampled_answers("course_direct", asked, 5, 2.0, seed=1)
+    assert [len(each) for each in samples] == [5] * 6
+    assert len({answer for each in samples for answer in each}) > 2
+    told = [[each.answer, each.answer, -1, -1, -1] for each in asked]
+    assert [prompted.share_of_votes(told, asked, n) for n in (1, 3, 5)] == [1, 1, 0]
+    assert prompted.share_of_votes([[None]] * 6, asked, 1) == 0
+>>>>>>> ch15

@@ -119,13 +119,14 @@ def by_hand(
     Args:
         name: ``stem.variable`` that holds a dictionary of tensors.
         machine: ``machine(weights, *inputs, **named)``, the part of a model that has these weights.
-        weights: gives weights that do it.
+        weights: gives weights that do it; those that are handed over are taken in their dtype.
         cases: seed -> cases.
         against: what the machine should do, in the reader's words.
         more: ``mistakes`` as rows ``(hint, function that gives wrong weights)``, tolerance or accept, points, difficulty,
             minutes.
     """
-    shapes = {key: tuple(value.shape) for key, value in weights().items()}
+    wanted = weights()
+    shapes = {key: tuple(value.shape) for key, value in wanted.items()}
 
     def use(answer: Callable[[], dict], *inputs: object, **named: object) -> object:
         given = answer()
@@ -134,7 +135,8 @@ def by_hand(
         for key, shape in shapes.items():
             if tuple(getattr(given[key], "shape", ())) != shape:
                 raise ValueError(f"{key} must be {shape}, not {tuple(getattr(given[key], 'shape', ()))}")
-        return machine({key: given[key].detach().float() for key in shapes}, *inputs, **named)
+        taken = {key: given[key].detach().to(value.dtype) for key, value in wanted.items()}
+        return machine(taken, *inputs, **named)
 
     return Exercise(
         name=name,
