@@ -14,12 +14,9 @@ In the order of the course, which is also the order in which the modules build o
 10. `serving`: many requests at once on one cache, and a server.
 11. `rlhf`: from completing to answering, and tuned by what people prefer.
 12. `arena`: which model is better, from votes.
-<<<<<<< HEAD
-13. `agents`: several calls for one question, put together, counted, and what they can gain.
-=======
 13. `prompting`: a task in words, an answer out of words, and how sure a score is.
->>>>>>> ch15
-14. `zoo`: small models that were trained for the course, by recipes that train them anew.
+14. `agents`: several calls for one question, put together, counted, and what they can gain.
+15. `zoo`: small models that were trained for the course, by recipes that train them anew.
 
 Aside: `plots` and `widgets` draw, `checks` and `exercises` are what notebooks check with, `grading` judges
 a class with them, `command` is the command line, and `files`, `fields`,

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -448,3 +448,18 @@ def test_the_course_model_solves_a_problem_with_parts_that_are_programs():
     again = Pipeline(parts).run(problem.question, max_calls=5, seed=1, n_workers=1)
     assert again.candidates == result.candidates
     course.close()
+
+
+def test_an_endpoint_that_counts_no_tokens_costs_calls_alone():
+    class Silent(Written):
+        def replies(self, *arguments, **named):
+            return [
+                replace(each, tokens_in=None, tokens_out=None)
+                for each in super().replies(*arguments, **named)
+            ]
+
+    pipeline = agents.lecture_pipeline(Silent(by_part))
+    free = pipeline.run("question")
+    assert free.calls == 34 and free.tokens == 0 and not any(s.failures for s in free.stages)
+    bound = pipeline.run("question", max_tokens=100)
+    assert bound.calls == 34 and "counts no tokens" in bound.stages[0].failures[0]

@@ -5,11 +5,7 @@ import torch
 from helpers import seeded
 
 from lecture_lib import zoo
-<<<<<<< HEAD
-from lecture_lib.zoo import reversal, shrunk, voted
-=======
-from lecture_lib.zoo import prompted, reversal, shrunk
->>>>>>> ch15
+from lecture_lib.zoo import prompted, reversal, shrunk, voted
 
 
 def test_batches_ask_for_the_sentence_backwards():
@@ -84,7 +80,6 @@ def test_the_card_of_fewer_bits_is_what_a_measurement_gives():
         assert low < shrunk.measured(shrunk.shrunk(bits, 32)) - sixteen < high
 
 
-<<<<<<< HEAD
 # ------------------------------------------------------------------------------------- chains that vote (chapter 16)
 
 
@@ -139,7 +134,8 @@ def test_the_card_of_chains_is_what_a_model_draws():
         again = voted.ballots(voted.counts(voted.counted(voted.lettered(said, problem.answer))))[0]
         shares.append((again - voted.ballots(row[1])[0] - voted.ballots(row[2])[0]) / 48)
     assert abs(sum(shares) / 30) < 5 * (2 * 0.25 / 48 / 30) ** 0.5
-=======
+
+
 def test_the_model_without_steps_reads_as_many_tokens():
     equal = prompted.updates_of_direct() * prompted.tokens_per_problem(worked=False)
     assert abs(equal / (prompted.UPDATES * prompted.tokens_per_problem(worked=True)) - 1) < 1e-3
@@ -173,4 +169,3 @@ def test_samples_differ_and_a_vote_takes_the_first_n():
     told = [[each.answer, each.answer, -1, -1, -1] for each in asked]
     assert [prompted.share_of_votes(told, asked, n) for n in (1, 3, 5)] == [1, 1, 0]
     assert prompted.share_of_votes([[None]] * 6, asked, 1) == 0
->>>>>>> ch15

@@ -90,9 +90,14 @@ class Ledger:
                 self.purse.settle(0)
                 self.failures.append(f"{ask.model.name}: {type(found).__name__}: {found}")
                 return True, None
-            self.purse.settle(found.tokens_in + found.tokens_out)
-            self.tokens_in += found.tokens_in
-            self.tokens_out += found.tokens_out
+            read, written = found.tokens_in or 0, found.tokens_out or 0
+            if found.tokens_in is None and self.purse.max_tokens is not None:
+                self.failures.append(
+                    f"{ask.model.name}: it counts no tokens, so a budget of them is not kept"
+                )
+            self.purse.settle(read + written)
+            self.tokens_in += read
+            self.tokens_out += written
         return True, found
 
     def _reply(self, ask: Ask, number: int) -> Reply:

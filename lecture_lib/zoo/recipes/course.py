@@ -202,7 +202,7 @@ RECIPES = (
     ),
     Recipe(
         "course_direct",
-        summary="the course model trained to answer at once, on as many answer tokens' worth of steps as course_steps",
+        summary="the course model trained to answer at once, in as many updates as course_steps",
         cannot="It answers at once, without steps: problems of one grammar with numbers from 0 to 40, and most of those with "
         "several steps wrongly; one of three trainings stays at 30 in 100.",
         make=partial(make_answerer, start=None, worked=False, config=TrainingConfig(1500, 3e-3, 50)),
