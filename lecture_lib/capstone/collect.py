@@ -80,9 +80,7 @@ def _answer(stem: str, task: Exercise, here: dict[str, Any], runs: list[_Run]) -
         if verdict.passed:
             return Answer(task, stem, value)
         why.append(
-            "not written yet"
-            if verdict.unwritten
-            else f"did not pass: {verdict.hint or headline(verdict)}"
+            "not written yet" if verdict.unwritten else f"did not pass: {verdict.hint or headline(verdict)}"
         )
     return Answer(task, stem, None, why[0] if why else MISSING, tuple(tried))
 

@@ -125,7 +125,9 @@ class Program:
             # A feature that is always 1 makes the last row of a map its bias.
             many = self.answers["attention.multi_head_attention"]
             with_bias = [torch.cat([W.weight.T, _bias(W)[None]]) for W in maps[:3]]
-            Y = many(F.pad(X, (0, 1), value=1.0), *with_bias, F.pad(maps[3].weight.T, (0, 1)), module.n_heads, mask)
+            Y = many(
+                F.pad(X, (0, 1), value=1.0), *with_bias, F.pad(maps[3].weight.T, (0, 1)), module.n_heads, mask
+            )
             return Y[..., :-1] + _bias(maps[3])
 
         return reading_all

@@ -26,7 +26,7 @@ def uniform(draw: Draw, n: int) -> list[float]:
 
 
 def run_of(draw: Draw, kind: str) -> dict:
-    """One program beside its model: "same", "rounding" or "bug"."""
+    """One program beside its model: "same", "rounding", "detour" (one token only) or "bug"."""
     error = ERRORS[draw.size(0, len(ERRORS) - 1)]
     theirs = draw.ids(STEPS, below=50).tolist()
     gap = [error * 10 ** (1 + 2 * x) for x in uniform(draw, STEPS)]  # far above the error
@@ -35,10 +35,19 @@ def run_of(draw: Draw, kind: str) -> dict:
         gap[draw.size(0, STEPS - 1)] = 0.5 * error  # close, and the same token all the same
         return {"ours": ours, "theirs": theirs, "gap": gap, "error": error}
     first = draw.size(1, STEPS - 2)
-    for n in range(first, STEPS):  # another text from there on; now and then the same token
+    for n in range(
+        first, first + 1 if kind == "detour" else STEPS
+    ):  # another text from there on; now and then the same token
         ours[n] = theirs[n] if n > first and draw.size(0, 3) == 0 else (theirs[n] + draw.size(1, 48)) % 50
+    if kind == "rounding" and draw.size(0, 1):  # the last difference is as small as the first
+        gap[max(n for n in range(STEPS) if ours[n] != theirs[n])] = 0.5 * error
     chance = uniform(draw, 1)[0]
-    gap[first] = error * (0.2 + 1.7 * chance if kind == "rounding" else 2.2 + 4 * chance)
+    low, high = (
+        (2.2, 6.2) if kind == "bug" else (0.1, 0.4) if kind == "detour" or draw.size(0, 1) else (0.6, 1.9)
+    )
+    gap[first] = error * (low + (high - low) * chance)
+    if kind == "bug":  # somewhere else the two best are close, as everywhere
+        gap[draw.size(first + 1, STEPS - 1)] = 0.5 * error
     return {"ours": ours, "theirs": theirs, "gap": gap, "error": error}
 
 
@@ -47,8 +56,9 @@ def five_runs(seed: int, each: int) -> tuple[str, list, int]:
     draw, place = Draw(1000 * seed + each), (seed + 2 * each) % 5
 
     def five() -> list[dict]:
-        others = ["same", "rounding", "rounding", "rounding"]
+        others = ["same", "rounding", "detour", "rounding"]
         kinds = [others[i] for i in draw.order(4).tolist()]
+        kinds.sort(key=lambda kind: each % 2 and kind != "detour")  # in every other round it comes first
         kinds.insert(place, "bug")
         return [run_of(draw, kind) for kind in kinds]
 
@@ -75,7 +85,7 @@ JUDGE_MISTAKES = (
     ("later differences count, too. Do both still read the same text there?",
      "run['gap'][parted[0]]", "max((run['gap'][n] for n in parted))"),
     ("the error is not used: a gap above 0.01 is called large. Large compared to what?", "2 * run['error']", "0.01"),
-    ("gaps where both chose the same token count. Which step decides?", JUDGED, "run['gap'][0] > 2 * run['error']"),
+    ("the smallest gap of all steps is looked at. Which step decides?", JUDGED, "parted and min(run['gap']) > 2 * run['error']"),
     ("the last difference is looked at. At which step did both still read the same text?", "parted[0]", "parted[-1]"),
     ("the programs are counted from 1. Which number has the first?", "return place", "return place + 1"),
     ("a small gap is called a bug. Which gaps can rounding close?", "] > 2", "] < 2"),
@@ -89,6 +99,7 @@ NOT_ROUNDING = impossible(
     five_runs,
     not_rounding,
     against="how the five were made",
+    rounds=20,
     points=3,
     difficulty=2,
     minutes=15,

@@ -59,27 +59,38 @@ def loop_cases(seed: int) -> list[Case]:
 
     def case(what: str, n: int, most: int, ends: int, holds: Callable) -> Case:
         def drawn() -> tuple:
-            return draw.size(0, 10**6), draw.ids(n, below=TOKENS).tolist(), most, tuple(draw.order(TOKENS)[:ends].tolist())
+            return (
+                draw.size(0, 10**6),
+                draw.ids(n, below=TOKENS).tolist(),
+                most,
+                tuple(draw.order(TOKENS)[:ends].tolist()),
+            )
 
         def fits(inputs: tuple) -> bool:
             seed, ids, _most, end_ids = inputs
             new = step_by_step(Reader(seed), choose, ids, most, end_ids)
             free = step_by_step(Reader(seed), choose, ids, most)
-            return holds(new) and len(set(free)) >= min(3, most) and not set(end_ids) & set(ids)
+            return holds(new, end_ids) and len(set(free)) >= min(3, most) and not set(end_ids) & set(ids)
 
         seed, ids, _, end_ids = until(drawn, fits)
         return Case(f"{what}; end tokens {list(end_ids)}", (seed, ids, most, end_ids))
 
     return [
-        case("one token", 3, 1, 0, lambda new: True),
-        case("six tokens, no end", 4, 6, 0, lambda new: True),
-        case("twelve tokens behind a prompt of one", 1, 12, 0, lambda new: True),
-        case("ends in the middle", 3, 9, 1, lambda new: 3 <= len(new) < 8),
-        case("ends with its first token", 3, 9, 1, lambda new: len(new) == 1),
-        case("ends with the last token that it may write", 2, 5, 1, lambda new: False if len(new) < 5 else True),
-        case("two tokens can end it", 4, 12, 2, lambda new: 3 <= len(new) < 11),
-        case("three tokens can end it", 2, 10, 3, lambda new: 2 <= len(new) < 9),
-        case("another one that ends in the middle", 5, 9, 1, lambda new: 3 <= len(new) < 8),
+        case("one token", 3, 1, 0, lambda new, ends: True),
+        case("six tokens, no end", 4, 6, 0, lambda new, ends: True),
+        case("twelve tokens behind a prompt of one", 1, 12, 0, lambda new, ends: True),
+        case("ends in the middle", 3, 9, 1, lambda new, ends: 3 <= len(new) < 8),
+        case("ends with its first token", 3, 9, 1, lambda new, ends: len(new) == 1),
+        case(
+            "ends with the last token that it may write",
+            2,
+            5,
+            1,
+            lambda new, ends: len(new) == 5 and new[-1] == ends[0],
+        ),
+        case("two tokens can end it", 4, 12, 2, lambda new, ends: 3 <= len(new) < 11 and new[-1] == ends[1]),
+        case("three tokens can end it", 2, 10, 3, lambda new, ends: 2 <= len(new) < 9),
+        case("another one that ends in the middle", 5, 9, 1, lambda new, ends: 3 <= len(new) < 8),
     ]
 
 
