@@ -228,7 +228,7 @@ def test_nothing_of_the_student_is_changed_nor_of_the_session(tmp_path, capsys):
     place = notebook["cells"].index(cell(notebook, "softmax"))
     noisy = "import os\nprint('loud')\ntorch.set_default_dtype(torch.float64)\nmine = torch\n"
     notebook["cells"].insert(place, code(noisy))
-    cell(notebook, "softmax")["source"] = cell(notebook, "softmax")["source"].replace("torch.", "mine.")
+    cell(notebook, "softmax")["source"] = "".join(cell(notebook, "softmax")["source"]).replace("torch.", "mine.")
     path = kept(tmp_path, notebook)
     before, modules = path.read_bytes(), sys.modules["lecture_lib.attention"].softmax
     answers = collect(tmp_path)

@@ -5,6 +5,7 @@ No axes: functions by the names of their exercises.
 
 import functools
 import html
+import inspect
 import types
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -75,12 +76,12 @@ class Answers:
             right = row.task.right
             same = right if getattr(right, "__name__", "") == row.task.function else None
             for each in (same, resolve(f"lecture_lib.{name}"), row.value, *row.tried):
-                if callable(each):
-                    known.setdefault(id(each), name)
+                if _plain(each):
+                    known.setdefault(id(inspect.unwrap(each)), name)
         for namespace in namespaces:
             for word, meaning in list(namespace.items()):
-                if id(meaning) in known:
-                    namespace[word] = self._parts[known[id(meaning)]]
+                if _plain(meaning) and (name := known.get(id(inspect.unwrap(meaning)))):
+                    namespace[word] = self._parts[name]
 
     def _cells(self) -> list[tuple[str, str, str, str]]:
         return [(row.chapter, name, row.whose, row.why) for name, row in self.rows.items()]
@@ -114,8 +115,9 @@ def _plain(part: Any) -> bool:
 
 def _with_own_globals(part: Any) -> Any:
     """A function that looks its names up in a dictionary of its own, so that changing one changes nothing elsewhere."""
-    if not _plain(part) or not part.__module__.startswith("lecture_lib."):
+    if not _plain(part) or not str(part.__module__).startswith("lecture_lib."):
         return part
+    part = inspect.unwrap(part)
     code: Callable = types.FunctionType(
         part.__code__, dict(part.__globals__), part.__name__, part.__defaults__, part.__closure__
     )
