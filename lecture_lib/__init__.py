@@ -15,6 +15,7 @@ In the order of the course, which is also the order in which the modules build o
 11. `rlhf`: from completing to answering, and tuned by what people prefer.
 12. `arena`: which model is better, from votes.
 13. `zoo`: small models that were trained for the course, by recipes that train them anew.
+14. `capstone`: a reader's own functions from all chapters as one program.
 
 Aside: `plots` and `widgets` draw, `checks` and `exercises` are what notebooks check with, `grading` judges
 a class with them, `command` is the command line, and `files`, `fields`,

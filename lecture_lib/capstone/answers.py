@@ -99,7 +99,7 @@ class Answers:
         for cells in self._cells():
             rows.append("".join(f"<td style='text-align:left'>{html.escape(each)}</td>" for each in cells))
         notes = "".join(f"<p>{html.escape(each)}</p>" for each in self.remarks)
-        return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>{notes}"
+        return f"<div style='overflow-x:auto'><table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>{notes}"
 
 
 def _stand_in(row: Answer) -> Any:

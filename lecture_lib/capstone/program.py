@@ -235,7 +235,7 @@ class Parts:
         rows = ["".join(f"<th style='text-align:left'>{each}</th>" for each in head)]
         rows += ["".join(f"<td>{html.escape(each)}</td>" for each in cells) for cells in self.cells]
         notes = "".join(f"<p>no exercise builds it: {html.escape(each)}</p>" for each in self.borrowed)
-        return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>{notes}"
+        return f"<div style='overflow-x:auto'><table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>{notes}"
 
 
 def _bias(W: nn.Linear) -> Tensor:
