@@ -11,7 +11,7 @@ import pytest
 import torch
 from answers import CHAPTERS, solutions
 from helpers import seeded
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from lecture_lib import checks, zoo
 from lecture_lib.capstone import Answer, Answers, assemble, collect
@@ -228,7 +228,9 @@ def test_nothing_of_the_student_is_changed_nor_of_the_session(tmp_path, capsys):
     place = notebook["cells"].index(cell(notebook, "softmax"))
     noisy = "import os\nprint('loud')\ntorch.set_default_dtype(torch.float64)\nmine = torch\n"
     notebook["cells"].insert(place, code(noisy))
-    cell(notebook, "softmax")["source"] = "".join(cell(notebook, "softmax")["source"]).replace("torch.", "mine.")
+    cell(notebook, "softmax")["source"] = "".join(cell(notebook, "softmax")["source"]).replace(
+        "torch.", "mine."
+    )
     path = kept(tmp_path, notebook)
     before, modules = path.read_bytes(), sys.modules["lecture_lib.attention"].softmax
     answers = collect(tmp_path)
@@ -312,6 +314,21 @@ def test_gpt2_writes_the_tokens_of_transformers(everything, gpt2, activation):
     assert {"attention.multi_head_attention", "attention.split_heads", "transformer.layer_norm"} <= ran
     assert ("transformer.feed_forward" in ran) == (activation == "gelu")
     assert program.borrowed == (set() if activation == "gelu" else {"feed-forward network with gelu_tanh"})
+
+
+def test_a_llama_whose_queries_share_keys_writes_the_tokens_of_transformers(library, tmp_path):
+    torch.manual_seed(2)
+    sizes = {"hidden_size": 24, "num_attention_heads": 6, "num_key_value_heads": 2, "num_hidden_layers": 2}
+    sizes |= {
+        "intermediate_size": 40,
+        "vocab_size": 61,
+        "max_position_embeddings": 48,
+        "initializer_range": 0.4,
+    }
+    LlamaForCausalLM(LlamaConfig(**sizes, tie_word_embeddings=False)).save_pretrained(tmp_path)
+    program = assemble(library, load_pretrained(tmp_path, tokenizer=False)[0])
+    assert program.tokens([3, 14, 15, 9], 30) == theirs(tmp_path, [3, 14, 15, 9], 30)
+    assert program.borrowed == set()
 
 
 @pytest.mark.parametrize("name", [name for name, task in TASKS.items() if not task.value])

@@ -6,6 +6,6 @@ are missing. `assemble` makes a decoder of them, which reads the weights of GPT-
 
 from lecture_lib.capstone.answers import Answer, Answers
 from lecture_lib.capstone.collect import collect
-from lecture_lib.capstone.program import Program, assemble
+from lecture_lib.capstone.program import Parts, Program, assemble
 
-__all__ = ["Answer", "Answers", "Program", "assemble", "collect"]
+__all__ = ["Answer", "Answers", "Parts", "Program", "assemble", "collect"]

@@ -179,18 +179,15 @@ class Program:
         """Read a text at once: (N, |V|) logits of what follows each of its tokens."""
         return self._head(self._features(list(ids), None)[0])
 
-    def drawing(self, seed: int, **knobs: float) -> Choose:
-        """Make a choice that draws by the part `playground`, from a generator with that seed.
-
-        Args:
-            seed: the same seed, the same tokens.
-            knobs: temperature, top_p, top_k, penalty, as far as they are not the playground's own.
-        """
-        generator = torch.Generator().manual_seed(seed)
+    def drawing(
+        self, seed: int, temperature: float = 0.7, top_p: float = 0.7, top_k: int = 50, penalty: float = 1.0
+    ) -> Choose:
+        """Make a choice that draws by the part `playground`, with its knobs, from a generator with that seed."""
+        generator, knobs = torch.Generator().manual_seed(seed), (temperature, top_p, top_k, penalty)
 
         def choose(logits: Tensor, ids: list[int]) -> int:
             draw = self.answers["sampling.playground"]
-            return int(draw(logits[None], torch.tensor([ids]), generator, **knobs)[0])
+            return int(draw(logits[None], torch.tensor([ids]), generator, *knobs)[0])
 
         return choose
 
