@@ -76,6 +76,6 @@ RMS_NORM = Exercise(
     against="torch.nn.functional.rms_norm in float64 (with gradients)",
     reference=torch_rms_norm,
     cases=rms_norm_cases,
-    kernels=("rms_norm",),
+    owned=("torch.nn.functional.rms_norm",),
     mistakes=RMS_NORM_MISTAKES,
 )
