@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from lecture_lib.plots.diagrams import arrow, box, drawing, text
 from lecture_lib.plots.picture import Picture
 
-HIGH, STEP, WIDE = 26, 40, 188  # a box, a box with its arrow, a box's width
+HIGH, STEP, WIDE = 26, 40, 160  # a box, a box with its arrow, a box's width
 
 
 def chain(steps: Sequence[tuple[str, str]], caption: str, alt: str, name: str | None = None) -> Picture:
     """Steps from top to bottom, with an arrow from each to the next.
 
     Args:
-        steps: words of a box, and the note at its right; up to 28 and 24 letters.
+        steps: words of a box, and the note at its right; up to 24 letters each.
         caption: text below it.
         alt: words for readers who cannot see it; the steps and notes are added.
         name: label for references in the book.
