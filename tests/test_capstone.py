@@ -23,6 +23,12 @@ from scripts.authored import source_notebook
 from scripts.settings import ROOT
 
 TASKS = {name: task for stem in checks.chapters() for name, task in checks.chapter(stem).items()}
+QUICK = {
+    "attention.softmax",
+    "kv_cache.cached_attention",
+    "tokenization.encode_word",
+    "transformer.layer_norm",
+}
 PROMPT = "This function returns a list of"
 OWN_SOFTMAX = '''
 def shifted(x, dim):
@@ -331,7 +337,14 @@ def test_a_llama_whose_queries_share_keys_writes_the_tokens_of_transformers(libr
     assert program.borrowed == set()
 
 
-@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if not task.value])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+        for name, task in TASKS.items()
+        if not task.value
+    ],
+)
 def test_every_answer_swapped_in_by_itself_changes_no_token(name, gpt, gpt2, expected):
     """One answer is a reader's, all others are the library's."""
     stem = next(stem for stem in CHAPTERS if name in checks.chapter(stem))
@@ -349,6 +362,7 @@ def test_every_answer_swapped_in_by_itself_changes_no_token(name, gpt, gpt2, exp
     assert small.tokens([3, 14], 8) == theirs(gpt2["gelu"], [3, 14], 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["softmax", "apply_rotary", "rms_norm", "cached_attention", "pre_ln_stack", "encode_word"]
 )
