@@ -17,6 +17,7 @@ In the order of the course, which is also the order in which the modules build o
 13. `prompting`: a task in words, an answer out of words, and how sure a score is.
 14. `agents`: several calls for one question, put together, counted, and what they can gain.
 15. `zoo`: small models that were trained for the course, by recipes that train them anew.
+16. `capstone`: a reader's own functions from all chapters as one program.
 
 Aside: `plots` and `widgets` draw, `checks` and `exercises` are what notebooks check with, `grading` judges
 a class with them, `command` is the command line, and `files`, `fields`,

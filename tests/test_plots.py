@@ -452,3 +452,13 @@ def test_verdicts_can_be_read_on_every_page():
     colors = re.findall(r'"(#[0-9a-f]{6})"', source)
     assert len(colors) == 3
     assert min(contrast("#ffffff", color) for color in colors) >= 4.5, "white text on a badge"
+
+
+def test_a_chain_says_every_step_to_those_who_do_not_see_it():
+    picture = plots.chain(
+        [("text → ids", "encode, 1"), ("ids → text", "decode, 1")], "Two steps.", "The steps:", "fig-x"
+    )
+    assert picture.alt == "The steps: text → ids (encode, 1), ids → text (decode, 1)."
+    assert picture._repr_html_().count("<rect") == 2
+    assert picture._repr_html_().count("<path") == 1  # one arrow between them
+    assert 'viewBox="0 0 340 70"' in picture._repr_html_()

@@ -5,6 +5,7 @@ readers who cannot see it. `machine`, `heads` and `residual_stream` are drawn di
 are figures that a reader steers: Vega-Lite computes them in the page, in JupyterLab and in Colab, without a kernel.
 """
 
+from lecture_lib.plots.chain import chain
 from lecture_lib.plots.charts import Chart, chart, radio
 from lecture_lib.plots.diagrams import heads, machine, residual_stream
 from lecture_lib.plots.heat import heat_map
@@ -24,6 +25,7 @@ __all__ = [
     "Picture",
     "attention_map",
     "belief_path",
+    "chain",
     "chart",
     "curves",
     "heads",
