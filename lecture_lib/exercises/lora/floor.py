@@ -65,14 +65,14 @@ FLOOR_MISTAKES = (
     ("the squares of D's own singular values are added. What do inputs of unlike size do to the loss?",
      lambda D, C, r: (torch.linalg.svdvals(D)[r:].square().sum().item() / 2, lowest_loss(D, C, r)[1])),
     ("C takes the place of its root. How often does C stand in the loss?",
-     "root = (vectors * values.sqrt()) @ vectors.T", "root = C"),
+     "root = vectors * values.sqrt() @ vectors.T", "root = C"),
     ("the factor 1/2 is missing.", "s[r:].square().sum().item() / 2", "s[r:].square().sum().item()"),
     ("singular values are added, not their squares.", "s[r:].square().sum()", "s[r:].sum()"),
     ("the singular values that are kept are added. Which ones are lost?", "s[r:].square()", "s[:r].square()"),
     ("the update is left in the coordinates in which inputs are alike. How does one come back?",
-     "torch.linalg.solve(root, (U[:, :r] * s[:r]) @ V[:r])", "(U[:, :r] * s[:r]) @ V[:r]"),
-    ("the way back multiplies once more.", "torch.linalg.solve(root, (U[:, :r] * s[:r]) @ V[:r])", "root @ ((U[:, :r] * s[:r]) @ V[:r])"),
-    ("the update has one rank too many.", "E = torch.linalg.solve", "r = min(r + 1, len(s))\n    E = torch.linalg.solve"),
+     "torch.linalg.solve(root, U[:, :r] * s[:r] @ V[:r])", "U[:, :r] * s[:r] @ V[:r]"),
+    ("the way back multiplies once more.", "torch.linalg.solve(root, U[:, :r] * s[:r] @ V[:r])", "root @ (U[:, :r] * s[:r] @ V[:r])"),
+    ("the update has one rank too many.", "E = torch.linalg.solve(root, U[:, :r] * s[:r] @ V[:r])\n    return (s[r:].square().sum().item() / 2, E)", "k = min(r + 1, len(s))\n    E = torch.linalg.solve(root, U[:, :k] * s[:k] @ V[:k])\n    return (s[r:].square().sum().item() / 2, E)"),
 )
 # fmt: on
 

@@ -10,7 +10,7 @@ from lecture_lib.checks.exercise import Case, Exercise
 class Classifier(nn.Module):
     """A small pre-trained model: token table, one layer, mean over tokens, head."""
 
-    def __init__(self, V: int, D: int, seed: int, tied: bool, bias: bool, dtype: torch.dtype):
+    def __init__(self, V: int, D: int, seed: int, tied: bool, bias: bool, double: bool):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.tokens = nn.Embedding(V, D)
@@ -18,7 +18,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(D, V, bias=bias)
         for parameter in self.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator)
-        self.to(dtype)
+        self.to(torch.float64 if double else torch.float32)
         if tied:
             self.head.weight = self.tokens.weight
 
@@ -87,10 +87,10 @@ def head_cases(seed: int) -> list[Case]:
     """Heads with and without bias, a tied one, one class, more classes than tokens, float64."""
     draw = Draw(seed)
 
-    def case(what: str, n: int, tied: bool = False, bias: bool = True, dtype: torch.dtype = torch.float32) -> Case:
+    def case(what: str, n: int, tied: bool = False, bias: bool = True, double: bool = False) -> Case:
         V, D, B, N = draw.size(9, 12), draw.size(5, 8), draw.size(3, 4), draw.size(2, 4)
         ids, labels = draw.ids(B, N, below=V), draw.ids(B, below=n)
-        return Case(what, (n, ids, labels, V, D, draw.size(0, 10**6), tied, bias, dtype))
+        return Case(what, (n, ids, labels, V, D, draw.size(0, 10**6), tied, bias, double))
 
     return [
         case("3 classes", 3),
@@ -98,7 +98,7 @@ def head_cases(seed: int) -> list[Case]:
         case("4 classes, the old head shares its weight with the token table", 4, tied=True, bias=False),
         case("one class", 1),
         case("14 classes, more than tokens", 14),
-        case("5 classes, float64", 5, dtype=torch.float64),
+        case("5 classes, float64", 5, double=True),
     ]
 
 

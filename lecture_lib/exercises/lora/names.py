@@ -128,6 +128,7 @@ def name_cases(seed: int) -> list[Case]:
         case("everything linear", r".*"),
         case("the head", r"head"),
         case("the beginning of names only: ValueError", r"layers"),
+        case("the middle of names only: ValueError", r"[01]"),
         case("a table is no linear layer: ValueError", r"table"),
         case("a dot is any character", r"layers.0.W_."),
     ]
