@@ -86,7 +86,9 @@ def updates_of(before: nn.Module, after: nn.Module, pattern: str = ".*") -> dict
     """
     old, new = dict(before.named_parameters()), dict(after.named_parameters())
     if old.keys() != new.keys():
-        raise ValueError(f"the models differ in {sorted(old.keys() ^ new.keys())[0]}: compare a model with itself, trained")
+        raise ValueError(
+            f"the models differ in {sorted(old.keys() ^ new.keys())[0]}: compare a model with itself, trained"
+        )
     changed = {name: (new[name] - old[name]).detach() for name in old if re.fullmatch(pattern, name)}
     return {name: D for name, D in changed.items() if D.ndim == 2 and D.any()}
 

@@ -61,7 +61,9 @@ def prepared(kind: Kind, seed: int) -> nn.Module:
     """Give the gpt with what is to be trained: updates of a rank (factor 1), the matrices themselves, or everything."""
     model = load("gpt")[0].train()
     if isinstance(kind, int):
-        return add_lora(model, "all-linear", kind, lora_alpha=kind, generator=torch.Generator().manual_seed(seed))
+        return add_lora(
+            model, "all-linear", kind, lora_alpha=kind, generator=torch.Generator().manual_seed(seed)
+        )
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(kind == "everything" or re.fullmatch(MATRICES, name) is not None)
     return model

@@ -12,7 +12,9 @@ def claims(seed: int, turn: int) -> tuple[str, list[dict], int]:
     for i in range(5):
         n, r = draw.size(6, 9), draw.size(1, 4)
         decay = 0.5 + 0.45 * draw.random.random()
-        if i == (place + 1) % 5:  # a long, flat tail: its plain sum is far larger than the root of its squares
+        if (
+            i == (place + 1) % 5
+        ):  # a long, flat tail: its plain sum is far larger than the root of its squares
             n, r, decay = 12, 1, 0.99
         size = draw.random.choice((1.0, 10.0, 100.0))
         s = [round(size * decay**k * (0.8 + 0.4 * draw.random.random()), 4) for k in range(n)]

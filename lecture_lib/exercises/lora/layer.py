@@ -47,7 +47,9 @@ class ByEntries(nn.Module):
         for parameter in base.parameters():
             parameter.requires_grad = False
         shape = (base.in_features, r)
-        self.A = nn.Parameter(torch.normal(0, base.in_features**-0.5, shape, generator=generator, dtype=base.weight.dtype))
+        self.A = nn.Parameter(
+            torch.normal(0, base.in_features**-0.5, shape, generator=generator, dtype=base.weight.dtype)
+        )
         self.B = nn.Parameter(torch.zeros(r, base.out_features, dtype=base.weight.dtype))
 
     def forward(self, X: Tensor) -> Tensor:
@@ -59,7 +61,9 @@ class ByEntries(nn.Module):
     def merged(self) -> nn.Linear:
         eye = torch.eye(self.base.in_features, dtype=self.base.weight.dtype)
         zero = self.forward(0 * eye[:1])
-        plain = nn.Linear(*self.A.shape[:1], self.B.shape[1], self.base.bias is not None, dtype=self.base.weight.dtype)
+        plain = nn.Linear(
+            *self.A.shape[:1], self.B.shape[1], self.base.bias is not None, dtype=self.base.weight.dtype
+        )
         plain.weight.data = (self.forward(eye) - zero).detach().T.contiguous()
         if self.base.bias is not None:
             plain.bias.data = self.base.bias.data.clone()
@@ -108,9 +112,20 @@ def layer_cases(seed: int) -> list[Case]:
     """By hand; batches; no bias; ranks 1 and full; large strengths; float64."""
     draw = Draw(seed)
 
-    def case(what: str, r: int, lora_alpha: float, batch: tuple, bias: bool = True, dtype: torch.dtype = torch.float32) -> Case:
+    def case(
+        what: str,
+        r: int,
+        lora_alpha: float,
+        batch: tuple,
+        bias: bool = True,
+        dtype: torch.dtype = torch.float32,
+    ) -> Case:
         d_in, d_out = draw.random.sample(range(5, 9), 2)
-        X, A, B = draw.normal(*batch, d_in, dtype=dtype), draw.normal(d_in, r, dtype=dtype), draw.normal(r, d_out, dtype=dtype)
+        X, A, B = (
+            draw.normal(*batch, d_in, dtype=dtype),
+            draw.normal(d_in, r, dtype=dtype),
+            draw.normal(r, d_out, dtype=dtype),
+        )
         return Case(what, ((d_in, d_out, r, lora_alpha), draw.size(0, 10**6), bias, X, A, B))
 
     return [

@@ -60,8 +60,14 @@ def memory_cases(seed: int) -> list[Case]:
     return [
         Case("one parameter", ([row("W", 4, True)],)),
         Case("nothing is trained", ([row("W", 4, False), row("b", 2, False)],)),
-        Case("LoRA: a frozen weight, two trained matrices", ([row("W", 4, False), row("A", 4, True), row("B", 4, True)],)),
-        Case("a base in half precision", ([row("W", 2, False), row("A", 4, True), row("V", 2, False), row("B", 4, True)],)),
+        Case(
+            "LoRA: a frozen weight, two trained matrices",
+            ([row("W", 4, False), row("A", 4, True), row("B", 4, True)],),
+        ),
+        Case(
+            "a base in half precision",
+            ([row("W", 2, False), row("A", 4, True), row("V", 2, False), row("B", 4, True)],),
+        ),
         Case("trained in half precision", ([row("W", 2, True), row("V", 4, True)],)),
         Case("a tied head", ([tied, row("W", 4, False), tied],)),
         Case("a tied head, frozen", ([frozen, row("A", 4, True), frozen],)),

@@ -85,7 +85,9 @@ def by_paths(model: nn.Module, pattern: str, r: int, lora_alpha: float) -> list[
     return [path for path, _ in found]
 
 
-def described(answer: object, D: int, seed: int, ids: Tensor, pattern: str, r: int, lora_alpha: float) -> dict:
+def described(
+    answer: object, D: int, seed: int, ids: Tensor, pattern: str, r: int, lora_alpha: float
+) -> dict:
     """Names, what is trained, and outputs after every update was given numbers."""
     model = small_model(D, seed)
     before = outputs(model, ids).detach()
@@ -166,6 +168,10 @@ ADAPT = Exercise(
     use=described,
     cases=name_cases,
     tolerance=1e-4,
-    owned=("lecture_lib.lora.add_lora", "lecture_lib.lora.model.install", "lecture_lib.quantization.model.replace_layer"),
+    owned=(
+        "lecture_lib.lora.add_lora",
+        "lecture_lib.lora.model.install",
+        "lecture_lib.quantization.model.replace_layer",
+    ),
     mistakes=NAME_MISTAKES,
 )
