@@ -160,4 +160,4 @@ def test_a_short_adaptation_runs():
     ):
         model, count = tuned.tuned(kind, 1e-3, seed=0, steps=1)
         assert count == n_trained
-        assert not updates_of(zoo.load("gpt")[0], model) == {}
+        assert updates_of(zoo.load("gpt")[0], model) != {}

@@ -34,10 +34,10 @@ def truncate(update: Tensor, r: int) -> Tensor:
 
 
 def energy_shares(update: Tensor) -> Tensor:
-    r"""(min(N, M),) share of the squared norm in the r largest singular values, $\sum_{k \le r} s_k^2 / \sum_k s_k^2$.
+    r"""(K,) share of the squared norm in the r largest singular values, $\sum_{k \le r} s_k^2 / \sum_k s_k^2$.
 
     Args:
-        update: (N, M) a matrix that is not 0.
+        update: (N, M) a matrix that is not 0; K is the smaller of the two.
     """
     squares = torch.linalg.svdvals(update).square()
     return squares.cumsum(0) / squares.sum()

@@ -23,9 +23,11 @@ class Classifier(nn.Module):
             self.head.weight = self.tokens.weight
 
     def features(self, ids: Tensor) -> Tensor:
+        """Give a vector for each text."""
         return torch.tanh(self.layer(self.tokens(ids))).mean(1)
 
     def forward(self, ids: Tensor) -> Tensor:
+        """Score the outputs of the head."""
         return self.head(self.features(ids))
 
 

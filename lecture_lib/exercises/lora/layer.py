@@ -53,12 +53,14 @@ class ByEntries(nn.Module):
         self.B = nn.Parameter(torch.zeros(r, base.out_features, dtype=base.weight.dtype))
 
     def forward(self, X: Tensor) -> Tensor:
+        """Add one direction of the update after the other."""
         Y = self.base(X).double()
         for a, b in zip(self.A.double().T, self.B.double(), strict=True):
             Y = Y + self.factor * (X.double() * a).sum(-1, keepdim=True) * b
         return Y.to(X.dtype)
 
     def merged(self) -> nn.Linear:
+        """Read the weight off the outputs for unit vectors."""
         eye = torch.eye(self.base.in_features, dtype=self.base.weight.dtype)
         zero = self.forward(0 * eye[:1])
         plain = nn.Linear(

@@ -26,6 +26,7 @@ def small_model(D: int, seed: int) -> nn.Module:
 
 
 def outputs(model: nn.Module, ids: Tensor) -> Tensor:
+    """Score the next token with every layer of the small model."""
     X = model.table(ids)
     for layer in model.layers:
         X = X + torch.tanh(layer.W_q(X)) * layer.W_qk(X) + layer.W_v(X)
