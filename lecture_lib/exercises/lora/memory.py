@@ -10,7 +10,7 @@ from lecture_lib.checks.kinds import find_the_bug
 Row = tuple[str, int, int, bool]
 
 
-def training_bytes(parameters: list[Row]) -> tuple[int, int, int]:
+def training_bytes(parameters: list[tuple[str, int, int, bool]]) -> tuple[int, int, int]:
     """Bytes of weights, gradients and AdamW's two moments; gradients and moments are stored like their weight.
 
     Args:
