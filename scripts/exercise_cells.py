@@ -4,7 +4,7 @@ A solution cell holds its solution between ### BEGIN SOLUTION and ### END SOLUTI
 function of that name is the solution, and for "find the bug"; it may be the head of a function and its docstring alone where
 the exercise's own `right`, with the same arguments, is the solution. What the student gets instead depends on the kind:
 
-- write, judge: the function without its body, as nbgrader makes it;
+- write, judge: the function without its body, or the class without those of its methods, as nbgrader makes it;
 - bug: the code with the mistake (`Exercise.given`);
 - predict, weights: the cell without the solution; a line such as `guess = None` stays before it.
 """
@@ -17,6 +17,7 @@ import textwrap
 from lecture_lib.checks import exercise
 from lecture_lib.checks.watch import resolve
 
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 SOLUTION = re.compile(r"^[ \t]*### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION\n?", re.DOTALL | re.MULTILINE)
 
 
@@ -30,22 +31,28 @@ def solution_source(name: str, body: str) -> str:
     if right is None:
         raise SystemExit(f"{name}: lecture_lib has no {name} to fill the cell with, and the cell no solution")
     source = re.sub(rf"\b{right.__name__}\b", task.function, textwrap.dedent(inspect.getsource(right)))
-    head, lines, indent = _parts(source)
+    lines = _marked(source)
     if body.strip():
         if _arguments(body) != _arguments(source):
             raise SystemExit(
                 f"{name}: the cell's function and the exercise's `right` differ in their arguments"
             )
-        head = body.rstrip().splitlines()
+        first = next(place for place, line in enumerate(lines) if line.strip() == BEGIN)
+        lines = [*body.rstrip().splitlines(), *lines[first:]]
     imports = task.given.split("def ")[0].splitlines() if task.kind == "bug" else []
-    return "\n".join([*imports, *head, f"{indent}### BEGIN SOLUTION", *lines, f"{indent}### END SOLUTION"])
+    return "\n".join([*imports, *lines])
 
 
-def _parts(source: str) -> tuple[list[str], list[str], str]:
-    """Lines down to the docstring's end, the lines behind it, and their indent."""
+def _marked(source: str) -> list[str]:
+    """Lines of a function, or of a class with all its methods, each body behind its docstring between the marks."""
     node, lines = ast.parse(source).body[0], source.splitlines()
-    first = node.body[1 if ast.get_docstring(node) is not None else 0]
-    return lines[: first.lineno - 1], lines[first.lineno - 1 :], " " * first.col_offset
+    is_class = isinstance(node, ast.ClassDef)
+    functions = [each for each in node.body if isinstance(each, ast.FunctionDef)] if is_class else [node]
+    for each in reversed(functions):
+        first = each.body[1 if ast.get_docstring(each) is not None else 0]
+        part, indent = slice(first.lineno - 1, each.end_lineno), " " * first.col_offset
+        lines[part] = [indent + BEGIN, *lines[part], indent + END]
+    return lines
 
 
 def _arguments(source: str) -> list[tuple[str, str | None]]:
