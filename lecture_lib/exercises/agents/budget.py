@@ -138,6 +138,8 @@ BUDGET_MISTAKES = (
      "self.tokens += tokens", "self.tokens += tokens\n        self.calls -= 1"),
     ("0 calls are taken for no limit. Which value says that there is none?", "if self.max_calls is not None:", "if self.max_calls:"),
     ("0 tokens are taken for no limit. Which value says that there is none?", "self.max_tokens is None or", "not self.max_tokens or"),
+    ("0 is taken for no limit, of calls and of tokens. Which value says that there is none?",
+     "if self.max_calls is not None:", "if self.max_calls:", "self.max_tokens is None or", "not self.max_tokens or"),
     ("the calls that were asked for are counted, also those that may not begin. How many began?",
      "self.calls += n", "self.calls += asked", "if self.max_calls is not None:", "asked = n\n        if self.max_calls is not None:"),
     ("a call that nobody reserved may end. What is to be raised?", "self.running -= 1\n        self.tokens += tokens",

@@ -80,6 +80,7 @@ ORDER_MISTAKES = (
     ("only the first digit of a number counts. What is the number in 12?", "[0-9]+", "(?<![0-9])[0-9]"),
     ("0 is taken for the last answer. Which numbers are names of answers?",
      "0 <= place < n", "-n <= place < n", "place for place in named", "place % n for place in named"),
+    ("the number 0 gives a place -1. Which numbers are names of answers?", "0 <= place < n", "place < n"),
     ("numbers that are too large are taken for the last answer. What is to be done with them?",
      "0 <= place < n", "0 <= place", "place for place in named", "min(place, n - 1) for place in named"),
     ("the worst stands first.", f"return [*order, {REST}]", f"return [*order, {REST}][::-1]"),

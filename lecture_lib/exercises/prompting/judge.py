@@ -15,37 +15,40 @@ def inputs_with(draw: Draw, eigenvalues: list[float], n: int) -> np.ndarray:
 
 
 def run(
-    draw: Draw, eigenvalues: list[float], rate: float, shares: list[float], ratio: float | None = None
+    draw: Draw, eigenvalues: list[float], rate: float, shares: list[float], factors: list[float] | None = None
 ) -> dict:
-    """One report of six losses: descent along the eigenvectors, or a loss that changes by a ratio of its own."""
-    factors = (1 - rate * np.array(eigenvalues)) ** 2
+    """One report of six losses: descent along the eigenvectors, or a loss whose parts change by factors of their own."""
+    if factors is None:
+        factors = (1 - rate * np.array(eigenvalues)) ** 2
     start, scale = 0.5 + 3 * draw.random.random(), 5 ** draw.random.uniform(-1, 1)
-    powers = factors[:, None] ** np.arange(6)
-    losses = start * (np.array(shares) @ powers if ratio is None else ratio ** np.arange(6))
+    powers = np.array(factors)[:, None] ** np.arange(6)
+    losses = start * (np.array(shares) @ powers)
     X = np.sqrt(scale) * inputs_with(draw, eigenvalues, draw.size(4, 9))
     return {"X": X.tolist(), "rate": rate / scale, "excess": [float(loss) for loss in losses]}
 
 
 def five_runs(seed: int, turn: int) -> tuple[str, list[dict], int]:
-    """Runs that grow, are fast (in half of the rounds) or slow and may be, ordinary ones, and one beyond its factors."""
+    """Runs that grow, are fast (in half of the rounds) or slow and may be, one along an eigenvector, and one beyond its factors."""
     draw = Draw(1000 * seed + turn)
     u = draw.random.uniform
     low, high = u(0.2, 0.4), u(1.5, 2.2)
-    growing = run(draw, [low, high], u(1.1, 1.3) * 2 / high, [0.7, 0.3])
+    growing = run(draw, [low, high], u(1.1, 1.3) * 2 / high, [0.02, 0.98])
     fast = run(draw, [high, 1.1 * high], u(0.85, 0.95) / high, [0.5, 0.5])
-    slow = run(draw, [low / 8, high / 2], u(0.4, 0.6) / high, [0.8, 0.2])
+    slow = run(draw, [low / 8, high / 2], u(0.4, 0.6) / high, [0.98, 0.02])
     if turn % 4 < 2:
         fast = run(draw, [0.5 * high, high], u(0.4, 0.6) / high, [0.6, 0.4])
-    usual = run(draw, [low, high / 2, high], 1 / high, [0.3, 0.3, 0.4])
+    usual = run(draw, [low, high / 2, high], 1 / high, [0.0, 1.0, 0.0])  # not every run is a mixture
     kinds = "too fast", "too slow", "growing though the rate is stable"
     kind = kinds[turn % 3]
     eigenvalues, rate = [u(0.5, 0.7), u(1.5, 1.8)], u(0.3, 0.4)
     factors = [(1 - rate * each) ** 2 for each in eigenvalues]
-    ratio = {kinds[0]: 0.8 * min(factors), kinds[1]: min(1.15 * max(factors), 0.98), kinds[2]: u(1.02, 1.1)}[
-        kind
-    ]
+    beyond = {
+        kinds[0]: [0.4 * min(factors), 0.8 * min(factors)],
+        kinds[1]: [1.15 * max(factors), 1.35 * max(factors)],
+        kinds[2]: [u(1.02, 1.1), u(1.2, 1.3)],
+    }[kind]
     five, place = draw.random.sample([growing, fast, slow, usual], 4), draw.size(0, 4)
-    five.insert(place, run(draw, eigenvalues, rate, [0.5, 0.5], ratio))
+    five.insert(place, run(draw, eigenvalues, rate, [0.5, 0.5], beyond))
     return f"round {turn + 1}: one is {kind}", five, place
 
 
@@ -94,7 +97,7 @@ NO_DESCENT = impossible(
     "prompting.no_descent",
     five_runs,
     no_descent,
-    against="the runs as they were made: four by their modes, one with a factor of its own",
+    against="the runs as they were made: four by their modes, one with factors of its own",
     points=3,
     difficulty=3,
     minutes=20,
