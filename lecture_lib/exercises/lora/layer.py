@@ -72,6 +72,16 @@ class ByEntries(nn.Module):
         return plain
 
 
+def start(answer: object, seed: int) -> dict:
+    """How A of a wide layer was drawn. Its size in doublings tells the usual slips apart; a uniform A ends at 1.73 of its size."""
+    A = answer(nn.Linear(100, 25), 6, 1.0, torch.Generator().manual_seed(seed)).A.detach().double()
+    size = A.square().mean().sqrt().clamp_min(1e-9)
+    return {
+        "doublings of A's size from 1/sqrt(D_in)": round((size * 10).log2().item()),
+        "A is drawn from a normal distribution": bool((A.abs() > 1.74 * size).any()),
+    }
+
+
 def handled(answer: object, d: tuple, seed: int, bias: bool, X: Tensor, A: Tensor, B: Tensor) -> dict:
     """Make a layer, look at its start, give it other matrices, and merge it."""
     (d_in, d_out, r, lora_alpha), draw = d, torch.Generator().manual_seed(seed)
@@ -82,15 +92,13 @@ def handled(answer: object, d: tuple, seed: int, bias: bool, X: Tensor, A: Tenso
     first = base.weight.detach().clone()
     layer, again = (answer(base, r, lora_alpha, torch.Generator().manual_seed(seed)) for _ in range(2))
     other = answer(base, r, lora_alpha, torch.Generator().manual_seed(seed + 1))
-    spread = (layer.A.detach().double().square().mean() * d_in).item()
     found = {
         "trained": sorted(name for name, p in layer.named_parameters() if p.requires_grad),
         "B at first": layer.B.detach().clone(),
         "A is 0 nowhere": bool((layer.A != 0).all()),
-        "A has the size that was asked for": abs(spread - 1) < 7 * (2 / (d_in * r)) ** 0.5,
         "the generator decides A": torch.equal(layer.A, again.A) and not torch.equal(layer.A, other.A),
         "outputs at first": layer(X).detach(),
-    }
+    } | start(answer, seed)
     with torch.no_grad():
         layer.A.copy_(A)
         layer.B.copy_(B)
@@ -153,6 +161,12 @@ LAYER_MISTAKES = (
      "A = torch.zeros(base.in_features, r, **kind)"),
     ("the generator is not used. What makes A the same in the next run?", "r, generator=generator, **kind", "r, **kind"),
     ("A is not divided: its numbers have variance 1. How large is x A then?", " / base.in_features ** 0.5", ""),
+    ("A is divided by D_in: its variance is 1 / D_in². Which of the two, variance or spread, was asked for?",
+     " / base.in_features ** 0.5", " / base.in_features"),
+    ("A has variance 1 / D_out. Over how many numbers does x A sum?", " / base.in_features ** 0.5", " / base.out_features ** 0.5"),
+    ("A is uniform. Which distribution was asked for?",
+     "torch.randn(base.in_features, r, generator=generator, **kind) / base.in_features ** 0.5",
+     "(torch.rand(base.in_features, r, generator=generator, **kind) * 2 - 1) * (3 / base.in_features) ** 0.5"),
     ("the base is trained as well. What does LoRA freeze?", "base.requires_grad_(False)", "base"),
     ("the base is left out of the sum. What is the update added to?", SUM, "self.scaling * (X @ self.A @ self.B)"),
     ("the factor is left out of the outputs.", SUM, "self.base(X) + X @ self.A @ self.B"),

@@ -18,7 +18,7 @@ def small_model(D: int, seed: int) -> nn.Module:
     model.layers = nn.ModuleList()
     for _ in range(2):
         layer = nn.Module()
-        layer.W_q, layer.W_qk, layer.W_v = shared, nn.Linear(D, D), nn.Linear(D, D, bias=False)
+        layer.W_v, layer.W_qk, layer.W_q = nn.Linear(D, D, bias=False), nn.Linear(D, D), shared
         model.layers.append(layer)
     for parameter in model.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) / D**0.5
@@ -130,6 +130,7 @@ def name_cases(seed: int) -> list[Case]:
         case("a shared layer by its second name alone", r"layers\.1\.W_q"),
         case("everything linear", r".*"),
         case("the head", r"head"),
+        case("one of two whole names", r"layers\.0\.W_q|layers\.1\.W_v"),
         case("the beginning of names only: ValueError", r"layers"),
         case("the middle of names only: ValueError", r"[01]"),
         case("a table is no linear layer: ValueError", r"table"),
@@ -142,6 +143,8 @@ FULL = "re.fullmatch(pattern, n)"
 NAME_MISTAKES = (
     ("a name need only begin like the pattern. Must the whole name match?", FULL, "re.match(pattern, n)"),
     ("the pattern is looked for anywhere in a name. Must the whole name match?", FULL, "re.search(pattern, n)"),
+    ("a `$` is written behind the pattern. To which part of `a|b` does it belong?", FULL, "re.match(pattern + '$', n)"),
+    ("the names are sorted. Which order was asked for?", "return list(chosen)", "return sorted(chosen)"),
     ("the pattern is taken letter by letter.", FULL, "pattern == n"),
     ("only the last part of a name is compared.", FULL, "re.fullmatch(pattern, n.split('.')[-1])"),
     ("nothing is frozen. Which numbers should be trained?", "model.requires_grad_(False)", "pass"),
