@@ -124,7 +124,7 @@ def step_cases(seed: int) -> list[Case]:
         Case("four need a block, one is free", (full, line, 1, size, 8, 20 * size)),
         Case("none is free", (full, [], 0, size, 8, 20 * size)),
         Case("a single text that needs more than there is", ([writing("a", 4 * size + 2, size, 2 * size)], line, 1, size, 8, 40 * size)),
-        Case("the one thrown out comes in again", ([*full[:2], writing("c", 4 * size, size)], [], 1, size, 8, 2 + size)),
+        Case("the one thrown out comes in again", ([*full[:2], writing("c", 4 * size, size)], [], 1, size, 3, 2 + size)),
         *(Case("a random state", some(draw, draw.randint(2, 5))) for _ in range(40)),
     ]  # fmt: skip
 
@@ -165,6 +165,8 @@ STEP_MISTAKES = (
      "len(running) >= max_running or missing > n_free:\n            continue"),
     ("one text more than allowed runs. How many may?",
      "len(running) >= max_running", "len(running) > max_running"),
+    ("a text that gave way still counts among those that run. How many run now?",
+     "len(running) >= max_running", "len(running) + len(thrown) >= max_running"),
     ("a last block that is not full is not counted. Where do its tokens go?",
      "missing = -(-n // block_size)", "missing = n // block_size"),
     ("the free places of a text's last block are not used. How many blocks do all its tokens need?",

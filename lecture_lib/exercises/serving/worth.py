@@ -66,6 +66,7 @@ def worth_cases(seed: int) -> list[Case]:
     paper = torch.tensor([[0.5, 0.3, 0.2]], dtype=F64), torch.tensor([[0.2, 0.6, 0.2]], dtype=F64)
     same, _ = laws(3, 4, 1.0)
     apart = torch.tensor([[0.7, 0.3, 0.0, 0.0]] * 2, dtype=F64)
+    half = torch.tensor([[0.75, 0.25]] * 3, dtype=F64)
     falling = torch.tensor([[0.9, 0.1], [0.05, 0.95], [0.9, 0.1]], dtype=F64)
     return [
         Case("one guess, three tokens, a draft for a tenth", (*paper, 0.1)),
@@ -73,6 +74,7 @@ def worth_cases(seed: int) -> list[Case]:
         Case("the draft is the model", (same, same.clone(), 0.05)),
         Case("the draft guesses what the model never says", (apart, apart.flip(-1), 0.2)),
         Case("the second of three guesses is bad", (falling, falling[[0, 0, 0]], 0.15)),
+        Case("three guesses kept half of the time", (half, half.flip(-1), 0.1)),
         Case("the draft is for nothing", clear(4, 3, 0.7, 0.0)),
         Case("four guesses", clear(4, 3, 0.6, 0.1, sharp=True)),
         Case("four guesses, another draft", clear(4, 3, 1.2, 0.04)),
@@ -108,6 +110,8 @@ WORTH_MISTAKES = (
      "cost * torch.arange(len(tokens))", "cost * (torch.arange(len(tokens)) > 0)"),
     ("the model's own look takes no time. What does a round cost at least?",
      "(1 + cost * torch.arange(len(tokens)))", "(1e-09 + cost * torch.arange(len(tokens)))"),
+    ("guesses are added as long as one more brings more tokens than it costs looks. What does a look bring in that time?",
+     "int(per_time.argmax())", "int((tokens.diff() > cost).sum())"),
     ("no guess at all is not among the choices. What if the draft is bad?",
      "int(per_time.argmax())", "int(per_time[1:].argmax()) + 1"),
 )
