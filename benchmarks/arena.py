@@ -5,13 +5,14 @@
 Every side starts from the same raw columns (model a, model b, half points of a) and must end with the same scores, within a
 point: L-BFGS stops by scipy's own criterion. In the first row some models are met far more often than others, as in the real
 arena, and L-BFGS needs many steps; in the second row all pairs are equally frequent, its best case.
-`rows` is logistic regression as a library does it: one row a battle in a sparse design matrix, L-BFGS (scikit-learn is not
-installed here; this is its method without a penalty). `rows by hand` writes the two products with that matrix as indexing and
-counting; `counted rows` first counts equal rows and gives them weights, as public code of the arena does; `MM` is the algorithm of
+`rows` is logistic regression as a library does it: one row a battle in a sparse design matrix, L-BFGS. `rows by hand` writes the two products with that matrix as indexing and
+counting; `counted rows` first counts equal rows and gives them weights, as public code of the arena does;
+`scikit-learn` and `its Newton` fit the same counted rows, as that library's default and its best solver here; `MM` is the algorithm of
 Hunter (2004) on the same counts as ours.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from harness import Benchmark, median_ratio  # before numpy: it sets the number of threads
 
@@ -19,6 +20,7 @@ from harness import Benchmark, median_ratio  # before numpy: it sets the number 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
 
 from lecture_lib import arena
 from lecture_lib.arena import Battles
@@ -83,6 +85,20 @@ def on_counted_rows(a: np.ndarray, b: np.ndarray, half_points: np.ndarray) -> np
     return logistic(*by_hand(first, second), taken / 2, counts[first, second, taken])
 
 
+def scikit_learn(
+    a: np.ndarray, b: np.ndarray, half_points: np.ndarray, solver: str = "lbfgs", tol: float = 1e-7
+) -> np.ndarray:
+    wins = named(a, b, half_points).wins
+    first, second = np.triu_indices(MODELS, 1)
+    design = np.eye(MODELS)[first] - np.eye(MODELS)[second]
+    fit = LogisticRegression(C=np.inf, fit_intercept=False, solver=solver, tol=tol, max_iter=10_000)
+    weights = np.concatenate([wins[first, second], wins[second, first]])
+    design = np.vstack([design, design])[:, 1:]  # the first score is 0: only differences count
+    fit.fit(design, np.repeat([1, 0], len(first)), sample_weight=weights)
+    theta = np.append(0, fit.coef_[0])
+    return 1000 + arena.SCALE * (theta - theta.mean())
+
+
 def mm(a: np.ndarray, b: np.ndarray, half_points: np.ndarray) -> np.ndarray:
     wins = named(a, b, half_points).wins
     met, points, strength = wins + wins.T, wins.sum(1), np.ones(MODELS)
@@ -101,6 +117,8 @@ def main() -> None:
         "rows": on_rows,
         "rows by hand": on_rows_by_hand,
         "counted rows": on_counted_rows,
+        "scikit-learn": scikit_learn,
+        "its Newton": partial(scikit_learn, solver="newton-cholesky"),
         "MM": mm,
         "own": newton,
     }
@@ -141,6 +159,8 @@ def main() -> None:
         at_least=100,
     )
     bench.note(f"if all are met alike: rows / own {median_ratio(even['rows'], even['own']):.0f}")
+    for side in ("scikit-learn", "its Newton"):
+        bench.note(f"{side} / own, from raw columns: {median_ratio(timing[side], timing['own']):.0f}")
     bench.goal("own fit from raw columns, ms", 1e3 * timing["own"].process, at_most=20)
     bench.goal(f"{ROUNDS} rounds of the bootstrap, s", rounds["own"].process, at_most=1)
     bench.finish()

@@ -65,7 +65,7 @@ def test_the_lectures_intervals_shrink_with_the_root_of_the_votes():
 
 
 def by_rows(battles, X=None):
-    """Logistic regression on one row a battle, by scipy: what scikit-learn does without a penalty."""
+    """Logistic regression on one row a battle, by scipy."""
     n = len(battles.models)
     design = np.zeros((len(battles), n))
     rows = np.arange(len(battles))
@@ -93,6 +93,28 @@ def by_mm(wins, rounds=5000):
         strength = wins.sum(1) / (met / np.add.outer(strength, strength)).sum(1)
         strength /= np.exp(np.log(strength).mean())
     return 1000 + arena.SCALE * np.log(strength)
+
+
+def by_scikit_learn(wins):
+    """A row for each pair and each of its two ends, weighted by how often it happened; no penalty."""
+    from sklearn.linear_model import LogisticRegression
+
+    first, second = np.triu_indices(len(wins), 1)
+    design = np.eye(len(wins))[first] - np.eye(len(wins))[second]
+    fit = LogisticRegression(
+        C=np.inf, fit_intercept=False, solver="newton-cholesky", tol=1e-10, max_iter=1000
+    )
+    weights = np.concatenate([wins[first, second], wins[second, first]])
+    design = np.vstack([design, design])[:, 1:]  # the first score is 0: only differences count
+    fit.fit(design, np.repeat([1, 0], len(first)), sample_weight=weights)
+    theta = np.append(0, fit.coef_[0])
+    return 1000 + arena.SCALE * (theta - theta.mean())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_fit_is_that_of_scikit_learn(seed):
+    _, battles = drawn(M=5 + seed, seed=seed)
+    assert np.abs(arena.fit_bradley_terry(battles.wins) - by_scikit_learn(battles.wins)).max() < 1e-3
 
 
 @pytest.mark.parametrize("seed", range(4))
