@@ -44,13 +44,13 @@ def test_the_lecture_s_batch():
     assert continuous / static == pytest.approx(harmonic, rel=0.01)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: ", ".join(way))
 def test_little_s_law_is_an_identity(way):
     log = serve(*at_random(0.11, 300, 20, seed=1), 5, **way)
     assert log.in_system == pytest.approx(log.rate * log.mean_time, rel=1e-12)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: ", ".join(way))
 def test_a_full_line_is_served_at_capacity(way):
     found = []
     for seed in range(6):
