@@ -72,6 +72,12 @@ def tiny(rng: random.Random) -> tuple:
     return [references[0], [*references[1][:6], "oiseau"], references[2][:2], references[3]], references, 4
 
 
+def all_short(rng: random.Random) -> tuple:
+    """No sentence has a run of four words, and every word is right."""
+    references = texts(rng, [3, 2])
+    return references, references, 4
+
+
 def silent(rng: random.Random) -> tuple:
     """One translation is empty."""
     references = texts(rng, [4, 10])
@@ -110,7 +116,7 @@ def perfect(rng: random.Random) -> tuple:
 
 KINDS: tuple[Callable, ...] = (
     *(usual, shortened, repeated, tiny, crossed),
-    *(silent, pairs_only, hopeless, one, perfect),
+    *(silent, pairs_only, hopeless, one, perfect, all_short),
 )
 
 

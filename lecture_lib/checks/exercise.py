@@ -89,7 +89,8 @@ class Exercise:
     def input_names(self, case: Case) -> list[str]:
         """What the positional inputs of a case are called, by a signature where one says so."""
         try:
-            names = list(inspect.signature(self.use or self.right).parameters)
+            signature = inspect.signature(self.use or self.right).parameters.values()
+            names = [each.name for each in signature if each.kind is each.POSITIONAL_OR_KEYWORD]
         except (ValueError, TypeError):  # a compiled function, or none
             names = []
         known = names[1 + bool(self.ask) :] if self.use else names

@@ -14,6 +14,7 @@ from functools import cache
 
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.mistake import altered_source
+from lecture_lib.checks.plain import type_name
 
 
 def find_the_bug(of: Exercise, name: str, hint: str, imports: str = "", **more: object) -> Exercise:
@@ -132,9 +133,11 @@ def by_hand(
         given = answer()
         if type(given) is not dict or set(given) != set(shapes):
             raise TypeError(f"a dictionary with {', '.join(shapes)} is asked for")
-        for key, shape in shapes.items():
-            if tuple(getattr(given[key], "shape", ())) != shape:
-                raise ValueError(f"{key} must be {shape}, not {tuple(getattr(given[key], 'shape', ()))}")
+        for key, value in wanted.items():
+            if not isinstance(given[key], type(value)):
+                raise TypeError(f"{key} must be a {type_name(value)}, not a {type_name(given[key])}")
+            if given[key].shape != value.shape:
+                raise ValueError(f"{key} must be {shapes[key]}, not {tuple(given[key].shape)}")
         taken = {key: given[key].detach().to(value.dtype) for key, value in wanted.items()}
         return machine(taken, *inputs, **named)
 

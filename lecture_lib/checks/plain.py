@@ -37,6 +37,10 @@ class Array:
     dtype: str  # "float32", "int64", ...
     values: np.ndarray
 
+    def __repr__(self) -> str:
+        numbers = np.array2string(self.values, precision=4, suppress_small=True, separator=", ")
+        return f"{self.kind.rpartition('.')[2].lower()}({numbers})"
+
 
 @dataclass(frozen=True)
 class Raised:

@@ -7,15 +7,17 @@ from lecture_lib.checks.exercise import Case, Exercise
 TOKENS = 10
 
 
-def run(draw: random.Random, kind: str) -> tuple[dict[str, list[float]], int | None]:
+def run(draw: random.Random, kind: str, sharp: bool = False) -> tuple[dict[str, list[float]], int | None]:
     """A run's losses, standard errors and floors by token, and the first token that leaks.
 
     Honest runs lie on the floor, above it, or by chance up to 3.5 standard errors below; in a leaking one every token
-    from the first on lies at least 8 below, the tokens before it are honest.
+    from the first on lies at least 8 below, the tokens before it are honest. A sharp five has small errors in the run that
+    leaks and large ones in the lucky run, so that no depth in nats tells the two apart.
     """
     level = draw.uniform(0.6, 2.5)
     floor = [level * (1 + draw.uniform(0.2, 0.5) * 0.6**n) for n in range(TOKENS)]
-    error = [draw.uniform(0.002, 0.02) for _ in range(TOKENS)]
+    sizes = {"leaking": (0.002, 0.004), "lucky": (0.016, 0.02)} if sharp else {}
+    error = [draw.uniform(*sizes.get(kind, (0.002, 0.02))) for _ in range(TOKENS)]
     lies = {"on the floor": (-1, 1), "lucky": (-2, 1), "poor": (6, 60), "half trained": (1, 15)}
     low, high = lies.get(kind, draw.choice([(-1, 1), (5, 40)]))
     loss = [f + e * draw.uniform(low, high) for f, e in zip(floor, error, strict=True)]
@@ -34,7 +36,7 @@ def five(seed: int, each: int) -> Case:
     draw, place = random.Random(f"{seed} {each}"), (seed + 3 * each) % 5
     kinds = draw.sample(["on the floor", "lucky", "poor", "half trained"], 4)
     kinds.insert(place, "leaking")
-    runs = [run(draw, kind) for kind in kinds]
+    runs = [run(draw, kind, sharp=each % 3 == 0) for kind in kinds]
     return Case(
         f"five runs of {TOKENS} tokens", ([logs for logs, _ in runs],), hidden=(place, runs[place][1])
     )

@@ -1,5 +1,7 @@
 """Pairs of words out of attention maps, judged on sentences whose true pairs the grammar knows."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -36,9 +38,18 @@ def end_matters(weights: Tensor) -> bool:
     return clear(weights) and any(last[n] > best[m, n] + 1e-4 for m, n in choose_each_other(weights))
 
 
-def random_maps(draw: Draw, L: int, H: int, M: int, N: int) -> Tensor:
+def crowd_matters(weights: Tensor) -> bool:
+    """Whether a source word that many words look at would lose a pair if weights were divided by the sum of their column."""
+    mean = weights.mean((0, 1))[:-1]
+    shares = mean**2 / mean.sum(0)
+    return end_matters(weights) and choose_each_other(weights) != choose_each_other(
+        torch.cat([shares, shares[:1]])[None, None]
+    )
+
+
+def random_maps(draw: Draw, L: int, H: int, M: int, N: int, holds: Callable = end_matters) -> Tensor:
     """Draw maps of L layers and H heads for M words and the end, and N source words; each row sums to one."""
-    return until(lambda: draw.normal(L, H, M + 1, N).mul(2).softmax(-1), end_matters)
+    return until(lambda: draw.normal(L, H, M + 1, N).mul(2).softmax(-1), holds)
 
 
 def grammars_maps(draw: Draw, L: int, H: int) -> tuple[str, Tensor]:
@@ -65,8 +76,8 @@ def alignment_cases(seed: int) -> list[Case]:
     N = draw.size(4, 5)
     sentences = [grammars_maps(draw, 2, 3), grammars_maps(draw, 3, 2)]
 
-    def drawn(what: str, L: int, H: int, M: int, N: int) -> Case:
-        return Case(f"{what}: weights ({L}, {H}, {M + 1}, {N})", (random_maps(draw, L, H, M, N),))
+    def drawn(what: str, L: int, H: int, M: int, N: int, holds: Callable = end_matters) -> Case:
+        return Case(f"{what}: weights ({L}, {H}, {M + 1}, {N})", (random_maps(draw, L, H, M, N, holds),))
 
     return [
         drawn("one layer, one head", 1, 1, 3, 3),
@@ -75,6 +86,7 @@ def alignment_cases(seed: int) -> list[Case]:
         drawn("many source words", 2, 2, 3, N + 4),
         drawn("many target words", 2, 2, N + 4, 3),
         *(Case(f"the look of '{english}'", (weights,)) for english, weights in sentences),
+        drawn("many words look at one", 1, 2, N, 4, crowd_matters),
         drawn("two layers, four heads", 2, 4, N + 1, N + 2),
     ]
 
@@ -107,6 +119,8 @@ ALIGNMENT_MISTAKES = (
      MEAN, "weights.amax(dim=(0, 1))[:-1]"),
     ("the weights of the heads are multiplied. How does a mean treat a head that does not look?",
      MEAN, "weights.clamp_min(1e-30).log().mean(dim=(0, 1))[:-1]"),
+    ("weights are divided by the sum of their column as well. Which weights are compared along a row?",
+     MEAN, f"({MEAN} ** 2 / {MEAN}.sum(dim=0))"),
     ("places are counted from 1.",
      "[(m, n) for", "[(m + 1, n + 1) for"),
     ("a pair is kept if its weight is above one half. What does it mean that two words choose each other?",

@@ -32,10 +32,19 @@ class Scripted:
         return self.table[(37 * source.sum(1, keepdim=True) + written) % STATES]
 
 
-def use_writer(answer: Callable, *inputs: object, seed: int) -> object:
+def use_writer(
+    answer: Callable,
+    source_ids: Tensor,
+    source_lengths: Tensor,
+    start_id: int,
+    end_id: int,
+    max_new_tokens: int,
+    seed: int,
+) -> object:
     """Give what was written, and how often the model was called."""
     model = Scripted(seed)
-    return answer(model, *inputs), f"{model.calls} calls of the model"
+    written = answer(model, source_ids, source_lengths, start_id, end_id, max_new_tokens)
+    return written, f"{model.calls} calls of the model"
 
 
 def alone(

@@ -22,8 +22,9 @@ def best_cases(seed: int) -> list[Case]:
         levels = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3][:R], dtype=F64)
         return 1.5 * levels[draw.order(R)] - 2
 
-    rare = law(R)
-    rare[draw.order(R)[:2]] = 0
+    rare, levels = law(R), tied(R)
+    rare[levels == levels[0]] = 0  # a whole level, and one reply of another
+    rare[(levels != levels[0]).nonzero()[0]] = 0
     hand = torch.tensor([0.5, 0.25, 0.25]), torch.tensor([0.0, 1.0, 1.0])
     return [
         Case("three replies, two of them equally good, n = 2: by hand", (*hand, 2)),
@@ -32,7 +33,7 @@ def best_cases(seed: int) -> list[Case]:
         Case(f"{R} replies with ties, n = 2", (law(R), tied(R), 2)),
         Case(f"{R} replies with ties, n = 5", (law(R), tied(R), 5)),
         Case(f"{R} equally good replies, n = 4", (law(R), torch.full((R,), 0.7, dtype=F64), 4)),
-        Case(f"{R} replies with ties, two never come, n = 3", (rare / rare.sum(), tied(R), 3)),
+        Case(f"{R} replies with ties, a whole level never comes, n = 3", (rare / rare.sum(), levels, 3)),
         Case(f"{R} replies with ties, n = 200", (law(R), tied(R), 200)),
         Case("40 replies in float32, n = 16", (law(40, torch.float32), draw.ids(40, below=9).float(), 16)),
         Case("one reply, n = 3", (torch.ones(1, dtype=F64), torch.zeros(1, dtype=F64), 3)),
@@ -65,6 +66,7 @@ RESULT = "(probs * share[which])"
 
 # fmt: off
 BEST_MISTAKES = (
+    ("a level that never comes gives NaN. What is 0 / 0?", "mass.clamp(min=torch.finfo(mass.dtype).tiny)", "mass"),
     ("equally good replies are put in an order, and the later one wins. Which of several equally good draws is taken?",
      reply_by_reply),
     ("every reply of a level gets the probability of the whole level: they sum to more than 1. How is it shared?",

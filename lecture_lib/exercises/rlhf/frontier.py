@@ -44,6 +44,12 @@ def possible(one: Claim) -> bool:
     return one[3] < float(one[1].max()) - 0.02
 
 
+def spread(one: Claim) -> float:
+    """What can be gained if the frontier is taken as it begins: the root of 2 KL times the variance of the rewards."""
+    p, rewards = one[0].exp(), one[1]
+    return math.sqrt(2 * one[2] * float(p @ (rewards - p @ rewards) ** 2))
+
+
 def five_claims(seed: int, each: int) -> tuple[str, list, int]:
     """Four claims below their frontiers and one above its own, which no simpler rule would name."""
     draw, place = Draw(1000 * seed + each), (seed + 2 * each) % 5
@@ -55,12 +61,15 @@ def five_claims(seed: int, each: int) -> tuple[str, list, int]:
         gains = [c[3] - float(c[0].exp() @ c[1]) for c in claims]
         per_nat, heights = [g / c[2] for g, c in zip(gains, claims, strict=True)], [c[3] for c in claims]
         tops = [c[3] / abs(float(c[1].max())) for c in claims]
+        near = [g / spread(c) for g, c in zip(gains, claims, strict=True)]
         nearest = min(range(5), key=lambda k: claims[k][2])
-        gain, steep, high, top = (max(range(5), key=x.__getitem__) for x in (gains, per_nat, heights, tops))
+        gain, steep, high, top, far = (
+            max(range(5), key=x.__getitem__) for x in (gains, per_nat, heights, tops, near)
+        )
         differ = ((gain, high), (gain, steep), (steep, nearest))[
             each % 3
         ]  # so that wrong rules are told apart
-        return place not in (gain, steep, high, top, nearest) and len(set(differ)) == 2
+        return place not in (gain, steep, high, top, far, nearest) and len(set(differ)) == 2
 
     return "five claims", until(five, hidden), place
 
@@ -89,6 +98,9 @@ ABOVE_MISTAKES = (
     ("the largest gain for a nat is named. How does the frontier bend?",
      "(reward - best) / (best - start)", "(reward - start) / kl"),
     ("the claim furthest below its frontier is named.", "index(max(excess))", "index(min(excess))"),
+    ("the frontier is taken as a square root all the way. Where does it bend away from its beginning?",
+     "(reward - best) / (best - start)",
+     "(reward - start) / math.sqrt(2 * kl * float(log_reference.exp() @ (rewards - start) ** 2))"),
     ("the claims are counted from 1. Which number has the first?",
      "return excess.index(max(excess))", "return excess.index(max(excess)) + 1"),
     ("the claim with the smallest distance is named.", "(reward - best) / (best - start)", "-kl"),

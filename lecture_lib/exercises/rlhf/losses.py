@@ -166,7 +166,7 @@ DPO_MISTAKES = (
     ("it is a sum, not a mean over the pairs.", ").mean()", ").sum()"),
     ("the pairs are averaged inside the sigmoid. Does a very right pair make up for a very wrong one?",
      "-F.logsigmoid(beta * (gained - lost)).mean()", "-F.logsigmoid((beta * (gained - lost)).mean())"),
-    ("the logarithm of a sigmoid that is rounded to 0: inf. Which function of torch.nn.functional does both at once?",
+    ("the logarithm is taken of a sigmoid that is rounded to 0: inf. Which function of torch.nn.functional does both at once?",
      "-F.logsigmoid(beta * (gained - lost))", "-torch.log(torch.sigmoid(beta * (gained - lost)))"),
     ("the probability of the wrong preference is averaged, not minus the logarithm of the right one.",
      "-F.logsigmoid(beta * (gained - lost))", "torch.sigmoid(-beta * (gained - lost))"),
