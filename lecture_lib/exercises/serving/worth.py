@@ -38,6 +38,13 @@ def by_enumeration(p: Tensor, q: Tensor, cost: float) -> tuple[Tensor, Tensor, i
     return torch.tensor(chances, dtype=p.dtype), torch.tensor(tokens, dtype=p.dtype), best
 
 
+def best(kept: Tensor, cost: float) -> tuple[int, float]:
+    """The best number of guesses, and how far it is ahead of the next one."""
+    gains = [(1 + float(kept[:k].cumprod(0).sum())) / (1 + cost * k) for k in range(len(kept) + 1)]
+    first, second = sorted(gains)[:-3:-1]
+    return gains.index(first), first - second
+
+
 def worth_cases(seed: int) -> list[Case]:
     """Laws by hand, equal and disjoint ones, zeros, free and expensive drafts; the best number is never a near thing."""
     draw = Draw(seed)
@@ -46,12 +53,6 @@ def worth_cases(seed: int) -> list[Case]:
         base = 1.5 * draw.normal(K, V, dtype=F64)
         p, q = base.softmax(-1), (base + heat * draw.normal(K, V, dtype=F64)).softmax(-1)
         return p.to(dtype), q.to(dtype)
-
-    def best(kept: Tensor, cost: float) -> tuple[int, float]:
-        """The best number of guesses, and how far it is ahead of the next one."""
-        gains = [(1 + float(kept[:k].cumprod(0).sum())) / (1 + cost * k) for k in range(len(kept) + 1)]
-        first, second = sorted(gains)[:-3:-1]
-        return gains.index(first), first - second
 
     def clear(
         K: int, V: int, heat: float, cost: float, dtype: torch.dtype = F64, sharp: bool = False
