@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -378,7 +379,9 @@ def test_the_attacks_of_the_matrix_win_with_the_instructors_rights(what, room, t
     handed_in(room["root"], solved(), "ada.ipynb")
     there = shutil.copytree(room["root"], tmp_path / "copy")
     words = outside(filled(ATTACKS[what], {**room, "root": there}))
-    left = napping(room["nap"])
+    end = time.monotonic() + 30  # a daemon may still be on its way
+    while not (left := napping(room["nap"])) and what.startswith("20") and time.monotonic() < end:
+        time.sleep(0.1)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert left if what.startswith("20") else "won" in words
