@@ -1,6 +1,7 @@
 """Answers to the exercises as a notebook holds them: the set-up cells and the solution cells, run one after another."""
 
 import functools
+from collections.abc import Callable
 
 from lecture_lib import checks
 from scripts.authored import source_notebook
@@ -34,3 +35,14 @@ def stem_of(task: checks.Exercise) -> str:
 def exercises() -> list[checks.Exercise]:
     """All exercises of all chapters that have a notebook."""
     return [task for stem in CHAPTERS for task in checks.chapter(stem).values()]
+
+
+def verdict_of(stem: str, seed: int = 0) -> Callable[..., checks.Verdict]:
+    """Gives the verdict on an answer to an exercise of a chapter, `verdict(name, answer, seed)`."""
+
+    def verdict(name: str, answer: object, seed: int = seed) -> checks.Verdict:
+        task = checks.exercise(f"{stem}.{name}")
+        cases = task.cases(seed)
+        return task.judge(cases, task.run(answer, cases))
+
+    return verdict

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 import torch
 from answers import CHAPTERS, solutions
+from classroom import code
 from helpers import seeded
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
@@ -63,17 +64,6 @@ def kept(folder, notebook, name="03_attention.ipynb", when=1_000_000):
     path.write_text(notebook if isinstance(notebook, str) else json.dumps(notebook), encoding="utf-8")
     os.utime(path, (when, when))
     return path
-
-
-def code(source):
-    return {
-        "cell_type": "code",
-        "id": "mine",
-        "metadata": {},
-        "source": source,
-        "outputs": [],
-        "execution_count": 1,
-    }
 
 
 def whose(answers, stem="attention"):

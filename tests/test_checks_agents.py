@@ -5,16 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from answers import verdict_of
 from scipy.stats import betabinom, binom
 
-from lecture_lib import agents, checks
+from lecture_lib import agents
 from lecture_lib.checks.message import text
 
-
-def verdict(name, answer, seed=0):
-    task = checks.exercise(f"agents.{name}")
-    cases = task.cases(seed)
-    return task.judge(cases, task.run(answer, cases))
+verdict = verdict_of("agents")
 
 
 def rank_by_sorting(reply, n):

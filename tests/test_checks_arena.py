@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.stats
+from answers import verdict_of
 
-from lecture_lib import arena, checks
+from lecture_lib import arena
 from lecture_lib.checks.message import text
 
-
-def verdict(name, answer, seed=0):
-    task = checks.exercise(f"arena.{name}")
-    cases = task.cases(seed)
-    return task.judge(cases, task.run(answer, cases))
+verdict = verdict_of("arena")
 
 
 def fit_by_scipy(wins, anchor=None, at=1000.0, start=None, penalty=0.0):

@@ -6,17 +6,14 @@ import math
 
 import pytest
 import torch
+from answers import verdict_of
 from torch.nn import functional as F
 
 from lecture_lib import attention, checks
 from lecture_lib.checks.message import text
 from lecture_lib.checks.watch import resolve
 
-
-def verdict(name, answer, seed=3):
-    task = checks.exercise(f"attention.{name}")
-    cases = task.cases(seed)
-    return task.judge(cases, task.run(answer, cases))
+verdict = verdict_of("attention", seed=3)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from answers import verdict_of
 from torch.nn import functional as F
 
-from lecture_lib import checks
 from lecture_lib.attention import Context
 from lecture_lib.checks.message import text
 from lecture_lib.decoder import Decoder
@@ -15,11 +15,7 @@ from lecture_lib.kv_cache import KVCache
 from lecture_lib.roofline import StepCost, step_cost
 from lecture_lib.transformer import ModelConfig
 
-
-def verdict(name, answer, seed=0):
-    task = checks.exercise(f"kv_cache.{name}")
-    cases = task.cases(seed)
-    return task.judge(cases, task.run(answer, cases))
+verdict = verdict_of("kv_cache")
 
 
 def room_in_bits(

@@ -8,20 +8,16 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from answers import verdict_of
 from torch import nn
 from torch.nn.utils import parametrize
 
-from lecture_lib import checks
 from lecture_lib.checks.message import text
 from lecture_lib.lora import LoRALinear
 from scripts.exercise_cells import solution_source
 from scripts.release import release
 
-
-def verdict(name, answer, seed=0):
-    task = checks.exercise(f"lora.{name}")
-    cases = task.cases(seed)
-    return task.judge(cases, task.run(answer, cases))
+verdict = verdict_of("lora")
 
 
 def head_with_parameters(model, n_classes):

@@ -7,15 +7,12 @@ import statistics
 import numpy as np
 import pytest
 import torch
+from answers import verdict_of
 
 from lecture_lib import checks
 from lecture_lib.checks.message import text
 
-
-def verdict(name, answer, seed=0):
-    task = checks.exercise(f"prompting.{name}")
-    cases = task.cases(seed)
-    return task.judge(cases, task.run(answer, cases))
+verdict = verdict_of("prompting")
 
 
 # ------------------------------------------------------------------------------------------------- other right answers

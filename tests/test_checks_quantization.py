@@ -3,16 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from answers import verdict_of
 
 from lecture_lib import checks, quantization
 from lecture_lib.checks.message import text
 from lecture_lib.exercises.quantization.judge import DB_PER_BIT
 
-
-def verdict(name, answer, seed=0):
-    task = checks.exercise(f"quantization.{name}")
-    cases = task.cases(seed)
-    return task.judge(cases, task.run(answer, cases))
+verdict = verdict_of("quantization")
 
 
 def affine_by_numpy(x, bits=8):

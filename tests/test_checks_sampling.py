@@ -4,15 +4,12 @@ import math
 
 import pytest
 import torch
+from answers import verdict_of
 
 from lecture_lib import checks, sampling
 from lecture_lib.checks.message import text
 
-
-def verdict(name, answer, seed=0):
-    task = checks.exercise(f"sampling.{name}")
-    cases = task.cases(seed)
-    return task.judge(cases, task.run(answer, cases))
+verdict = verdict_of("sampling")
 
 
 def capacity_by_pairs(logits, temperature):

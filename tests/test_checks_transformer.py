@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from answers import verdict_of
 from torch import nn
 from torch.nn import functional as F
 
@@ -9,11 +10,7 @@ from lecture_lib import checks
 from lecture_lib.checks.message import text
 from lecture_lib.transformer import ModelConfig, TransformerLayer, parameter_count, rms_norm
 
-
-def verdict(name, answer, seed=0):
-    task = checks.exercise(f"transformer.{name}")
-    cases = task.cases(seed)
-    return task.judge(cases, task.run(answer, cases))
+verdict = verdict_of("transformer")
 
 
 def norm_by_pairs(x, gain, bias, eps=1e-5):

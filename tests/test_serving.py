@@ -30,6 +30,7 @@ from lecture_lib.serving import (
     settle,
     speculate,
 )
+from lecture_lib.serving.blocks import beginning
 from lecture_lib.transformer import ModelConfig
 
 SIZES = [
@@ -311,6 +312,16 @@ def test_hashes_are_equal_exactly_for_equal_beginnings(a, b, size):
 
 def test_hashes_do_not_run_tokens_together():
     assert prefix_hashes([1, 23], 2) != prefix_hashes([12, 3], 2)
+
+
+def test_a_chain_of_hashes_goes_on_where_it_ended():
+    ids = [random.Random(0).randrange(50) for _ in range(23)]
+    whole = prefix_hashes(ids, 5)
+    assert len(whole) == 4
+    for n in range(1, 4):
+        assert prefix_hashes(ids[: 5 * n], 5) + prefix_hashes(ids[5 * n :], 5, whole[n - 1]) == whole
+    others = [beginning(each) for each in (None, "a", "b")]
+    assert len({prefix_hashes(ids, 5, each)[0] for each in others}) == 3
 
 
 @pytest.mark.parametrize("name", SHAPES)

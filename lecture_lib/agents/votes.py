@@ -78,21 +78,16 @@ def draws_and_checks(p: float, true_positive: float, false_positive: float, budg
         >>> draws_and_checks(0.3, 1.0, 0.2, 12)
         (4, 2)
     """
-    p, t, f = chance("p", p), chance("true_positive", true_positive), chance("false_positive", false_positive)
-    options = [(n, k) for n in range(1, whole("budget", budget, 1) + 1) for k in range(budget // n)]
-    return max(
-        options,
-        key=lambda o: (
-            round(_passing_first(p * t ** o[1], (1 - p) * f ** o[1], o[0]), 12),
-            -o[0] * (1 + o[1]),
-            -o[1],
-        ),
-    )
-
-
-def _passing_first(right: float, wrong: float, n: int) -> float:
-    """Accuracy of the first of n answers that passes, from the probabilities that one is right, or wrong, and passes."""
-    return math.fsum(right * (1 - right - wrong) ** j for j in range(n))
+    chance("p", p), chance("true_positive", true_positive), chance("false_positive", false_positive)
+    best, choice, budget = -1.0, (1, 0), whole("budget", budget, 1)
+    options = [(n * (1 + k), k, n) for n in range(1, budget + 1) for k in range(budget // n)]
+    for _calls, k, n in sorted(options):
+        right = p * true_positive**k
+        passes = right + (1 - p) * false_positive**k
+        accuracy = sum(right * (1 - passes) ** j for j in range(n))
+        if accuracy > best + 1e-12:
+            best, choice = accuracy, (n, k)
+    return choice
 
 
 def vote_accuracy(counts: Sequence[int], n: int, replace: bool = True) -> float:

@@ -17,23 +17,36 @@ class OutOfBlocks(MemoryError):
     """No block is free, and none can be made free."""
 
 
-def prefix_hashes(ids: Sequence[int], block_size: int, adapter: str | None = None) -> list[bytes]:
+def prefix_hashes(ids: list[int], block_size: int, before: bytes = b"") -> list[bytes]:
     """Hash every full block of a text together with all that stands before it: h_i = H(h_{i-1}, tokens of block i).
 
     Equal hashes mean equal texts up to there. A block of another text with the same tokens after another beginning has another
-    hash, because its keys and values are others; and so has one that was computed with another adapter, whose name begins the chain.
+    hash, because its keys and values are others.
+
+    Args:
+        ids: N tokens.
+        block_size: tokens in a block.
+        before: the hash of what stands before these tokens; empty at the beginning of a text.
+
+    Returns:
+        N // block_size hashes, one for each full block.
 
     Example:
         >>> a, b = prefix_hashes([1, 2, 3, 4, 5], 2), prefix_hashes([9, 9, 3, 4], 2)
         >>> len(a), a[1] == b[1]
         (2, False)
     """
-    hashes, before = [], b"" if adapter is None else hashlib.sha256(adapter.encode()).digest()
+    hashes = []
     for start in range(0, len(ids) - block_size + 1, block_size):
         tokens = ",".join(map(str, ids[start : start + block_size]))
         before = hashlib.sha256(before + tokens.encode()).digest()
         hashes.append(before)
     return hashes
+
+
+def beginning(adapter: str | None) -> bytes:
+    """What a chain of hashes begins with: another one for each adapter, which computes other keys and values."""
+    return b"" if adapter is None else hashlib.sha256(adapter.encode()).digest()
 
 
 class BlockPool:

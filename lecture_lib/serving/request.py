@@ -82,7 +82,7 @@ class Text:
     guide: Guide | None = None
     table: list[int] = field(default_factory=list)  # its blocks
     computed: int = 0  # tokens whose keys and values are stored
-    hashed: int = 0  # full blocks that can be found by others
+    hashes: list[bytes] = field(default_factory=list)  # of its full blocks that others can find
     guess: list[int] = field(default_factory=list)  # tokens that may come next, for the step that is planned
     finished: str | None = None
     error: str = ""  # why no token was left

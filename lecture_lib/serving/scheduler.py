@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 
 from lecture_lib.fields import whole
-from lecture_lib.serving.blocks import BlockPool, prefix_hashes
+from lecture_lib.serving.blocks import BlockPool, beginning, prefix_hashes
 from lecture_lib.serving.request import Text
 
 
@@ -94,10 +94,11 @@ class Scheduler:
         """Begin a text with the blocks that others have computed; its last token is always computed anew."""
         if text.table or not self.share_prefixes:
             return
-        found = self.pool.find(prefix_hashes(text.ids[:-1], self.block_size, text.request.adapter))
+        hashes = prefix_hashes(text.ids[:-1], self.block_size, beginning(text.request.adapter))
+        found = self.pool.find(hashes)
         for block in found:
             self.pool.share(block)
-        text.table, text.hashed = list(found), len(found)
+        text.table, text.hashes = list(found), hashes[: len(found)]
         text.computed = len(found) * self.block_size
 
     def missing(self, text: Text, n: int) -> int:
@@ -143,24 +144,24 @@ class Scheduler:
         """Give all blocks of a text back, the last ones first, so that a common beginning is kept longest."""
         for block in reversed(text.table):
             self.pool.give_back(block)
-        text.table, text.computed, text.hashed = [], 0, 0
+        text.table, text.computed, text.hashes = [], 0, []
 
     def store(self, text: Text) -> None:
         """Let others find the blocks that a text has filled."""
-        full = text.computed // self.block_size
-        if self.share_prefixes and full > text.hashed:
-            known = text.ids[: full * self.block_size]
-            hashes = prefix_hashes(known, self.block_size, text.request.adapter)
-            for place in range(text.hashed, full):
-                self.pool.remember(text.table[place], hashes[place])
-            text.hashed = full
+        full, done = text.computed // self.block_size, len(text.hashes)
+        if self.share_prefixes and full > done:
+            before = text.hashes[-1] if done else beginning(text.request.adapter)
+            new = text.ids[done * self.block_size : full * self.block_size]
+            text.hashes += prefix_hashes(new, self.block_size, before)
+            for place in range(done, full):
+                self.pool.remember(text.table[place], text.hashes[place])
 
     def fork(self, text: Text, copies: list[Text]) -> None:
         """Let other samples of the same prompt go on from where a text is, sharing all its blocks."""
         for other in copies:
             for block in text.table:
                 self.pool.share(block)
-            other.table, other.computed, other.hashed = list(text.table), text.computed, text.hashed
+            other.table, other.computed, other.hashes = list(text.table), text.computed, list(text.hashes)
             self.running.append(other)
         self.running.sort(key=lambda each: each.age)
 

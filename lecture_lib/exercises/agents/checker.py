@@ -4,6 +4,7 @@ import itertools
 import math
 from decimal import Decimal, localcontext
 
+from lecture_lib.agents import first_passing
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case, Exercise
 
@@ -50,13 +51,6 @@ def by_sequences(p: float, false_positive: float, n: int) -> float:
         return float(right * (1 - none**n) / (1 - none)) if none != 1 else 0.0
 
 
-def plainly(p: float, false_positive: float, n: int) -> float:
-    """Give the closed form: the mistakes are changes of these lines."""
-    f = false_positive
-    passing = p + (1 - p) * f
-    return p / passing * (1 - (1 - passing) ** n) if passing else 0.0
-
-
 RISE = "(1 - (1 - passing) ** n)"
 
 # fmt: off
@@ -84,6 +78,5 @@ CHECKER = Exercise(
     reference=by_sequences,
     cases=checker_cases,
     mistakes=CHECKER_MISTAKES,
-    right=plainly,
-    owned=("lecture_lib.agents.first_passing",),
+    right=first_passing,
 )

@@ -2,6 +2,7 @@
 
 import math
 
+from lecture_lib.agents import draws_and_checks
 from lecture_lib.checks.chance import until
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case, Exercise
@@ -60,19 +61,6 @@ def by_all_splits(p: float, true_positive: float, false_positive: float, budget:
     return min(good, key=lambda split: (split[0] * (1 + split[1]), split[1]))
 
 
-def plainly(p: float, true_positive: float, false_positive: float, budget: int) -> tuple[int, int]:
-    """Look at all splits: the mistakes are changes of these lines."""
-    best, choice = -1.0, (1, 0)
-    options = [(n * (1 + k), k, n) for n in range(1, budget + 1) for k in range(budget // n)]
-    for _calls, k, n in sorted(options):
-        right = p * true_positive**k
-        passes = right + (1 - p) * false_positive**k
-        accuracy = sum(right * (1 - passes) ** j for j in range(n))
-        if accuracy > best + 1e-12:
-            best, choice = accuracy, (n, k)
-    return choice
-
-
 RIGHT, PASSES = "right = p * true_positive ** k", "right + (1 - p) * false_positive ** k"
 BUDGET = "n * (1 + k), k, n) for n in range(1, budget + 1) for k in range(budget // n)"
 
@@ -103,6 +91,5 @@ SPLIT = Exercise(
     reference=by_all_splits,
     cases=split_cases,
     mistakes=SPLIT_MISTAKES,
-    right=plainly,
-    owned=("lecture_lib.agents.draws_and_checks",),
+    right=draws_and_checks,
 )
