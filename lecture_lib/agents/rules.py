@@ -1,12 +1,12 @@
 """Components that ask no model: a vote, a check by a program, an order by a number."""
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from lecture_lib.agents.components import Candidate
 from lecture_lib.agents.ledger import Ledger
+from lecture_lib.prompting import majority_vote
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,8 @@ class Vote:
     def __call__(self, question: str, candidates: Sequence[Candidate], ledger: Ledger) -> list[Candidate]:
         """Give the winner alone."""
         answers = [self.answer(each.text) for each in candidates]
-        votes = Counter(each for each in answers if each is not None)
-        if not votes:
-            return []
-        winner = max(votes, key=votes.__getitem__)  # the first of equals: a Counter keeps the order
-        return [candidates[answers.index(winner)]]
+        winners, _ = majority_vote(answers)
+        return [candidates[answers.index(winners[0])]] if winners else []
 
 
 @dataclass(frozen=True)

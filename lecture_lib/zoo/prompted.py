@@ -16,10 +16,8 @@ from tqdm.auto import tqdm
 
 from lecture_lib.corpora.word_problems import Problem
 from lecture_lib.files import atomic_write
-from lecture_lib.kv_cache import generate
 from lecture_lib.pretrained import PretrainedTokenizer
 from lecture_lib.prompting import extract_answer, majority_vote
-from lecture_lib.sampling import SamplingParameters
 from lecture_lib.training import TrainingConfig, train
 from lecture_lib.zoo.recipes import course
 from lecture_lib.zoo.store import card as model_card
@@ -59,24 +57,17 @@ def test_problems(n: int = N_PROBLEMS) -> list[Problem]:
 def continued(
     name: str, prompts: Sequence[str], n_tokens: int = 64, temperature: float = 0.0, seed: int = 0
 ) -> list[str]:
-    """Let a model of the zoo go on after prompts, up to the end of its answer, of n tokens or of its context."""
-    model, words = load(name)
-    draw, said = torch.Generator().manual_seed(seed), []
-    for low in range(0, len(prompts), 512):
-        part = [words.encode(prompt) for prompt in prompts[low : low + 512]]
-        room = min(n_tokens, course.CONTEXT - max(map(len, part)))
-        texts = generate(model, part, room, SamplingParameters(temperature=temperature), draw, words.eos_ids)
-        rows = zip(texts, part, strict=True)
-        said += [words.decode(text[len(ids) :].tolist(), True).strip() for text, ids in rows]
-    return said
+    """As `course.replies`, of a model of the zoo by its name."""
+    draw = torch.Generator().manual_seed(seed)
+    return course.replies(*load(name), prompts, n_tokens, temperature, draw)
 
 
 def sampled_answers(
     name: str, asked: Sequence[Problem], n_samples: int, temperature: float, seed: int = 0
 ) -> list[list[float | None]]:
     """Let a model of the zoo answer each problem n times, and extract the answers."""
-    ask = "<user> {} <assistant>" if name == "course_instruct" else "{}"
-    prompts = [ask.format(each.question) for each in asked for _ in range(n_samples)]
+    chat = name == "course_instruct"
+    prompts = [course.prompt_of(each, chat) for each in asked for _ in range(n_samples)]
     found = [extract_answer(text, MARKER) for text in continued(name, prompts, 64, temperature, seed)]
     return [found[low : low + n_samples] for low in range(0, len(found), n_samples)]
 

@@ -19,9 +19,7 @@ from tqdm.auto import tqdm
 
 from lecture_lib.corpora.word_problems import Problem, steps_are_right
 from lecture_lib.files import atomic_write
-from lecture_lib.kv_cache import generate
-from lecture_lib.sampling import SamplingParameters
-from lecture_lib.zoo.recipes.course import CONTEXT, TEST_SEED, problems
+from lecture_lib.zoo.recipes.course import TEST_SEED, problems, prompt_of, replies
 from lecture_lib.zoo.store import load
 
 CARD = Path(__file__).parent / "small" / "voted.json"
@@ -40,13 +38,8 @@ def asked(seed: int) -> list[Problem]:
 
 def chains(name: str, problem: Problem, n: int, temperature: float, seed: int) -> list[str]:
     """Draw n chains of thought of a course model for one problem."""
-    model, words = load(name)
-    chat = name == "course_instruct"
-    prompt = words.encode(f"<user> {problem.question} <assistant>" if chat else problem.question)
-    sampling, draw = SamplingParameters(temperature=temperature), torch.Generator().manual_seed(seed)
-    room = min(64, CONTEXT - len(prompt))
-    texts = generate(model, [prompt] * n, room, sampling, draw, stop=words.eos_ids)
-    return [words.decode(text[len(prompt) :].tolist(), True).strip() for text in texts]
+    prompt, draw = prompt_of(problem, chat=name == "course_instruct"), torch.Generator().manual_seed(seed)
+    return replies(*load(name), [prompt] * n, temperature=temperature, generator=draw)
 
 
 def answer_of(chain: str) -> int | None:

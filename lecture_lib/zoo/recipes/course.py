@@ -106,13 +106,18 @@ def make_base(seed: int, train: Train) -> Made:
     return model, words
 
 
+def prompt_of(problem: Problem, chat: bool) -> str:
+    """Write a problem as a model reads it: as the user's turn, for one that chats."""
+    return f"<user> {problem.question} <assistant>" if chat else problem.question
+
+
 def answered(
     words: PretrainedTokenizer, asked: Sequence[Problem], worked: bool, chat: bool
 ) -> tuple[list, list]:
     """Write problems with their answers as ids, and as labels that ask for the answers alone."""
     rows, labels = [], []
     for problem in asked:
-        question = words.encode(f"<user> {problem.question} <assistant>" if chat else problem.question)
+        question = words.encode(prompt_of(problem, chat))
         answer = words.encode((problem.worked() if worked else problem.direct()) + " <eos>")
         rows.append([*question, *answer][:-1])
         labels.append([-100] * (len(question) - 1) + answer)
@@ -130,14 +135,19 @@ def make_answerer(seed: int, train: Train, start: str | None, worked: bool, conf
 
 
 def replies(
-    model: nn.Module, words: PretrainedTokenizer, prompts: Sequence[str], n_tokens: int = 64
+    model: nn.Module,
+    words: PretrainedTokenizer,
+    prompts: Sequence[str],
+    n_tokens: int = 64,
+    temperature: float = 0.0,
+    generator: torch.Generator | None = None,
 ) -> list[str]:
-    """Let the model go on after prompts, greedily, to the end of its answer."""
-    said = []
-    for low in range(0, len(prompts), 64):
-        ids = [words.encode(prompt) for prompt in prompts[low : low + 64]]
+    """Let the model go on after prompts, to the end of its answer, of n tokens or of its context."""
+    said, sampling = [], SamplingParameters(temperature=temperature)
+    for low in range(0, len(prompts), 512):
+        ids = [words.encode(prompt) for prompt in prompts[low : low + 512]]
         room = min(n_tokens, CONTEXT - max(map(len, ids)))
-        texts = generate(model, ids, room, SamplingParameters(temperature=0), stop=words.eos_ids)
+        texts = generate(model, ids, room, sampling, generator, stop=words.eos_ids)
         said += [
             words.decode(text[len(row) :].tolist(), True).strip()
             for text, row in zip(texts, ids, strict=True)
@@ -150,8 +160,7 @@ def share_right(
 ) -> float:
     """Measure how many of n new problems with so many steps are answered correctly."""
     asked = [each for each in problems(8000, TEST_SEED) if each.question.count(".") == n_steps + 1][:n]
-    prompts = [f"<user> {each.question} <assistant>" if chat else each.question for each in asked]
-    said = replies(model, words, prompts)
+    said = replies(model, words, [prompt_of(each, chat) for each in asked])
     right = [reply.endswith(each.direct()) for reply, each in zip(said, asked, strict=True)]
     return sum(right) / len(right)
 
