@@ -68,6 +68,11 @@ def test_an_empty_notebook_gets_none(server, judge):
     assert "not written yet" in result.messages["check_softmax"]
 
 
+def test_a_copy_that_a_cell_makes_of_itself_does_not_answer_too(server, judge):
+    result = graded(server, judge, before("softmax", "import os\nos.fork()"))
+    assert not lost(result) and not result.failures
+
+
 ENDS = {
     "an endless loop": ("while True:\n    pass", "computing"),
     "a loop that swallows interrupts": (

@@ -902,7 +902,9 @@ def test_arguments_that_make_no_sense_are_not_blamed_on_the_checkpoint(sound):
         with pytest.raises(ValueError, match=f"^there is no device {device!r} here, only 'cpu'"):
             load_pretrained(sound, device=device, tokenizer=False)
     model, _ = load_pretrained(sound, device="auto", tokenizer=False)
-    assert model.head.weight.device == (torch.accelerator.current_accelerator() or torch.device("cpu"))
+    assert model.head.weight.device == (
+        torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    )
 
 
 @pytest.mark.parametrize(

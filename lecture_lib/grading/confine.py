@@ -98,7 +98,7 @@ DENIED = [
 class Limits:
     """What one submission may take."""
 
-    memory_mb: int = 4096  # address space of a process
+    memory_mb: int = 2500  # address space that a process may add to what it begins with
     tree_mb: int = 2500  # memory of all its processes
     processes: int = 64
     file_mb: int = 32
@@ -118,6 +118,7 @@ def confine(line: socket.socket, visible: list[str], limits: Limits, inside: boo
     """
     _die_with_parent()
     close_but(line.fileno())
+    begins_with = _address_space()
     if inside:
         _own_user()
         _check(_libc.unshare(_NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP), "unshare")
@@ -127,7 +128,7 @@ def confine(line: socket.socket, visible: list[str], limits: Limits, inside: boo
         _drop_capabilities()
         _leave_to_child()  # number 1 only reaps: signals then work for number 2 as everywhere
         os.setsid()
-    _limit(limits)
+    _limit(limits, begins_with)
     _check(_libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _filter()
 
@@ -199,9 +200,15 @@ def _drop_capabilities() -> None:
     _check(_libc.capset(libcap, bytes(24)), "capset")
 
 
-def _limit(limits: Limits) -> None:
+def _address_space() -> int:
+    """Bytes; torch with CUDA reserves gigabytes of it when it is imported, and uses few."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def _limit(limits: Limits, begins_with: int) -> None:
     most = {
-        resource.RLIMIT_AS: limits.memory_mb << 20,
+        resource.RLIMIT_AS: begins_with + (limits.memory_mb << 20),
         resource.RLIMIT_NPROC: limits.processes,
         resource.RLIMIT_FSIZE: limits.file_mb << 20,
         resource.RLIMIT_CPU: limits.cpu_seconds,

@@ -143,13 +143,17 @@ def asking(line: socket.socket, place: int) -> Callable:
 
 
 def serve(line: socket.socket, shell: InteractiveShell) -> None:
-    """Answer requests until the other side hangs up."""
+    """Answer requests until the other side hangs up. A copy of this process that a cell has made does not answer too."""
+    me = os.getpid()
     while True:
         try:
             request = receive(line)
         except EOFError:
             os._exit(0)
         if "cell" in request:
-            send(line, {"outputs": run_cell(shell, request["cell"])})
+            reply = {"outputs": run_cell(shell, request["cell"])}
         else:
-            send(line, {"results": run_calls(shell, request, lambda place: asking(line, place))})
+            reply = {"results": run_calls(shell, request, lambda place: asking(line, place))}
+        if os.getpid() != me:
+            os._exit(0)
+        send(line, reply)

@@ -52,11 +52,28 @@ def broken(log: dict[str, list[int]]) -> bool:
     return sum(log["ended"]) - sum(log["asked"]) != sum(log["in_system"])
 
 
+def longest(logs: list[dict]) -> int:
+    """The place of the log with the longest mean time."""
+    return max(
+        range(5), key=lambda i: (sum(logs[i]["ended"]) - sum(logs[i]["asked"])) / len(logs[i]["asked"])
+    )
+
+
+def fullest(logs: list[dict]) -> int:
+    """The place of the log with most requests in the system, on average."""
+    return max(range(5), key=lambda i: sum(logs[i]["in_system"]) / len(logs[i]["in_system"]))
+
+
 def five_logs(seed: int, turn: int) -> tuple[str, list[dict], int]:
     """Four honest logs and one that is not; requests that end at once, long pauses and overtaking are honest."""
-    draw = Draw(1000 * seed + turn)
-    five, place = [record(draw) for _ in range(5)], (seed + 2 * turn) % 5
-    five[place] = until(lambda: spoiled(record(draw), KINDS[turn % 4], draw), broken)
+    draw, place = Draw(1000 * seed + turn), (seed + 2 * turn) % 5
+
+    def drawn() -> list[dict]:
+        five = [record(draw) for _ in range(5)]
+        five[place] = until(lambda: spoiled(record(draw), KINDS[turn % 4], draw), broken)
+        return five
+
+    five = until(drawn, lambda logs: longest(logs) != fullest(logs)) if turn < 2 else drawn()
     return f"round {turn + 1}: in one log a request {KINDS[turn % 4]}", five, place
 
 
