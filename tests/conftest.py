@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sys
 
+import pytest
 from hypothesis import settings
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
@@ -20,3 +22,11 @@ shapes.install()
 # The same examples every time, and no deadline that a busy machine could miss.
 settings.register_profile("course", derandomize=True, deadline=None)
 settings.load_profile("course")
+
+
+@pytest.fixture(autouse=True)
+def figures_closed():
+    """A figure that one test leaves open is none of the next one."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
