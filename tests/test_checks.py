@@ -27,7 +27,7 @@ from lecture_lib.checks import session
 from lecture_lib.checks.compare import difference
 from lecture_lib.checks.message import Shown, text
 from lecture_lib.checks.mistake import source_of
-from lecture_lib.checks.plain import Array, Refused, plain
+from lecture_lib.checks.plain import Array, Raised, Refused, plain
 from lecture_lib.checks.watch import resolve
 from lecture_lib.checks.wire import dumps, loads
 from scripts.authored import source_notebook
@@ -406,6 +406,31 @@ def test_a_wrong_answer_is_told_its_mistake(capsys):
 def test_a_right_answer_says_what_it_was_held_against(capsys):
     checks.check("attention.softmax", solutions("attention")["attention.softmax"])
     assert capsys.readouterr().out.startswith("✓ attention.softmax")
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "rows"),
+    [
+        ("serving.Blocks", "a shared block is written without a copy", ["call 12: extend('c', 1): yours None, expected (1, 2)"]),
+        ("agents.Budget", "calls are counted when they end", ["call 0: reserve(1000): 1000", "call 3: calls: yours 1, expected 1005"]),
+    ],
+)  # fmt: skip
+def test_a_script_is_shown_call_by_call_up_to_the_one_that_differs(name, part, rows):
+    task = checks.exercise(name)
+    wrong = next(each for each in task.mistakes if each.hint.startswith(part))
+    shown = text(verdict(task, wrong.function, task.cases(3))).splitlines()
+    assert all(f"    {row}" in shown for row in rows)
+    assert shown[shown.index(f"    {rows[-1]}") + 1].startswith("  This is")  # nothing of what comes after
+
+
+def test_an_error_in_a_trace_reads_as_one():
+    task = checks.exercise("serving.Blocks")
+    cases = task.cases(0)
+    silent = [
+        [None if isinstance(each, Raised) else each for each in trace] for trace in task.known(cases).expected
+    ]
+    said = text(task.judge(cases, silent))
+    assert "expected an error, KeyError" in said and "Raised(" not in said
 
 
 def test_the_readers_own_line_is_shown_and_ours_is_not():

@@ -5,14 +5,17 @@ import sys
 
 import numpy as np
 
-from lecture_lib.checks.compare import shorten
+from lecture_lib.checks.case import Case
+from lecture_lib.checks.compare import difference, shorten
 from lecture_lib.checks.exercise import Exercise
 from lecture_lib.checks.plain import Array, Raised, Refused, plain
+from lecture_lib.checks.script import scripted
 from lecture_lib.checks.verdict import Verdict, size
 
 PRINTED_IN_FULL = (
     60  # numbers: a failing case with no more than these is printed so that it can be done by hand
 )
+MOST_CALLS = 16  # of a script are shown before the one that differs
 
 _UNWRITTEN = {
     False: "replace `raise NotImplementedError` by your own lines, then run this cell again",
@@ -56,6 +59,8 @@ def lines(verdict: Verdict) -> list[str]:
 def by_hand(verdict: Verdict, index: int) -> list[str]:
     """The case itself, if it is small: inputs, the answer's result and the expected one."""
     case = verdict.cases[index]
+    if verdict.exercise.use is scripted:
+        return by_call(case, verdict.outputs[index], verdict.expected[index])
     inputs = [
         *zip(verdict.exercise.input_names(case), map(plain, case.inputs), strict=False),
         *((name, plain(x)) for name, x in case.named.items()),
@@ -64,6 +69,23 @@ def by_hand(verdict: Verdict, index: int) -> list[str]:
     if sum(size(value) for _, value in shown) > PRINTED_IN_FULL:
         return []
     return [_printed(name, value) for name, value in shown if not isinstance(value, Raised | Refused)]
+
+
+def by_call(case: Case, yours: object, expected: object) -> list[str]:
+    """The script up to the first call that differs, each with its result; only the last ones of a long script."""
+    arguments, script = map(plain, case.inputs)
+    if type(yours) is not list or type(expected) is not list:
+        return []
+    trio = list(zip(script, yours, expected, strict=False))
+    wrong = next((i for i, (_, mine, right) in enumerate(trio) if difference(mine, right)), len(trio) - 1)
+    first = max(0, wrong + 1 - MOST_CALLS)
+    rows = [f"made with {', '.join(map(shorten, arguments)) or 'no arguments'}"]
+    rows += ["..."] * (first > 0)
+    for place, ((verb, *rest), mine, right) in enumerate(trio[first : wrong + 1], first):
+        called = verb[1:] if verb.startswith(".") else f"{verb}({', '.join(map(shorten, rest))})"
+        told = f"yours {shorten(mine)}, expected " if place == wrong else ""
+        rows.append(f"call {place}: {called}: {told}{shorten(right)}")
+    return rows
 
 
 def _printed(name: str, value: object) -> str:

@@ -52,6 +52,9 @@ class Raised:
     family: tuple[str, ...] = ()  # full names of its class and of those it descends from
     unwritten: bool = False  # whether it is the `raise NotImplementedError` of a stub
 
+    def __repr__(self) -> str:
+        return f"an error, {self.kind}"
+
 
 @dataclass(frozen=True)
 class Refused:

@@ -126,7 +126,7 @@ BACK = "self.running -= 1\n        self.calls -= 1"
 BUDGET_MISTAKES = (
     ("calls are counted when they end: two that run at the same time share the last one. When is a call spent?",
      "self.calls += n", "pass", "self.tokens += tokens", "self.tokens += tokens\n        self.calls += 1", BACK, "self.running -= 1"),
-    ("all or nothing: where not all calls fit, none begins. How many may?", LEFT, "n = n if n <= self.max_calls - self.calls else 0"),
+    ("it is all or nothing: where not all calls fit, none begins. How many may?", LEFT, "n = n if n <= self.max_calls - self.calls else 0"),
     ("as many begin as were asked for. What is left of the calls?", LEFT, "n = n if self.calls < self.max_calls else 0"),
     ("one more call is granted when the tokens are exactly used up. Is the limit still below?", TOKENS, TOKENS.replace(" < ", " <= ")),
     ("tokens are not looked at. After how many does no call begin?", TOKENS, "True"),
