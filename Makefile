@@ -55,7 +55,7 @@ check: $(VENV)/.ready ## lint, fast tests, notebooks up to date: under two minut
 	@$(PYTEST) -m "not slow and not browser"
 	@"$(BIN)/python" -m scripts.notebooks --check
 
-bench: $(VENV)/.ready ## measure speed against other libraries
+bench: $(VENV)/.ready notebooks ## measure speed against other libraries
 	@for script in benchmarks/[a-z]*.py; do case $$script in */harness.py) ;; *) "$(BIN)/python" $$script || exit 1 ;; esac; done
 
 zoo: $(VENV)/.ready ## train the small models of the course anew, or go on with that: some hours

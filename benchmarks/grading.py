@@ -1,6 +1,6 @@
 """Grading from outside against stock nbgrader: submissions a minute and core, on the same notebooks.
 
-    python benchmarks/grading.py --save          (Linux with bubblewrap; three to five minutes)
+    make notebooks && python benchmarks/grading.py --save          (Linux with bubblewrap; three to five minutes)
 
 One call grades six copies of a solved chapter 3, without its experiment and its GPU cell in both. `stock` is `nbgrader autograde` in
 one process; `own` is `lecture grade` with one job: marks and gradebook, and with feedback pages and report. Times are CPU seconds of
