@@ -49,9 +49,7 @@ class KVCache:
         shape = (config.n_layers, 2, self.batch, self.max_length + 1, config.n_kv_heads, config.d_head)
         self.pool = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * self.batch  # tokens of each row so far
-        self.clocks: Clocks | None = None  # (max_length, D_k / 2) cosines and sines
-        if config.positions == "rotary" and not depends_on_length(config):
-            self.clocks = rotary(config, torch.arange(self.max_length, device=self.pool.device))
+        self.clocks = clocks_of(config, self.max_length, self.pool.device)
 
     @property
     def nbytes(self) -> int:
@@ -135,9 +133,7 @@ def look(
     near, window = None, config.sliding_window
     if window is not None and not (first and n_tokens <= window):
         near = behind(positions, n_stored) & ~behind(positions - window, n_stored)
-    at, turned = positions if alike else positions[:, None], None
-    if config.positions == "rotary":
-        turned = rotary(config, positions, n_stored) if clocks is None else (clocks[0][at], clocks[1][at])
+    turned = turn(config, positions, n_stored, clocks)
     return Context(positions, mask, first and n_tokens > 1, near, turned, keep)
 
 
@@ -145,3 +141,18 @@ def behind(positions: Tensor, n_stored: int) -> Tensor:
     """Tell which slots lie at or before each position: bool, (N, M) or (B, 1, N, M)."""
     upto = positions[:, None] if positions.ndim == 1 else positions[:, None, :, None]
     return torch.arange(n_stored, device=positions.device) <= upto
+
+
+def clocks_of(config: ModelConfig, length: int, device: torch.device) -> Clocks | None:
+    """Compute the (length, D_k / 2) cosines and sines of all positions; None if there are none, or they depend on the text."""
+    if config.positions != "rotary" or depends_on_length(config):
+        return None
+    return rotary(config, torch.arange(length, device=device))
+
+
+def turn(config: ModelConfig, positions: Tensor, n_stored: int, clocks: Clocks | None) -> Clocks | None:
+    """Read the clocks at (N,) or (B, N) positions, as `rotary`, from those of `clocks_of` where there are any."""
+    if clocks is None:
+        return rotary(config, positions, n_stored)
+    at = positions if positions.ndim == 1 else positions[:, None]
+    return clocks[0][at], clocks[1][at]

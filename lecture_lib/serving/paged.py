@@ -11,9 +11,9 @@ from torch import Tensor
 from lecture_lib.attention import Context
 from lecture_lib.decoder import Decoder
 from lecture_lib.fields import whole
-from lecture_lib.kv_cache.cache import behind
+from lecture_lib.kv_cache.cache import behind, clocks_of, turn
 from lecture_lib.padding import pad
-from lecture_lib.transformer import ModelConfig, rotary
+from lecture_lib.transformer import ModelConfig
 
 
 class PagedCache:
@@ -42,6 +42,7 @@ class PagedCache:
         self.spare = whole("n_blocks", n_blocks, 1)
         shape = (config.n_layers, 2, self.spare + 1, self.block_size, config.n_kv_heads, config.d_head)
         self.pool = torch.zeros(shape, dtype=dtype, device=device)
+        self.clocks = clocks_of(config, config.context_length, self.pool.device)
 
     @property
     def nbytes(self) -> int:
@@ -52,26 +53,29 @@ class PagedCache:
         """Copy a block: before one of several holders writes into it."""
         self.pool[:, :, to] = self.pool[:, :, block]
 
-    def slots(self, table: Sequence[int], start: int, end: int, width: int) -> list[int]:
-        """Places in the pool of tokens start ... end - 1 of a text, filled up with the spare block to a width."""
+    def slots(self, tables: Tensor, positions: Tensor) -> Tensor:
+        """Places in the pool of the tokens at some positions, (R, N), by the (R, T) block tables of their texts."""
         size = self.block_size
-        found = [table[p // size] * size + p % size for p in range(start, end)]
-        return found + [self.spare * size] * (width - len(found))
+        return tables.gather(1, positions // size) * size + positions % size
 
     def begin(self, tables: Sequence[Sequence[int]], starts: Sequence[int], added: Sequence[int]) -> Context:
         """Say where R rows of new tokens stand and what they look at; row r has `added[r]` after `starts[r]` stored ones."""
         ends = [start + new for start, new in zip(starts, added, strict=True)]
-        width, stored, device = max(added), max(ends), self.pool.device
-        rows = list(zip(tables, starts, ends, strict=True))
-        new = torch.tensor([self.slots(t, a, b, width) for t, a, b in rows], device=device)  # (R, N)
-        old = torch.tensor([self.slots(t, 0, b, stored) for t, _, b in rows], device=device)  # (R, M)
+        width, stored, size, device = max(added), max(ends), self.block_size, self.pool.device
+        blocks = [table[: -(-end // size)] for table, end in zip(tables, ends, strict=True)]
+        table, _ = pad(blocks, self.spare, device)  # (R, T)
         positions = torch.tensor(starts, device=device)[:, None] + torch.arange(width, device=device)
+        end = torch.tensor(ends, device=device)[:, None]
+        spare = torch.tensor(self.spare * size, device=device)
+        new = self.slots(table, positions.clamp(max=stored - 1)).where(positions < end, spare)  # (R, N)
+        every = torch.arange(stored, device=device).expand(len(ends), -1)
+        old = self.slots(table, every).where(every < end, spare)  # (R, M)
         positions = positions.clamp(max=self.config.context_length - 1)
         mask = behind(positions, stored)
         window, near = self.config.sliding_window, None
         if window is not None:
             near = mask & ~behind(positions - window, stored)
-        turned = rotary(self.config, positions, stored) if self.config.positions == "rotary" else None
+        turned = turn(self.config, positions, stored, self.clocks)
 
         def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
             keys, values = (self.pool[layer, i].flatten(0, 1) for i in (0, 1))  # (blocks x S, H_kv, D_k)
