@@ -1,9 +1,14 @@
 """The small decoder that chapters 3 and 4 open: two layers that learn, in a few seconds, to work out problems of one step.
 
 The course model of the zoo has three layers and reads longer problems, in which one number can be found in several ways.
+The weights are kept, since a training ends with slightly other numbers on another processor:
+`python -m lecture_lib.zoo.opened` makes them anew.
 """
 
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lecture_lib.corpora import word_problems
@@ -11,6 +16,7 @@ from lecture_lib.decoder import Decoder
 from lecture_lib.training import TrainingConfig, labelled_batches, shuffled, train
 from lecture_lib.transformer import ModelConfig
 
+WEIGHTS = Path(__file__).parent / "small" / "opened.safetensors"
 N_PROBLEMS = 4000
 
 
@@ -20,13 +26,8 @@ def to_ids(text: str) -> list[int]:
     return [vocabulary.index(word) for word in text.split()]
 
 
-def small_solver(seed: int = 0, steps: int = 400) -> Decoder:
-    """Train on questions and worked answers; only the tokens of the answers are learned."""
-    problems = word_problems.problems(N_PROBLEMS, seed=1, n_steps=1)
-    asked = [to_ids(problem.question) for problem in problems]
-    said = [to_ids(problem.worked()) for problem in problems]
-    rows = [(q + a)[:-1] for q, a in zip(asked, said, strict=True)]
-    targets = [[-100] * (len(q) - 1) + a for q, a in zip(asked, said, strict=True)]
+def new_model(seed: int = 0) -> Decoder:
+    """Give the decoder before its training: two layers of four heads, 64 features, rotary positions."""
     config = ModelConfig(
         vocab_size=len(word_problems.vocabulary()),
         d_model=64,
@@ -37,10 +38,27 @@ def small_solver(seed: int = 0, steps: int = 400) -> Decoder:
         positions="rotary",
         init_std=0.05,
     )
-    solver = Decoder(config, torch.Generator().manual_seed(seed))
+    return Decoder(config, torch.Generator().manual_seed(seed))
+
+
+def train_solver(seed: int = 0, steps: int = 400) -> Decoder:
+    """Train on questions and worked answers; only the tokens of the answers are learned."""
+    problems = word_problems.problems(N_PROBLEMS, seed=1, n_steps=1)
+    asked = [to_ids(problem.question) for problem in problems]
+    said = [to_ids(problem.worked()) for problem in problems]
+    rows = [(q + a)[:-1] for q, a in zip(asked, said, strict=True)]
+    targets = [[-100] * (len(q) - 1) + a for q, a in zip(asked, said, strict=True)]
     batches = labelled_batches(rows, targets, shuffled(N_PROBLEMS, 32, torch.Generator().manual_seed(seed)))
-    train(solver, batches, TrainingConfig(steps, learning_rate=5e-3, warmup_steps=20), progress=False)
-    return solver.requires_grad_(False)
+    model = new_model(seed)
+    train(model, batches, TrainingConfig(steps, learning_rate=5e-3, warmup_steps=20), progress=False)
+    return model.eval().requires_grad_(False)
+
+
+def small_solver() -> Decoder:
+    """Give the trained decoder of seed 0, as it is kept."""
+    model = new_model()
+    model.load_state_dict({name: weight.float() for name, weight in load_file(WEIGHTS).items()}, strict=False)
+    return model.eval().requires_grad_(False)
 
 
 def new_problems() -> Tensor:
@@ -52,3 +70,8 @@ def new_problems() -> Tensor:
         if problem.question not in known and " cans of " in problem.question
     ]
     return torch.tensor(new)
+
+
+if __name__ == "__main__":
+    solver = train_solver()
+    save_file({name: weight.half().contiguous() for name, weight in solver.named_parameters()}, WEIGHTS)
