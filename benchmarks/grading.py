@@ -185,7 +185,7 @@ def stages(bench: Benchmark, rounds: int = 10) -> None:
 
         return patch.object(where, name, measured)
 
-    with Server("nested") as server, ExitStack() as patches:
+    with Server("nested", stem="attention") as server, ExitStack() as patches:
         judge = submission.Judge(5)
         submission.grade(
             raw, release, "attention", server, judge

@@ -33,7 +33,7 @@ RIGHT = {f"check_{name}": float(points) for name, points in AUTO.items()}
 @pytest.fixture(scope="module")
 def server():
     needs_isolation()
-    with Server("nested") as server:
+    with Server("nested", stem="attention") as server:
         yield server
 
 

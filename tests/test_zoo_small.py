@@ -5,7 +5,7 @@ import torch
 from helpers import seeded
 
 from lecture_lib import zoo
-from lecture_lib.zoo import prompted, reversal, shrunk, voted
+from lecture_lib.zoo import opened, prompted, reversal, shrunk, voted
 
 
 def test_batches_ask_for_the_sentence_backwards():
@@ -35,6 +35,24 @@ def test_a_training_runs_and_the_card_has_three_seeds():
     card = reversal.card()
     assert [len(rows) for rows in (card["all_vectors"], card["one_vector"])] == [3, 3]
     assert all(len(row) == 9 for name in ("all_vectors", "one_vector") for row in card[name])
+
+
+def right(model, ids, at):
+    return float((model(ids)[:, at - 1].argmax(-1) == ids[:, at]).float().mean())
+
+
+def test_the_decoder_of_chapters_3_and_4_works_problems_out():
+    ids = opened.new_problems()
+    assert ids.shape == (504, 38)
+    trained, fresh = opened.small_solver(), opened.new_model()
+    for at in (25, 27, 31):  # product, start number, sum
+        assert right(trained, ids, at) == 1.0
+        assert right(fresh, ids, at) < 0.2
+
+
+@pytest.mark.slow
+def test_a_training_of_that_decoder_ends_where_the_kept_one_does():
+    assert all(right(opened.train_solver(seed=3), opened.new_problems(), at) > 0.9 for at in (25, 27, 31))
 
 
 def test_fewer_bits_take_the_bytes_that_are_said():

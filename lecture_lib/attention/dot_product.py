@@ -42,7 +42,7 @@ def check_attention(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None) -> Non
     if K.shape[-2] != V.shape[-2] or K.shape[-2] == 0:
         raise ValueError(f"there must be at least one key, and one value for each: {got}")
     try:
-        leading = torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2])
+        leading = torch.broadcast_tensors(*(X.new_empty(X.shape[:-2]) for X in (Q, K, V)))[0].shape
     except RuntimeError:
         raise ValueError(f"the axes before the tokens must be the same: {got}") from None
     if mask is not None:

@@ -170,7 +170,7 @@ def graded(solved: bytes, release: bytes, name: str, way: str) -> list[str]:
     from lecture_lib.grading.submission import Judge, grade, tasks_of
 
     stem = name.partition("_")[2]
-    with Server(way) as server:
+    with Server(way, stem=stem) as server:
         result = grade(solved, release, stem, server, Judge(secrets.randbits(62)))
     most, got = sum(task.points for task in tasks_of(stem).values()), sum(result.marks.values())
     print(f"         the course's solution of {name} gets {got:g} of {most} points")

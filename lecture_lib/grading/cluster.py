@@ -14,12 +14,12 @@ _here: dict = {}  # of this worker process
 
 def graded(raw: bytes, release: bytes, stem: str, way: str, seed: int, options: dict) -> dict:
     """One submission on whatever machine; run twice, it gives the same marks."""
-    if _here.get("key") != (os.getpid(), way, seed):
+    if _here.get("key") != (key := (os.getpid(), stem, way, seed)):
         if _here.get("key", (0,))[0] == os.getpid():
             _here["server"].close()
-        server = Server(way)
+        server = Server(way, stem=stem)
         atexit.register(server.close)
-        _here.update(key=(os.getpid(), way, seed), server=server, judge=Judge(seed))
+        _here.update(key=key, server=server, judge=Judge(seed))
     return grade(raw, release, stem, _here["server"], _here["judge"], **options).as_dict()
 
 

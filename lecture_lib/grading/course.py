@@ -159,7 +159,7 @@ def here(
         judge, late = Judge(seed), []
         for task in tasks_of(stem).values():
             judge.known(task)
-        with Server(way) as server, ThreadPoolExecutor(jobs) as pool:
+        with Server(way, stem=stem) as server, ThreadPoolExecutor(jobs) as pool:
 
             def one(each: Submission) -> Result:
                 return unread(each, stem) or grade(each.raw, release, stem, server, judge, **options)

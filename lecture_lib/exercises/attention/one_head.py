@@ -1,5 +1,6 @@
 """One head: the softmax, and scaled dot-product attention with masks of every kind."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -153,7 +154,7 @@ def few_queries(draw: Draw) -> list[Case]:
 def fused_kernel(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> Tensor:
     """Torch's kernel, in 32 bits at least, on leading axes that are written out."""
     try:
-        axes = torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2])
+        axes = np.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2])
         wide = [x.to(torch.promote_types(x.dtype, torch.float32)) for x in (Q, K, V)]
         wide = [x.expand(*axes, *x.shape[-2:]) for x in wide]
         return F.scaled_dot_product_attention(*wide, attn_mask=mask).to(Q.dtype)
