@@ -93,10 +93,14 @@ def test_solution_and_mistakes_are_told_apart_also_from_another_process(task):
     over_the_wire(task, seed=0)
 
 
+# All exercises take more than a minute of computing a seed. After a change of cases or judges: SEEDS=25 -k many_seeds.
+SEEDS = (*range(1, int(os.environ.get("SEEDS", 5))), 10**4 + 7, 10**9 + 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", EXERCISES, ids=named)
 def test_solution_and_mistakes_are_told_apart_for_many_seeds(task):
-    for seed in (*range(1, 25), 10**4 + 7, 10**9 + 1):
+    for seed in SEEDS:
         over_the_wire(task, seed)
 
 
