@@ -216,7 +216,7 @@ def with_mistakes(name, number):
 def test_stock_nbgrader_gives_the_marks_that_are_due(course):
     name = TODAY
     tasks = checks.chapter(stem(name)).values()
-    wrong = [f"mistake{number:02d}" for number in range(max(len(task.mistakes) for task in tasks))]
+    wrong = ["mistake00", "mistake01"]  # that a check refuses every mistake is shown in test_checks
     hand_in(course, "right", name, source_notebook(name))
     hand_in(course, "untouched", name, released(name))
     for number, student in enumerate(wrong):
