@@ -60,12 +60,18 @@ def sent(value, live=False):
     return loads(dumps(value), live)
 
 
-def over_the_wire(task, seed):
+@functools.cache
+def first_of(name):
+    """Cases of an exercise at the first seed and what is known of them, which takes most of the time."""
+    task = checks.exercise(name)
+    cases = task.cases(0)
+    return cases, task.known(cases)
+
+
+def over_the_wire(task, seed, cases, known):
     """An exercise goes the grader's way at one seed: everything is sent, verdict and hint are those of the notebook."""
-    cases = task.cases(seed)
     there = [checks.Case(*sent(case.sent, live=True)) for case in cases]
     assert all(differs is None for differs in map(unlike, cases, there))
-    known = task.known(cases)
     assert all(map(same_plain, sent(known.expected), known.expected))
     asking = task.questions(cases)
     outputs = sent(task.run(solution(task), there, asking if task.ask else None))
@@ -90,7 +96,7 @@ def same_plain(mine, theirs):
 
 @pytest.mark.parametrize("task", EXERCISES, ids=named)
 def test_solution_and_mistakes_are_told_apart_also_from_another_process(task):
-    over_the_wire(task, seed=0)
+    over_the_wire(task, 0, *first_of(task.name))
 
 
 # All exercises take more than a minute of computing a seed. After a change of cases or judges: SEEDS=25 -k many_seeds.
@@ -101,19 +107,19 @@ SEEDS = (*range(1, int(os.environ.get("SEEDS", 5))), 10**4 + 7, 10**9 + 1)
 @pytest.mark.parametrize("task", EXERCISES, ids=named)
 def test_solution_and_mistakes_are_told_apart_for_many_seeds(task):
     for seed in SEEDS:
-        over_the_wire(task, seed)
+        cases = task.cases(seed)
+        over_the_wire(task, seed, cases, task.known(cases))
 
 
 @pytest.mark.parametrize("task", EXERCISES, ids=named)
 def test_a_notebook_says_the_same_as_a_grader(task):
     """One mistake in the quick run: all of them went the grader's way above, by hint."""
-    cases, each = task.cases(3), task.mistakes[0]
+    (cases, known), each = first_of(task.name), task.mistakes[0]
     outputs = [
         task.call(task.called(each.function() if task.value else each.function), case) for case in cases
     ]
-    known = task.known(cases)
     there = task.judge(cases, sent([task.call(each.function, case) for case in cases]), None, known)
-    assert text(task.judge(cases, outputs)) == text(there)
+    assert text(task.judge(cases, outputs, None, known)) == text(there)
 
 
 @pytest.mark.parametrize("task", EXERCISES, ids=named)
