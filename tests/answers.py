@@ -3,6 +3,8 @@
 import functools
 from collections.abc import Callable
 
+import nbformat
+
 from lecture_lib import checks
 from scripts.authored import source_notebook
 from scripts.settings import chapters
@@ -11,12 +13,18 @@ CHAPTERS = {name.partition("_")[2]: name for name in chapters()}
 
 
 @functools.cache
+def solved(stem: str) -> dict[str, nbformat.NotebookNode]:
+    """The cells of a chapter's notebook with its solutions, by their ids, to be read only: making them takes a while."""
+    return {cell.id: cell for cell in source_notebook(CHAPTERS[stem]).cells}
+
+
+@functools.cache
 def solutions(stem: str) -> dict[str, object]:
     """The solution of every exercise of a chapter, by the exercise's name."""
     namespace: dict[str, object] = {}
     names = {task.function: name for name, task in checks.chapter(stem).items()}
     before_exercises, found = True, {}
-    for cell in source_notebook(CHAPTERS[stem]).cells[2:]:
+    for cell in list(solved(stem).values())[2:]:
         grading = cell.metadata.get("nbgrader", {})
         if cell.cell_type != "code" or not (before_exercises or grading.get("solution")):
             continue

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from answers import CHAPTERS, exercises, solutions, stem_of
+from answers import exercises, solutions, solved, stem_of
 
 from lecture_lib import attention, checks, embedding
 from lecture_lib.checks import session
@@ -30,7 +30,6 @@ from lecture_lib.checks.mistake import source_of
 from lecture_lib.checks.plain import Array, Raised, Refused, plain
 from lecture_lib.checks.watch import resolve
 from lecture_lib.checks.wire import dumps, loads
-from scripts.authored import source_notebook
 
 EXERCISES = exercises()
 FUNCTIONS = [task for task in EXERCISES if not task.value]
@@ -169,8 +168,7 @@ def test_borrowed_answers_are_refused(task):
 @pytest.mark.parametrize("task", [task for task in WRITTEN if resolve(f"lecture_lib.{task.name}")], ids=named)
 def test_a_solution_named_like_the_library_is_the_library(task):
     library = resolve(f"lecture_lib.{task.name}")
-    name = CHAPTERS[stem_of(task)]
-    cell = next(cell for cell in source_notebook(name).cells if cell.id == task.function)
+    cell = solved(stem_of(task))[task.function]
     assert ast.dump(ast.parse(cell.source)) == ast.dump(
         ast.parse(textwrap.dedent(inspect.getsource(library)))
     )
