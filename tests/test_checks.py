@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from answers import exercises, solutions, solved, stem_of
+from answers import exercises, known_at, solutions, solved, stem_of
 
 from lecture_lib import attention, checks, embedding
 from lecture_lib.checks import session
@@ -60,17 +60,9 @@ def sent(value, live=False):
     return loads(dumps(value), live)
 
 
-@functools.cache
-def first_of(name):
-    """Cases of an exercise at the first seed and what is known of them, which takes most of the time."""
-    task = checks.exercise(name)
-    cases = task.cases(0)
-    return cases, task.known(cases)
-
-
 def few_of(name):
-    """The first three of these cases, and what is known of them."""
-    cases, known = first_of(name)
+    """The first three cases of the first seed, and what is known of them."""
+    cases, known = known_at(name, 0)
     return cases[:3], Known(known.expected[:3], tuple(each[:3] for each in known.mistakes))
 
 
@@ -102,7 +94,7 @@ def same_plain(mine, theirs):
 
 @pytest.mark.parametrize("task", EXERCISES, ids=named)
 def test_solution_and_mistakes_are_told_apart_also_from_another_process(task):
-    over_the_wire(task, 0, *first_of(task.name))
+    over_the_wire(task, 0, *known_at(task.name, 0))
 
 
 # All exercises take more than a minute of computing a seed. After a change of cases or judges: SEEDS=25 -k many_seeds.
@@ -120,7 +112,7 @@ def test_solution_and_mistakes_are_told_apart_for_many_seeds(task):
 @pytest.mark.parametrize("task", EXERCISES, ids=named)
 def test_a_notebook_says_the_same_as_a_grader(task):
     """One mistake in the quick run: all of them went the grader's way above, by hint."""
-    (cases, known), each = first_of(task.name), task.mistakes[0]
+    (cases, known), each = known_at(task.name, 0), task.mistakes[0]
     outputs = [
         task.call(task.called(each.function() if task.value else each.function), case) for case in cases
     ]
