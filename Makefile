@@ -46,7 +46,7 @@ test: $(VENV)/.ready ## run all tests
 	@$(PYTEST)
 
 pages: book ## look at the built pages in a headless Chromium
-	@$(PYTEST) -m browser
+	@"$(BIN)/python" -m pytest -n $(JOBS) --dist worksteal tests/test_pages.py
 
 check: $(VENV)/.ready ## lint, fast tests, notebooks up to date: under two minutes
 	@mkdir -p _build/home

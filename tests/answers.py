@@ -3,11 +3,20 @@
 import functools
 from collections.abc import Callable
 
+import nbformat
+
 from lecture_lib import checks
+from lecture_lib.checks.verdict import Known
 from scripts.authored import source_notebook
 from scripts.settings import chapters
 
 CHAPTERS = {name.partition("_")[2]: name for name in chapters()}
+
+
+@functools.cache
+def solved(stem: str) -> dict[str, nbformat.NotebookNode]:
+    """The cells of a chapter's notebook with its solutions, by their ids, to be read only: making them takes a while."""
+    return {cell.id: cell for cell in source_notebook(CHAPTERS[stem]).cells}
 
 
 @functools.cache
@@ -16,7 +25,7 @@ def solutions(stem: str) -> dict[str, object]:
     namespace: dict[str, object] = {}
     names = {task.function: name for name, task in checks.chapter(stem).items()}
     before_exercises, found = True, {}
-    for cell in source_notebook(CHAPTERS[stem]).cells[2:]:
+    for cell in list(solved(stem).values())[2:]:
         grading = cell.metadata.get("nbgrader", {})
         if cell.cell_type != "code" or not (before_exercises or grading.get("solution")):
             continue
@@ -37,12 +46,20 @@ def exercises() -> list[checks.Exercise]:
     return [task for stem in CHAPTERS for task in checks.chapter(stem).values()]
 
 
+@functools.cache
+def known_at(name: str, seed: int) -> tuple[list[checks.Case], Known]:
+    """Cases of an exercise and what is known of them, to be read only: to run all mistakes is most of a verdict."""
+    task = checks.exercise(name)
+    cases = task.cases(seed)
+    return cases, task.known(cases)
+
+
 def verdict_of(stem: str, seed: int = 0) -> Callable[..., checks.Verdict]:
     """Gives the verdict on an answer to an exercise of a chapter, `verdict(name, answer, seed)`."""
 
     def verdict(name: str, answer: object, seed: int = seed) -> checks.Verdict:
         task = checks.exercise(f"{stem}.{name}")
-        cases = task.cases(seed)
-        return task.judge(cases, task.run(answer, cases))
+        cases, known = known_at(task.name, seed)
+        return task.judge(cases, task.run(answer, cases), None, known)
 
     return verdict

@@ -20,12 +20,17 @@
         box.tabIndex = 0;
       }
   }
-  window.addEventListener("load", () => {
+  let width = 0; // of the text: it also changes when a menu slides in, after the window has its new size
+  const follow = new ResizeObserver(([{ contentRect }]) => {
+    if (contentRect.width === width) return;
+    width = contentRect.width;
     mark();
+  });
+  window.addEventListener("load", () => {
+    follow.observe(document.querySelector("article") || document.body);
     const typeset = window.MathJax && window.MathJax.startup && window.MathJax.startup.promise;
     if (typeset) typeset.then(mark);
   });
-  window.addEventListener("resize", mark);
 
   // Sphinx takes the whole main part of a page, menus included; the text stands in the article.
   if (typeof Search !== "undefined")
