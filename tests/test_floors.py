@@ -98,7 +98,16 @@ def test_what_needs_no_torch_does_not_import_it(module):
 def test_an_import_brings_no_heavy_library():
     """pyplot, Altair and ipywidgets come when a figure is drawn, the compiler when something is compiled."""
     modules = sorted({topic(path) for path in MODULES} - {"__init__"})
-    slow = ("matplotlib.pyplot", "altair", "ipywidgets", "IPython", "pandas", "transformers", "torch._dynamo", "sympy")
+    slow = (
+        "matplotlib.pyplot",
+        "altair",
+        "ipywidgets",
+        "IPython",
+        "pandas",
+        "transformers",
+        "torch._dynamo",
+        "sympy",
+    )
     command = f"import sys, importlib; [importlib.import_module('lecture_lib.' + m) for m in {modules}]; "
     command += f"print([name for name in {slow} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)

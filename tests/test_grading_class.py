@@ -153,13 +153,13 @@ def test_killed_at_random_moments_and_resumed(course):
         (folder / f"mate{number}.ipynb").write_bytes(raw(solved()))
     rng, journal = random.Random(3), Places(course, ASSIGNMENT).run / "journal.jsonl"
     line = [sys.executable, "-m", "lecture_lib.command", "grade", "came back", "--jobs", "2"]
-    for attempt in range(10):
+    for attempt in range(20):
         words = line + (["--resume"] if attempt else [])
         with subprocess.Popen(
             words, cwd=course, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=-3, stderr=-3
         ) as grader:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                grader.wait(rng.uniform(3.0, 8.0))
+                grader.wait(rng.uniform(2.0, 7.0))
             grader.send_signal(signal.SIGKILL)
     told = command(course, "grade", "came back", "--resume")
     assert "13 graded" in told and len(scores(course)) == 13

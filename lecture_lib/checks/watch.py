@@ -112,7 +112,9 @@ def kernels_noted(words: tuple[str, ...], seen: list[str]) -> Iterator[None]:
 
     class Watch(TorchDispatchMode):
         @classmethod
-        def _should_skip_dynamo(cls) -> bool:  # else the first check of a session imports torch's compiler: 1.8 s, 75 MB
+        def _should_skip_dynamo(
+            cls,
+        ) -> bool:  # else the first check of a session imports torch's compiler: 1.8 s, 75 MB
             return False
 
         def __torch_dispatch__(

@@ -59,7 +59,14 @@ class Server:
                 )
 
     def _run(self, theirs: socket.socket) -> subprocess.Popen:
-        command = [sys.executable, "-m", "lecture_lib.grading.zygote", str(theirs.fileno()), self.way, self.stem]
+        command = [
+            sys.executable,
+            "-m",
+            "lecture_lib.grading.zygote",
+            str(theirs.fileno()),
+            self.way,
+            self.stem,
+        ]
         if self.way != "open":
             command = bubblewrap(command, self.limits.scratch_mb)
         settings = environment() | {"LIMITS": json.dumps(asdict(self.limits))}
