@@ -74,6 +74,17 @@ def prompt_cases(seed: int) -> list[Case]:
             (words[6], [(" a ", "b \n"), ("c", " d ")]),
             {"separator": "|"},
         ),
+        Case(
+            "a template that begins with white space",
+            (words[6], pairs[:1]),
+            {"template": "  {question}\t{answer}", "separator": "\n\n\n"},
+        ),
+        Case(
+            "an instruction with white space at its ends",
+            (words[5], pairs[:1], "\tTranslate: \n"),
+            {"separator": " "},
+        ),
+        Case("backslashes", (r"what is \alpha \1?", [(r"\n", r"\g<0> \d")])),
         Case("an example twice", (words[7], [pairs[0], pairs[1], pairs[0]])),
         *(Case(f"{template!r}: ValueError", (words[0],), {"template": template}) for template in UNFIT),
     ]
