@@ -33,10 +33,7 @@ def order_cases(seed: int) -> list[Case]:
         ),
         Case("one named twice", (written([*twice, twice[0]]), n)),
         Case("0 and numbers that are too large", (written([0, within[0], n + 1, 97, within[1]]), n)),
-        Case("letters before and behind", ("A{} > {}nd > C{}".format(*some), n)),
-        Case("a minus and a dot between", ("{}-{}.{}".format(*some), n)),
-        Case("three lines", ("First: {}\nSecond: {}\nThird: {}".format(*some), n)),
-        Case("zeros in front", ("0{}, 0{}, 00{}".format(*some), n)),
+        *other_forms(some, n),
         Case(
             "a number of three digits",
             (f"All 4{within[0]}{within[1]} words say {within[0]}, then {within[1]}.", n),
@@ -48,6 +45,16 @@ def order_cases(seed: int) -> list[Case]:
         Case("an empty reply", ("", n)),
         Case("one answer", ("1 is best", 1)),
         Case("no answers at all", (written(some), 0)),
+    ]
+
+
+def other_forms(some: list[int], n: int) -> list[Case]:
+    """Three numbers with letters, signs, line ends and zeros beside them."""
+    return [
+        Case("letters before and behind", ("A{} > {}nd > C{}".format(*some), n)),
+        Case("a minus and a dot between", ("{}-{}.{}".format(*some), n)),
+        Case("three lines", ("First: {}\nSecond: {}\nThird: {}".format(*some), n)),
+        Case("zeros in front", ("0{}, 0{}, 00{}".format(*some), n)),
     ]
 
 

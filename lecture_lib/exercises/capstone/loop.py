@@ -1,6 +1,7 @@
 """The loop that joins everything: read, choose, write down, read what is new."""
 
 from collections.abc import Callable, Collection
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -64,36 +65,42 @@ def sees_all(inputs: tuple, free: list[int]) -> bool:
     return most < 12 or all(text != free for text in texts)
 
 
+def drawn_case(
+    draw: Draw, what: str, n: int, most: int, ends: int, holds: Callable, known: bool = False
+) -> Case:
+    """Draw inputs until the text that is written, and its end tokens, hold what is asked."""
+
+    def drawn() -> tuple:
+        return (
+            draw.size(0, 10**6),
+            draw.ids(n, below=TOKENS).tolist(),
+            most,
+            tuple(draw.order(TOKENS)[:ends].tolist()),
+        )
+
+    def fits(inputs: tuple) -> bool:
+        seed, ids, _most, end_ids = inputs
+        new = step_by_step(Reader(seed), choose, ids, most, end_ids)
+        free = step_by_step(Reader(seed), choose, ids, most)
+        fresh = ids[-1] in end_ids if known else not set(end_ids) & set(ids)
+        return (
+            holds(new, end_ids)
+            and len(set(free)) >= min(3, most)
+            and fresh
+            and (ends or sees_all(inputs, free))
+        )
+
+    seed, ids, _, end_ids = until(drawn, fits)
+    return Case(
+        f"{what}; end tokens {list(end_ids)}", (seed, ids, most, end_ids) if ends else (seed, ids, most)
+    )
+
+
 def loop_cases(seed: int) -> list[Case]:
     """No end token, one at the first place, in the middle, at the last place, several; prompts of one and of more tokens."""
     draw = Draw(seed)
 
-    def case(what: str, n: int, most: int, ends: int, holds: Callable, known: bool = False) -> Case:
-        def drawn() -> tuple:
-            return (
-                draw.size(0, 10**6),
-                draw.ids(n, below=TOKENS).tolist(),
-                most,
-                tuple(draw.order(TOKENS)[:ends].tolist()),
-            )
-
-        def fits(inputs: tuple) -> bool:
-            seed, ids, _most, end_ids = inputs
-            new = step_by_step(Reader(seed), choose, ids, most, end_ids)
-            free = step_by_step(Reader(seed), choose, ids, most)
-            fresh = ids[-1] in end_ids if known else not set(end_ids) & set(ids)
-            return (
-                holds(new, end_ids)
-                and len(set(free)) >= min(3, most)
-                and fresh
-                and (ends or sees_all(inputs, free))
-            )
-
-        seed, ids, _, end_ids = until(drawn, fits)
-        return Case(
-            f"{what}; end tokens {list(end_ids)}", (seed, ids, most, end_ids) if ends else (seed, ids, most)
-        )
-
+    case = partial(drawn_case, draw)
     return [
         case("one token", 3, 1, 0, lambda new, ends: True),
         case("six tokens, no end", 4, 6, 0, lambda new, ends: True),

@@ -58,6 +58,26 @@ def _sign(text: str, i: int) -> str:
     return "" if _in_word(before) or before in ")]" else text[at]
 
 
+def signed_texts(a: int, b: int, c: int, cents: str) -> dict[str, str]:
+    """Texts with signs, by what stands before the sign."""
+    return {
+        "a minus": f"It fell to -{a} degrees",
+        "a long minus": f"It fell to −{a}.",
+        "a plus": f"The change is +{a}",
+        "a minus between two numbers": f"{a}-{b}",
+        "a long minus between two numbers": f"{a}−{b}.5",
+        "a minus behind a bracket": f"({a})-{b}",
+        "a minus behind a square bracket": f"[{a}]-{b}",
+        "a minus behind an underscore": f"x_-{a}",
+        "a minus before decimals without a zero": f"It fell to -.{cents}",
+        "a minus behind a sign of money": f"Her balance is $-{a}",
+        "a minus behind a letter": f"room B-{a}",
+        "a minus with a space": f"{b} - {a}",
+        "a minus behind an equal sign": f"{a}-{b}=-{c}",
+        "a minus in brackets": f"the sum is (-{a})",
+    }
+
+
 def plain_texts(draw: random.Random) -> dict[str, str]:
     """Texts without a marker, by what is in them."""
     a, b, c = draw.sample(range(12, 99), 3)
@@ -75,20 +95,7 @@ def plain_texts(draw: random.Random) -> dict[str, str]:
         "a list with commas": f"They are {a}, {b}, {c}, and no more",
         "decimals": f"about {a}.{cents}, I think",
         "decimals without a zero": f"a probability of .{cents}",
-        "a minus": f"It fell to -{a} degrees",
-        "a long minus": f"It fell to −{a}.",
-        "a plus": f"The change is +{a}",
-        "a minus between two numbers": f"{a}-{b}",
-        "a long minus between two numbers": f"{a}−{b}.5",
-        "a minus behind a bracket": f"({a})-{b}",
-        "a minus behind a square bracket": f"[{a}]-{b}",
-        "a minus behind an underscore": f"x_-{a}",
-        "a minus before decimals without a zero": f"It fell to -.{cents}",
-        "a minus behind a sign of money": f"Her balance is $-{a}",
-        "a minus behind a letter": f"room B-{a}",
-        "a minus with a space": f"{b} - {a}",
-        "a minus behind an equal sign": f"{a}-{b}=-{c}",
-        "a minus in brackets": f"the sum is (-{a})",
+        **signed_texts(a, b, c, cents),
         "money": f"She pays ${thousands}.{cents}.",
         "negative money": f"He has -${a}",
         "negative euros": f"a loss of −€{thousands}",
