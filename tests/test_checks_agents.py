@@ -138,6 +138,7 @@ RIGHT = [
     ("correlated_majority", majority_by_scipy),
     ("correlated_majority", majority_of_odd_numbers),
     ("answers_or_checks", split_by_closed_form),
+    ("answers_or_checks", lambda *case: split_within()(*case)),
     ("impossible_report", judge_by_arrays),
     ("impossible_report", judge_by_the_library),
 ]
@@ -153,6 +154,22 @@ def test_unusual_right_answers_pass(name, answer, seed):
 def rank_words(reply, n):
     """Only numbers that stand alone."""
     return rank_by_sorting(" ".join(each for each in re.split("[ ,]+", reply) if each.isdigit()), n)
+
+
+def rank_by_pattern(pattern, n_numbers=None):
+    """Numbers of another form, or only the first ones, are read."""
+
+    def rank(reply, n):
+        words = [word for word in re.findall(pattern, reply) if word.isascii() and word.isdigit()]
+        return rank_by_sorting(" ".join(words[: n_numbers and n]), n)
+
+    return rank
+
+
+def rank_by_names(reply, n):
+    """Numbers are compared as words."""
+    names = [str(i + 1) for i in range(n)]
+    return rank_by_sorting(" ".join(word for word in re.findall("[0-9]+", reply) if word in names), n)
 
 
 def rank_until_a_wrong_one(reply, n):
@@ -198,6 +215,33 @@ class Shut(Limits):
         return given
 
 
+class ShutToMistakes(Limits):
+    """Does not look at the number once all is spent."""
+
+    def reserve(self, n):
+        return super().reserve(n) if self.tokens < self.most[1] and self.calls < self.most[0] else 0
+
+
+class BackWithoutLimits(Limits):
+    def reserve(self, n):
+        return super().reserve(n) if self.most[0] < math.inf else max(n, 0)
+
+
+class ReturnsEnded(Limits):
+    """Whatever was counted may be given back."""
+
+    def give_back(self):
+        if not self.calls:
+            raise ValueError
+        self.running, self.calls = self.running - 1, self.calls - 1
+
+
+class ForgetsRunning(Limits):
+    def reserve(self, n):
+        self.running *= n >= 0
+        return super().reserve(n)
+
+
 class OneAtATime(Limits):
     def reserve(self, n):
         return 0 if self.running else super().reserve(n)
@@ -233,6 +277,16 @@ def majority_never_independent(p, correlation, n):
     return majority_by_scipy(p, max(correlation, 0.001), n)
 
 
+def majority_by_logarithms(p, correlation, n):
+    """The ends of p are looked at for correlated votes only."""
+    if correlation:
+        return majority_by_scipy(p, correlation, n)
+    logs = [
+        math.log(math.comb(n, k)) + k * math.log(p) + (n - k) * math.log(1 - p) for k in range(n // 2, n + 1)
+    ]
+    return sum(math.exp(x) for x in logs[1:]) + (math.exp(logs[0]) / 2 if n % 2 == 0 else 0)
+
+
 def majority_of_31(p, correlation, n):
     return majority_by_scipy(p, correlation, min(n, 31))
 
@@ -240,6 +294,24 @@ def majority_of_31(p, correlation, n):
 def split_with_few_checks(p, true_positive, false_positive, budget):
     few = min(budget, 24)
     return split_by_closed_form(p, true_positive, false_positive, few)
+
+
+def split_within(most_n=100, most_k=100, digits=12):
+    """Too few splits, or another number of digits in which they are equal."""
+
+    def split(p, true_positive, false_positive, budget):
+        options = [(n, k) for k in range(most_k + 1) for n in range(1, most_n + 1) if n * (1 + k) <= budget]
+        right = [p * true_positive**k for n, k in options]
+        wrong = [(1 - p) * false_positive**k for n, k in options]
+        gains = [
+            round(r / (r + w) * (1 - (1 - r - w) ** n), digits) if r + w else 0.0
+            for r, w, (n, _) in zip(right, wrong, options, strict=True)
+        ]
+        best = max(gains)
+        equal = [option for option, gain in zip(options, gains, strict=True) if gain == best]
+        return min(equal, key=lambda option: (option[0] * (1 + option[1]), option[1]))
+
+    return split
 
 
 def split_below_the_budget(p, true_positive, false_positive, budget):
@@ -253,6 +325,14 @@ def split_all_of_it(p, true_positive, false_positive, budget):
     return max(splits, key=lambda split: gain(*split))
 
 
+def judge_by(bound):
+    def judge(reports):
+        excess = [report[3] / bound(*report[:3]) for report in reports]
+        return excess.index(max(excess))
+
+    return judge
+
+
 def judge_by_a_product(reports):
     bounds = [p / (p + (1 - p) * f) * (1 - (1 - p) ** n) for p, f, n, _ in reports]
     return int(np.argmax([report[3] / bound for report, bound in zip(reports, bounds, strict=True)]))
@@ -262,10 +342,29 @@ NEAR_MISSES = [
     ("ranking", rank_words),
     ("ranking", rank_until_a_wrong_one),
     ("ranking", rank_as_numpy),
+    ("ranking", rank_by_names),
+    *(
+        ("ranking", rank_by_pattern(pattern))
+        for pattern in (
+            r"\b[0-9]+\b",
+            "-?[0-9]+",
+            r"[0-9]+(?:\.[0-9]+)?",
+            "[0-9]{1,2}",
+            "(?<![A-Za-z])[0-9]+",
+            "[0-9]+(?![a-z])",
+        )
+    ),
+    ("ranking", rank_by_pattern("[0-9]+", n_numbers=True)),
+    ("ranking", lambda reply, n: rank_by_sorting(reply.split("\n")[0], n)),
+    ("ranking", lambda reply, n: rank_by_sorting(reply.split(":")[-1], n)),
     ("Budget", Capped),
     ("Budget", Silent),
     ("Budget", Hasty),
     ("Budget", Shut),
+    ("Budget", ShutToMistakes),
+    ("Budget", BackWithoutLimits),
+    ("Budget", ReturnsEnded),
+    ("Budget", ForgetsRunning),
     ("Budget", OneAtATime),
     ("Budget", agents.Purse),
     ("best_of_n", best_of_few),
@@ -277,13 +376,23 @@ NEAR_MISSES = [
     ("correlated_majority", majority_nearly_alike),
     ("correlated_majority", majority_never_independent),
     ("correlated_majority", majority_of_31),
+    ("correlated_majority", majority_by_logarithms),
     ("correlated_majority", lambda p, rho, n: agents.majority_accuracy(p, rho, n)),
     ("answers_or_checks", split_with_few_checks),
     ("answers_or_checks", split_below_the_budget),
+    ("answers_or_checks", split_within(most_n=20)),
+    ("answers_or_checks", split_within(most_k=5)),
+    ("answers_or_checks", split_within(digits=6)),
+    ("answers_or_checks", split_within(digits=20)),
     ("answers_or_checks", split_all_of_it),
     ("answers_or_checks", lambda *case: list(split_by_closed_form(*case))),
     ("answers_or_checks", lambda *case: agents.draws_and_checks(*case)),
     ("impossible_report", judge_by_a_product),
+    ("impossible_report", judge_by(lambda p, f, n: best_by_recursion(p, f, n + 1))),
+    (
+        "impossible_report",
+        judge_by(lambda p, f, n: p / (p + f - p * f) * (1 - math.exp(-n * (p + f - p * f)))),
+    ),
 ]
 
 

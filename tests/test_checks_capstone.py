@@ -102,6 +102,7 @@ WRONG_NETWORKS = [
     lambda X, g, i, o: gated(X, g, i, o.detach()),
     lambda X, g, i, o: (X @ g) / (1 + torch.exp(-(X @ g)).clamp(max=1e30)) * (X @ i) @ o.T.T + 1e-3,
     lambda X, g, i, o: (F.silu(X @ g) * (X @ i)).clamp(-1e4, 1e4) @ o,
+    lambda X, g, i, o: (X @ g) * torch.exp(X @ g) / (1 + torch.exp(X @ g)) * (X @ i) @ o,
     lambda X, g, i, o: F.silu(1.702 * (X @ g)) / 1.702 * (X @ i) @ o,
     lambda X, g, i, o: (F.softplus(X @ g) * (X @ i)) @ o,
     lambda X, g, i, o: (F.hardswish(X @ g) * (X @ i)) @ o,
@@ -172,7 +173,8 @@ def altered_loop(**swaps):
         while True:
             token = choose(scores, swaps.get("seen", lambda ids, new: ids + new)(ids, new))
             new.append(token)
-            if token in end_ids or len(new) == max_new_tokens:
+            ends = swaps.get("ends", lambda token, ids, end_ids: token in end_ids)(token, ids + new, end_ids)
+            if ends or len(new) == max_new_tokens:
                 return swaps.get("result", lambda new: new)(new)
             scores, past = read(swaps.get("next", lambda new: new[-1:])(new), past)
 
@@ -198,7 +200,16 @@ WRONG_LOOPS = [
     altered_loop(seen=lambda ids, new: new + ids[:1]),
     altered_loop(seen=lambda ids, new: ids[-1:] + new),
     altered_loop(seen=lambda ids, new: ids + new[-1:]),
+    altered_loop(seen=lambda ids, new: list(dict.fromkeys(ids + new))),
+    altered_loop(seen=lambda ids, new: ids + new[-8:]),
     altered_loop(next=lambda new: new[:1]),
+    altered_loop(ends=lambda token, text, end_ids: any(each in text for each in end_ids)),
+    altered_loop(ends=lambda token, text, end_ids: token != 0 and token in end_ids),
+    altered_loop(ends=lambda token, text, end_ids: token in end_ids[:2]),
+    lambda read, choose, ids, n, end_ids: by_range(read, choose, ids, n, end_ids),
+    lambda read, choose, ids, n, end_ids=(): (
+        [] if ids[-1] in end_ids else by_range(read, choose, ids, n, end_ids)
+    ),
     altered_loop(next=lambda new: new[-2:]),
     lambda read, choose, ids, n, end_ids=(): by_range(read, choose, ids, n, end_ids[-1:]),
     lambda read, choose, ids, n, end_ids=(): by_range(read, choose, ids, 64, end_ids)[:n],

@@ -120,6 +120,7 @@ RIGHT = [
     ("build_prompt", prompt_by_format),
     ("build_prompt", prompt_by_loop),
     ("extract_answer", extract_by_tokens),
+    ("extract_answer", lambda text, marker=None: extract_by_pattern()(text, marker)),
     ("mended_vote", vote_by_lists),
     ("mended_vote", lambda answers: vote_by_lists(tuple(answers))),
     ("score_with_interval", score_by_bisection),
@@ -192,8 +193,74 @@ def prompt_without_errors(
     return prompt_by_loop(question, shots, instruction, template, separator, cue)
 
 
+def prompt_changed(change):
+    """The right prompt, and what a change of white space at its ends or of the template's filling makes of it."""
+    return lambda *inputs, **named: change(prompt_by_loop, *inputs, **named)
+
+
+def prompt_by_patterns(
+    question, shots=(), instruction="", template="Q: {question}\nA: {answer}", separator="\n\n", cue=""
+):
+    """`re.sub` reads backslashes in what it fills in."""
+    if not re.search(r"\{question\}.*\{answer\}", template, re.DOTALL):
+        raise ValueError("places")
+    head, tail = template.split("{answer}")
+    parts = [re.sub(r"\{question\}", asked, head) + answer + tail for asked, answer in shots]
+    parts.append((re.sub(r"\{question\}", question, head) + cue).rstrip())
+    return separator.join(([instruction] if instruction else []) + parts)
+
+
 def extract_with(change):
     return lambda text, marker=None: change(text, marker)
+
+
+SIGN, GROUPED, DECIMALS = (
+    r"(?:(?<![\w)\]])([-−+])[$€£]?)?",
+    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)",
+    r"(?:\.[0-9]+)?",
+)
+
+
+def behind(text, marker):
+    place = text.lower().rfind(marker.lower())
+    return None if place < 0 else text[place + len(marker) :]
+
+
+def extract_by_pattern(sign=SIGN, word=r"(?<!\w)", whole=GROUPED, decimals=DECIMALS, behind=behind):
+    """A regular expression in pieces: with other pieces it is a near miss."""
+    number = re.compile(rf"{sign}{word}({whole}{decimals}|\.[0-9]+)")
+
+    def extract(text, marker=None):
+        text = behind(text, marker) if marker else text
+        found = number.findall(text or "")
+        if not found:
+            return None
+        plus_or_minus, digits = found[0 if marker else -1]
+        return (-1 if plus_or_minus in ("-", "−") else 1) * float(digits.replace(",", ""))
+
+    return extract
+
+
+def extract_in_place(text, marker=None):
+    """Search from the marker on, with the marker still in sight."""
+    number = re.compile(rf"{SIGN}(?<!\w)({GROUPED}{DECIMALS}|\.[0-9]+)")
+    if marker is None:
+        return extract_by_pattern()(text)
+    place = text.lower().rfind(marker.lower())
+    found = number.search(text, place + len(marker)) if place >= 0 else None
+    return found and (-1 if found[1] in ("-", "−") else 1) * float(found[2].replace(",", ""))
+
+
+def last_marker_with_a_number(text, marker):
+    pieces = re.split(re.escape(marker), text, flags=re.IGNORECASE)[1:]
+    return next((each for each in reversed(pieces) if extract_by_tokens(each) is not None), None)
+
+
+def mean_factor_differs(run):
+    """The mean of the ratios against that of the factors, whatever the modes' shares are."""
+    X, excess = np.array(run["X"]), np.array(run["excess"])
+    factors = (1 - run["rate"] * np.linalg.svd(X)[1] ** 2 / len(X)) ** 2
+    return abs(np.log((excess[1:] / excess[:-1]).mean() / factors.mean()))
 
 
 WRONG = {
@@ -208,6 +275,11 @@ WRONG = {
         lambda question, shots=(), *rest, **named: prompt_by_loop(question, shots[:2], *rest, **named),
         lambda question, shots=(), *rest, **named: prompt_by_loop(question, sorted(shots), *rest, **named),
         lambda question, shots=(), *rest, **named: prompt_by_loop(question.strip("?"), shots, *rest, **named),
+        prompt_by_patterns,
+        prompt_changed(lambda right, *inputs, **named: right(*inputs, **named).strip()),
+        prompt_changed(lambda right, *inputs, **named: re.sub("\n{2,}", "\n\n", right(*inputs, **named))),
+        prompt_changed(lambda right, question, shots=(), instruction="", *rest, **named: right(question, shots, instruction.strip(), *rest, **named)),
+        prompt_changed(lambda right, *inputs, **named: right(*inputs, **named) + "\t" * named.get("template", "").endswith("\t{answer}")),
     ],
     "extract_answer": [
         extract_with(lambda text, marker: float((re.findall(r"-?\d+\.?\d*", text) or [0])[-1])),
@@ -220,6 +292,19 @@ WRONG = {
         extract_with(lambda text, marker: x if (x := extract_by_tokens(text, marker)) is None or x % 1 else int(x)),
         extract_with(lambda text, marker: extract_by_tokens(text, "the answer is" if marker else None)),
         extract_with(lambda text, marker: extract_by_tokens(text, marker) if marker is None or marker in text else None),
+        extract_by_pattern(whole=GROUPED.replace("{1,3}", "+")),
+        extract_by_pattern(whole=GROUPED.replace("{3})+(?!", "{3})(?!")),
+        extract_by_pattern(whole=GROUPED.replace("|[0-9]+", "|[0-9]{1,4}")),
+        extract_by_pattern(decimals=r"(?:\.[0-9,]+)?"),
+        extract_by_pattern(sign=SIGN.replace("?)?", "?(?=[0-9]))?")),
+        extract_by_pattern(sign=SIGN.replace(r"\]", "")),
+        extract_by_pattern(sign=SIGN.replace(r"\w", "A-Za-z0-9")),
+        extract_by_pattern(sign=SIGN.replace(r"\]", r"\]$€£")),
+        extract_by_pattern(word="(?<![A-Za-z_])"),
+        extract_by_pattern(word="(?<![A-Za-z0-9_])"),
+        extract_by_pattern(behind=lambda text, marker: (behind(text, marker) or "").partition("\n")[0]),
+        extract_by_pattern(behind=last_marker_with_a_number),
+        extract_in_place,
     ],
     "mended_vote": [
         lambda answers: (vote_by_lists(answers)[0][:1], vote_by_lists(answers)[1]),
@@ -243,6 +328,9 @@ WRONG = {
         lambda answers, truths, z=1.96: score_by_bisection(answers, truths, round(z)),
         lambda answers, truths, z=1.96: score_by_bisection([a and a // 1 for a in answers], truths, z)[::-1],
         lambda answers, truths, z=1.96: tuple(round(x, 4) for x in score_by_bisection(answers, truths, z)),
+        lambda answers, truths, z=1.96: score_by_bisection([a and round(a) for a in answers], truths, z),
+        lambda answers, truths, z=1.96: score_by_bisection([a and round(a, 2) for a in answers], truths, z),
+        lambda answers, truths, z=1.96: score_by_bisection([a and abs(a) for a in answers], [abs(t) for t in truths], z),
         lambda answers, truths, z=1.96: score_by_bisection([str(a) for a in answers], [str(t) for t in truths], z),
     ],
     "no_descent": [
@@ -254,6 +342,7 @@ WRONG = {
         lambda runs: no_descent_by_modes([run | {"X": np.array(run["X"]) * 1.2} for run in runs]),
         lambda runs: no_descent_by_modes([run | {"X": np.array(run["X"])[:-1].tolist()} for run in runs]),
         lambda runs: 4,
+        lambda runs: int(np.argmax([mean_factor_differs(run) for run in runs])),
     ],
 }  # fmt: skip
 

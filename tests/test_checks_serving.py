@@ -118,6 +118,10 @@ def hashes_with_tuples(ids, block_size, start=0):
     return names
 
 
+def hashes_by_block(ids, block_size):
+    return [hash(tuple(ids[n * block_size : (n + 1) * block_size])) for n in range(len(ids) // block_size)]
+
+
 def hashes_as_text(ids, block_size):
     return [" ".join(map(str, ids[: n * block_size])) for n in range(1, len(ids) // block_size + 1)]
 
@@ -133,6 +137,8 @@ def plan_recursive(running, waiting, n_free, block_size, max_running, budget, mi
         now = texts[i]
         want = min(left, now["tokens"] - now["computed"])
         lack = (now["computed"] + want + block_size - 1) // block_size - now["blocks"] - n_free
+        if miss == "two give way at most" and lack > 0 and len(thrown) == 2:
+            break
         if lack > 0:
             if miss == "what fits" and now is texts[-1]:
                 room = (now["blocks"] + n_free) * block_size - now["computed"]
@@ -197,6 +203,8 @@ def guesses_in_numpy(p, q, guess, generator, miss=""):
         more = np.maximum(P[i] - Q[i], 0)
         if miss == "both":
             return [*out, x, invert(more)]
+        if miss == "ratio":
+            more = np.maximum(P[i] / np.maximum(Q[i], 1e-9) - 1, 0)
         if miss == "squares":
             more = more**2
         if miss == "likeliest":
@@ -275,6 +283,7 @@ PLAN_MISSES = (
     "whole prompts",
     "zeros",
     "dict",
+    "two give way at most",
 )
 NEAR_MISSES = [
     *(("Blocks", sets(miss)) for miss in BLOCK_MISSES),
@@ -295,8 +304,11 @@ NEAR_MISSES = [
     ("mended_hashes", lambda ids, s: [sum(ids[: (i + 1) * s]) for i in range(len(ids) // s)]),
     ("mended_hashes", lambda ids, s: [hash((tuple(ids[: i * s + 1]), i)) for i in range(len(ids) // s)]),
     ("mended_hashes", lambda ids, s: hashes_with_tuples(ids, s, start=random.random())),
+    ("mended_hashes", lambda ids, s: [tuple(i % 65536 for i in ids[: (n + 1) * s]) for n in range(len(ids) // s)]),
+    ("mended_hashes", lambda ids, s: [hash(name) % 2**16 for name in hashes_with_tuples(ids, s)]),
+    ("mended_hashes", lambda ids, s: [tuple(sorted(hashes_by_block(ids, s)[: n + 1])) for n in range(len(ids) // s)]),
     ("mended_hashes", lambda ids, s: [frozenset(ids[: (i + 1) * s]) for i in range(len(ids) // s)]),
-    *(("check_guesses", missed(miss)) for miss in ("both", "squares", "likeliest", "first row", "last guess's row")),
+    *(("check_guesses", missed(miss)) for miss in ("both", "ratio", "squares", "likeliest", "first row", "last guess's row")),
     ("check_guesses", fresh_draws),
     ("check_guesses", lambda p, q, guess, g: tuple(check_guesses(p, q, guess, g))),
     ("check_guesses", lambda p, q, guess, g: check_guesses(p, q, guess, torch.Generator().manual_seed(0))),

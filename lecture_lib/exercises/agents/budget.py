@@ -30,8 +30,10 @@ def budget_cases(seed: int) -> list[Case]:
         Case("no calls at all", ((0,), [("reserve", 1), ("settle", 1), ("give_back",), *READ])),
         Case("no tokens at all", ((5, 0), [("reserve", 2), *READ])),
         Case("no limits", ((), [("reserve", 1000), ("settle", 10**9), ("reserve", 5), *READ])),
-        Case("nobody reserved it", ((a,), [("settle", 3), *READ, ("give_back",), *READ, ("reserve", 1), ("settle", 2), ("settle", 2), *READ])),
+        Case("nobody reserved it", ((a,), [("settle", 3), *READ, ("give_back",), *READ, ("reserve", 1), ("settle", 2), ("settle", 2), ("give_back",), *READ])),
         Case("nothing is asked for", ((a, limit), [("reserve", 0), *READ, ("reserve", -1), *READ, ("reserve", 2), ("settle", -1), *READ])),
+        Case("less than none when all is spent", ((2, 5), [("reserve", 2), ("settle", 5), ("reserve", -1), *READ, ("reserve", 0)])),
+        Case("less than none without limits", ((), [("reserve", -1), *READ, ("reserve", 1), ("settle", -1), *READ])),
         *(Case(f"thirty steps, {kind}", until(lambda: random_script(draw), varied)) for kind in ("first", "second", "third")),
     ]  # fmt: skip
 

@@ -1,18 +1,22 @@
 """Judge: which of five reports about a checked model claims more than any set of questions allows?"""
 
+import math
+
 from lecture_lib.agents import first_passing
 from lecture_lib.checks.chance import until
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.kinds import impossible
 
+SIMPLE, ROUNDS = 8, 11
+
 Report = tuple[float, float, int, float]  # mean p, false positives, answers drawn, accuracy
 
 
-def report(draw: Draw, above: bool) -> Report:
+def report(draw: Draw, above: bool, widest: float) -> Report:
     """A checker of its own; the accuracy is below that of equal questions, or above it and still below the ceiling."""
     p, f, n = draw.random.uniform(0.1, 0.6), draw.random.uniform(0.03, 0.6), draw.size(2, 6)
     bound = first_passing(p, f, n)
-    share = draw.random.uniform(0.04, 0.12)
+    share = draw.random.uniform(0.04, widest)
     return round(p, 3), round(f, 3), n, round(bound * (1 + share if above else 1 - share), 3)
 
 
@@ -27,7 +31,10 @@ def five_reports(seed: int, each: int) -> tuple[str, list, int]:
     draw, place = Draw(1000 * seed + each), (seed + 2 * each) % 5
 
     def five() -> list[Report]:
-        return [until(lambda k=k: report(draw, k == place), hidden_from) for k in range(5)]
+        return [
+            until(lambda k=k: report(draw, k == place, 0.12 if each < SIMPLE else 0.06), hidden_from)
+            for k in range(5)
+        ]
 
     def hidden(reports: list[Report]) -> bool:
         rules = (
@@ -42,7 +49,17 @@ def five_reports(seed: int, each: int) -> tuple[str, list, int]:
         differ = ((0, 1), (0, 3), (1, 4), (2, 3), (3, 4), (0, 2), (1, 5), (2, 5))[each % 8]
         return place not in named and len({named[i] for i in differ}) == 2
 
-    return "five reports", until(five, hidden), place
+    def led_astray(reports: list[Report]) -> bool:
+        """The last rounds are for bounds that are nearly right."""
+        bounds = (
+            lambda p, f, n: first_passing(p, f, n + 1),
+            lambda p, f, n: p / (p + (1 - p) * f) * (1 - (1 - p) ** n),
+            lambda p, f, n: p / (p + (1 - p) * f) * -math.expm1(-n * (p + (1 - p) * f)),
+        )
+        excess = [report[3] / bounds[each - SIMPLE](*report[:3]) for report in reports]
+        return excess.index(max(excess)) != place
+
+    return "five reports", until(five, hidden if each < SIMPLE else led_astray), place
 
 
 def impossible_report(reports: list) -> int:
@@ -74,7 +91,7 @@ JUDGE = impossible(
     five_reports,
     impossible_report,
     against="how the reports were made",
-    rounds=8,
+    rounds=ROUNDS,
     points=3,
     difficulty=2,
     minutes=15,

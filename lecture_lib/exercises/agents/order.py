@@ -33,12 +33,28 @@ def order_cases(seed: int) -> list[Case]:
         ),
         Case("one named twice", (written([*twice, twice[0]]), n)),
         Case("0 and numbers that are too large", (written([0, within[0], n + 1, 97, within[1]]), n)),
+        *other_forms(some, n),
+        Case(
+            "a number of three digits",
+            (f"All 4{within[0]}{within[1]} words say {within[0]}, then {within[1]}.", n),
+        ),
+        Case("a number again and again", ("2, 2, 2, 3", 3)),
         Case("twelve answers", (" > ".join(map(str, many)), 12)),
         Case("twelve answers, in brackets", ("".join(f"[{i}]" for i in many[:5]), 12)),
         Case("no answer is named", ("they are all equally good", n)),
         Case("an empty reply", ("", n)),
         Case("one answer", ("1 is best", 1)),
         Case("no answers at all", (written(some), 0)),
+    ]
+
+
+def other_forms(some: list[int], n: int) -> list[Case]:
+    """Three numbers with letters, signs, line ends and zeros beside them."""
+    return [
+        Case("letters before and behind", ("A{} > {}nd > C{}".format(*some), n)),
+        Case("a minus and a dot between", ("{}-{}.{}".format(*some), n)),
+        Case("three lines", ("First: {}\nSecond: {}\nThird: {}".format(*some), n)),
+        Case("zeros in front", ("0{}, 0{}, 00{}".format(*some), n)),
     ]
 
 
@@ -77,6 +93,7 @@ ORDER_MISTAKES = (
      "dict.fromkeys((place for place in named if 0 <= place < n))",
      "list(dict.fromkeys(place for place in named[::-1] if 0 <= place < n))[::-1]"),
     ("digits are read, not numbers: 12 is taken for 1 and 2. How is a run of digits written?", "[0-9]+", "[0-9]"),
+    ("a number is passed over if a letter touches it. What is a number, by the task?", "[0-9]+", r"\\b[0-9]+\\b"),
     ("only the first digit of a number counts. What is the number in 12?", "[0-9]+", "(?<![0-9])[0-9]"),
     ("0 is taken for the last answer. Which numbers are names of answers?",
      "0 <= place < n", "-n <= place < n", "place for place in named", "place % n for place in named"),

@@ -32,6 +32,10 @@ def split_cases(seed: int) -> list[Case]:
         Case("two calls", (part(0.2, 0.4), 0.9, 0.2, 2)),
         Case("no answer is ever right", (0.0, 0.9, 0.2, budget)),
         *(Case(f"{b} calls", drawn(b, low, high)) for b, low, high in ((budget, 1, 1), (budget + 8, 2, 9), (48, 2, 9), (97, 3, 20))),
+        Case("a right answer is rare, a perfect check", (part(0.01, 0.05), 1.0, 0.0, 97)),
+        Case("a check that says yes too often", until(lambda: (part(0.1, 0.2), part(0.99, 0.999), part(0.55, 0.65), 97),
+                                                      lambda case: clear(case) and by_all_splits(*case)[1] > 5)),
+        Case("equally good to 12 digits, from three answers on", (0.99999, 1.0, 0.0, budget)),
         Case("an easy question", until(lambda: (part(0.9, 0.97), part(0.6, 0.7), part(0.3, 0.45), 4), lambda case: by_all_splits(*case)[1] == 0)),
     ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The loop that joins everything: read, choose, write down, read what is new."""
 
 from collections.abc import Callable, Collection
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -53,28 +54,53 @@ def step_by_step(
     return new
 
 
+def sees_all(inputs: tuple, free: list[int]) -> bool:
+    """Whether a long text is another one if `choose` sees each token once, or the last ones alone."""
+    seed, ids, most, _ = inputs
+    views = (lambda text: list(dict.fromkeys(text)), lambda text: [*ids, *text[len(ids) :][-8:]])
+    texts = (
+        step_by_step(Reader(seed), lambda scores, text, view=view: choose(scores, view(text)), ids, most)
+        for view in views
+    )
+    return most < 12 or all(text != free for text in texts)
+
+
+def drawn_case(
+    draw: Draw, what: str, n: int, most: int, ends: int, holds: Callable, known: bool = False
+) -> Case:
+    """Draw inputs until the text that is written, and its end tokens, hold what is asked."""
+
+    def drawn() -> tuple:
+        return (
+            draw.size(0, 10**6),
+            draw.ids(n, below=TOKENS).tolist(),
+            most,
+            tuple(draw.order(TOKENS)[:ends].tolist()),
+        )
+
+    def fits(inputs: tuple) -> bool:
+        seed, ids, _most, end_ids = inputs
+        new = step_by_step(Reader(seed), choose, ids, most, end_ids)
+        free = step_by_step(Reader(seed), choose, ids, most)
+        fresh = ids[-1] in end_ids if known else not set(end_ids) & set(ids)
+        return (
+            holds(new, end_ids)
+            and len(set(free)) >= min(3, most)
+            and fresh
+            and (ends or sees_all(inputs, free))
+        )
+
+    seed, ids, _, end_ids = until(drawn, fits)
+    return Case(
+        f"{what}; end tokens {list(end_ids)}", (seed, ids, most, end_ids) if ends else (seed, ids, most)
+    )
+
+
 def loop_cases(seed: int) -> list[Case]:
     """No end token, one at the first place, in the middle, at the last place, several; prompts of one and of more tokens."""
     draw = Draw(seed)
 
-    def case(what: str, n: int, most: int, ends: int, holds: Callable) -> Case:
-        def drawn() -> tuple:
-            return (
-                draw.size(0, 10**6),
-                draw.ids(n, below=TOKENS).tolist(),
-                most,
-                tuple(draw.order(TOKENS)[:ends].tolist()),
-            )
-
-        def fits(inputs: tuple) -> bool:
-            seed, ids, _most, end_ids = inputs
-            new = step_by_step(Reader(seed), choose, ids, most, end_ids)
-            free = step_by_step(Reader(seed), choose, ids, most)
-            return holds(new, end_ids) and len(set(free)) >= min(3, most) and not set(end_ids) & set(ids)
-
-        seed, ids, _, end_ids = until(drawn, fits)
-        return Case(f"{what}; end tokens {list(end_ids)}", (seed, ids, most, end_ids))
-
+    case = partial(drawn_case, draw)
     return [
         case("one token", 3, 1, 0, lambda new, ends: True),
         case("six tokens, no end", 4, 6, 0, lambda new, ends: True),
@@ -89,8 +115,16 @@ def loop_cases(seed: int) -> list[Case]:
             lambda new, ends: len(new) == 5 and new[-1] == ends[0],
         ),
         case("two tokens can end it", 4, 12, 2, lambda new, ends: 3 <= len(new) < 11 and new[-1] == ends[1]),
-        case("three tokens can end it", 2, 10, 3, lambda new, ends: 2 <= len(new) < 9),
-        case("another one that ends in the middle", 5, 9, 1, lambda new, ends: 3 <= len(new) < 8),
+        case("three tokens can end it", 2, 10, 3, lambda new, ends: 2 <= len(new) < 9 and new[-1] == ends[2]),
+        case(
+            "the prompt ends with an end token",
+            5,
+            9,
+            2,
+            lambda new, ends: 3 <= len(new) < 8 and new[-1] == ends[0],
+            known=True,
+        ),
+        case("ends with token 0", 5, 9, 1, lambda new, ends: 3 <= len(new) < 8 and ends == (0,)),
     ]
 
 
@@ -120,6 +154,8 @@ LOOP_MISTAKES = (
     ("`read` gets the whole text *and* what is kept of it. Which tokens are new?", STEP, "scores, past = read(ids + new, past)"),
     ("no new token is read: all are chosen from the scores behind the prompt. When do scores change?", STEP, "pass"),
     ("the loop does not stop at an end token. Which tokens end a text?", "token in end_ids or ", ""),
+    ("end tokens of the prompt count, too. Which tokens may end the text?",
+     "token in end_ids or", "set(ids + new) & set(end_ids) or"),
     ("only the first of the end tokens ends the text. May a model have several?", "in end_ids", "in end_ids[:1]"),
     ("the token that ends the text is left out. Is it part of the text?", "return new", "return [each for each in new if each not in end_ids]"),
     ("`choose` sees the new tokens alone. Which tokens are the text so far?", "choose(scores, ids + new)", "choose(scores, new)"),

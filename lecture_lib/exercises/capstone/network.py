@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lecture_lib.checks.chance import until
 from lecture_lib.checks.draws import BF16, Draw, scattered
 from lecture_lib.checks.exercise import Case, Exercise
 
@@ -51,6 +52,7 @@ def gated_cases(seed: int) -> list[Case]:
         return Case(f"X {tuple(X.shape)}, d_ff={d_ff}, {what}", (X, *maps), **more)
 
     far = [1 + draw.ids(2, 2, below=3).float() for _ in range(3)]  # whole numbers: added without rounding
+    both = until(lambda: draw.whole(n, 2), lambda X: (X @ far[0]).min() < 0 < (X @ far[0]).max())
     one = [torch.tensor([[number]]) for number in (2.0, 1.0, 3.0, 1.0)]
     return [
         Case("one feature: by hand", tuple(one)),
@@ -59,7 +61,7 @@ def gated_cases(seed: int) -> list[Case]:
         case("a batch", draw.normal(2, n, D)),
         case("two axes of batch", draw.normal(2, 1, n, D)),
         case("one token", draw.normal(D)),
-        Case(f"X ({n}, 2), d_ff=2, numbers in the hundreds", (100 * draw.whole(n, 2), *far)),
+        Case(f"X ({n}, 2), d_ff=2, numbers in the hundreds", (100 * both, *far)),
         case("not contiguous", scattered(draw.normal(2, n, D))),
         case("bfloat16", draw.normal(n, D, dtype=BF16)),
         case("float64, with gradients", draw.normal(n, D).double(), gradient=(0, 1, 2, 3)),

@@ -58,6 +58,26 @@ def _sign(text: str, i: int) -> str:
     return "" if _in_word(before) or before in ")]" else text[at]
 
 
+def signed_texts(a: int, b: int, c: int, cents: str) -> dict[str, str]:
+    """Texts with signs, by what stands before the sign."""
+    return {
+        "a minus": f"It fell to -{a} degrees",
+        "a long minus": f"It fell to −{a}.",
+        "a plus": f"The change is +{a}",
+        "a minus between two numbers": f"{a}-{b}",
+        "a long minus between two numbers": f"{a}−{b}.5",
+        "a minus behind a bracket": f"({a})-{b}",
+        "a minus behind a square bracket": f"[{a}]-{b}",
+        "a minus behind an underscore": f"x_-{a}",
+        "a minus before decimals without a zero": f"It fell to -.{cents}",
+        "a minus behind a sign of money": f"Her balance is $-{a}",
+        "a minus behind a letter": f"room B-{a}",
+        "a minus with a space": f"{b} - {a}",
+        "a minus behind an equal sign": f"{a}-{b}=-{c}",
+        "a minus in brackets": f"the sum is (-{a})",
+    }
+
+
 def plain_texts(draw: random.Random) -> dict[str, str]:
     """Texts without a marker, by what is in them."""
     a, b, c = draw.sample(range(12, 99), 3)
@@ -66,28 +86,23 @@ def plain_texts(draw: random.Random) -> dict[str, str]:
         "the last number": f"{a} + {b} = {c}, so it is {c + 1}.",
         "one digit and a dot": f"They have {draw.randrange(1, 9)}.",
         "a comma between thousands": f"It costs {thousands} in all",
-        "two commas and decimals": f"so 1,{thousands}.{cents}.",
+        "two commas and decimals": f"so 1,{draw.randrange(100, 999)},{draw.randrange(100, 999)}.{cents}.",
+        "a comma behind four digits": f"It was in 20{a},{draw.randrange(100, 999)}",
+        "five digits and no comma": f"It is {a}{c}7",
+        "a comma behind decimals": f"Take {a}.5,{b}",
         "numbers with a comma and no group of three": f"Take {a},{b}",
         "a comma and four digits": f"It is 1,{a}{b}",
         "a list with commas": f"They are {a}, {b}, {c}, and no more",
         "decimals": f"about {a}.{cents}, I think",
         "decimals without a zero": f"a probability of .{cents}",
-        "a minus": f"It fell to -{a} degrees",
-        "a long minus": f"It fell to −{a}.",
-        "a plus": f"The change is +{a}",
-        "a minus between two numbers": f"{a}-{b}",
-        "a long minus between two numbers": f"{a}−{b}.5",
-        "a minus behind a bracket": f"({a})-{b}",
-        "a minus behind a letter": f"room B-{a}",
-        "a minus with a space": f"{b} - {a}",
-        "a minus behind an equal sign": f"{a}-{b}=-{c}",
-        "a minus in brackets": f"the sum is (-{a})",
+        **signed_texts(a, b, c, cents),
         "money": f"She pays ${thousands}.{cents}.",
         "negative money": f"He has -${a}",
-        "negative money of other kinds": draw.choice(
-            (f"a loss of −€{thousands}", f"a loss of −£{thousands}")
-        ),
+        "negative euros": f"a loss of −€{thousands}",
+        "negative pounds": f"a loss of −£{thousands}",
         "digits inside a word": f"{a} litres of H2O and CO2_4",
+        "two digits behind a letter": f"{a} people in room K{b}",
+        "digits behind a Greek letter": f"{a} nm for λ{b}",
         "a unit without a space": f"It weighs {a}kg",
         "zero": f"From {a} there are 0 left.",
         "no number": "I do not know.",
@@ -105,6 +120,8 @@ def marked_texts(draw: random.Random) -> dict[str, str]:
         "small letters, and more behind it": f"the answer is {a} . {b} - {c} = 7",
         "capital letters": f"{b}. THE ANSWER IS {a}!",
         "twice: the last time counts": f"The answer is {a}. No: the answer is {b}, not {c}.",
+        "twice, the last time without a number": f"The answer is {a}. But no: the answer is unknown.",
+        "in another line": f"{b} and {c}: The Answer Is\n{a}\n{c}",
         "words between": f"The answer is certainly -{thousands} apples of {c}.",
         "no marker, but numbers": f"It is {a}.",
         "the marker without a number": f"From {a} and {b}: the answer is unknown",
@@ -120,6 +137,8 @@ def extraction_cases(seed: int) -> list[Case]:
         *(Case(f"{what}: {text!r}", (text,)) for what, text in plain_texts(draw).items()),
         *(Case(f"marker, {what}: {text!r:.60}", (text, MARKER)) for what, text in marked_texts(draw).items()),
         Case(f"the marker '=', 'x = {a}'", (f"{b}; x = {a} and y: {c}", "=")),
+        Case("the number directly behind the marker", (f"{b} and {c}, total{a}", "total")),
+        Case("a minus directly behind the marker", (f"{b} and {c}, total-{a}", "total")),
         Case("a marker with signs of its own", (f"#### {a} or (?) {b} and {c}", "(?)")),
     ]
 

@@ -65,6 +65,15 @@ def prompt_cases(seed: int) -> list[Case]:
             (words[5], pairs[:1]),
             {"template": "<{question}|{answer}>", "separator": ""},
         ),
+        *as_they_are(words, pairs),
+        Case("an example twice", (words[7], [pairs[0], pairs[1], pairs[0]])),
+        *(Case(f"{template!r}: ValueError", (words[0],), {"template": template}) for template in UNFIT),
+    ]
+
+
+def as_they_are(words: list[str], pairs: list[tuple[str, str]]) -> list[Case]:
+    """Braces, backslashes and white space, which nobody may change."""
+    return [
         Case(
             "braces in questions and answers",
             ("what is {answer}?", [("f{x}", "{question}"), ("{answer}", "{}")]),
@@ -74,8 +83,17 @@ def prompt_cases(seed: int) -> list[Case]:
             (words[6], [(" a ", "b \n"), ("c", " d ")]),
             {"separator": "|"},
         ),
-        Case("an example twice", (words[7], [pairs[0], pairs[1], pairs[0]])),
-        *(Case(f"{template!r}: ValueError", (words[0],), {"template": template}) for template in UNFIT),
+        Case(
+            "a template that begins with white space",
+            (words[6], pairs[:1]),
+            {"template": "  {question}\t{answer}", "separator": "\n\n\n"},
+        ),
+        Case(
+            "an instruction with white space at its ends",
+            (words[5], pairs[:1], "\tTranslate: \n"),
+            {"separator": " "},
+        ),
+        Case("backslashes", (r"what is \alpha \1?", [(r"\n", r"\g<0> \d")])),
     ]
 
 

@@ -78,6 +78,7 @@ def score_cases(seed: int) -> list[Case]:
         case("z = 3", n, n - 1, 0, z=3.0),
         case("z = 2.58, none right", n, 0, 2, z=2.58),
         Case("right answers are 0, and one has none", ([0.0, None, 0.0, 1.0], [0, 0, 0, 0])),
+        Case("nearly right is wrong", ([10.75, 11.25, 11.001, -11.0, 11.0, 12.0], [11] * 6)),
         Case("no questions: ValueError", ([], [])),
         Case("an answer too few: ValueError", ([1.0], [1, 2])),
         Case("an answer too many: ValueError", ([1.0, 2.0, 3.0], [1, 2])),

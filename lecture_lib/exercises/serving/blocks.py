@@ -169,6 +169,8 @@ def block_cases(seed: int) -> list[Case]:
         Case("no room for a new text", ((3, size), shown(
             ("extend", "a", 4 * size), ("table", "a"), ("free", "a"), ("extend", "b", size), ("fork", "a", "c"), ("extend", "a", 1),
             ("table", "a"), ("table", "b")))),
+        Case("a name that is used again", ((n, size), shown(
+            ("extend", "a", size + part), ("free", "a"), ("extend", "a", 1), ("table", "a"), ("extend", "a", size), ("table", "a")))),
         Case("unknown texts", ((n, size), shown(("free", "x"), ("fork", "x", "y"), ("table", "y"), ("free", "y")))),
         *(Case(f"40 calls on {k} blocks of {s}", ((k, s), drawn(seed * 10 + i, k, s)))
           for i, (k, s) in enumerate(((12, 4), (8, 3), (25, 1), (6, 7)))),
@@ -208,6 +210,8 @@ BLOCK_MISTAKES = (
      "self.tables.setdefault(text, [])[:] = table + free[:more + copies]"),
     ("a fork takes the blocks, but not the number of tokens. Where does its next token go?",
      "self.lengths[other] = self.lengths[text]", "self.lengths[other] = len(self.tables[text]) * self.size"),
+    ("a text that was forgotten leaves its number of tokens behind. How many has a new text of the same name?",
+     "del self.lengths[text]", "pass"),
     ("blocks are taken from the end of the line. Which free block has the smallest number?",
      "if count == 0]", "if count == 0][::-1]"),
     ("the pair is the wrong way round. Which block is copied, and which is its copy?",

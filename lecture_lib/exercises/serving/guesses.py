@@ -104,6 +104,7 @@ def guess_cases(seed: int) -> list[Case]:
         case("three guesses, two tokens", [[0.7, 0.3], [0.2, 0.8], [0.5, 0.5], [0.9, 0.1]], [[0.4, 0.6], [0.5, 0.5], [0.1, 0.9]]),
         case("the draft is the model", [a, c, d], [a, c]),
         case("the draft never guesses what the model wants most", [[0.6, 0.4, 0.0], a], [[0.0, 0.5, 0.5]]),
+        case("the draft guesses three tokens too rarely", [[0.4, 0.3, 0.1, 0.2], [0.1, 0.2, 0.3, 0.4]], [[0.1, 0.25, 0.02, 0.63]]),
         case("no guess", [d], []),
         case("five tokens, double precision", [[0.55, 0.25, 0.1, 0.05, 0.05], [0.1, 0.1, 0.1, 0.1, 0.6]],
              [[0.05, 0.05, 0.3, 0.3, 0.3]], torch.float64),

@@ -53,6 +53,12 @@ def by_place(ids: list[int], block_size: int) -> list[str]:
     ]
 
 
+def in_any_order(ids: list[int], block_size: int) -> list[int]:
+    """Name a block by the sum of the hashes of all blocks up to it."""
+    return [sum(hash(tuple(ids[at : at + block_size])) for at in range(0, end, block_size))
+            for end in range(block_size, len(ids) + 1, block_size)]  # fmt: skip
+
+
 def hash_cases(seed: int) -> list[Case]:
     """Texts that share a beginning, a middle, an end; the same block twice; digits that run together; full to the token."""
     draw = random.Random(seed)
@@ -60,6 +66,7 @@ def hash_cases(seed: int) -> list[Case]:
     a, b, c, d, e = (draw.sample(range(100, 1000), size) for _ in range(5))
     x, y = draw.randint(1, 9), draw.randint(1, 9)
     digits = [[x, 10 * y + 1, *a[2:]], [10 * x + y, 1, *a[2:]]]  # "1" "23" and "12" "3"
+    border = [[*a[1:], x, 10 * y + 1, *b[1:]], [*a[1:], 10 * x + y, 1, *b[1:]]]
     texts = [[*a, *b, *c], [*a, *b, *d, e[0]], [*e, *b, *c], [*a, *d, *c, *e]]
     return [
         Case("equal beginnings, then other tokens", ([[*a, *b, *c], [*a, *b, *d], [*a, *e]], size)),
@@ -73,8 +80,12 @@ def hash_cases(seed: int) -> list[Case]:
             ([[*a, *b], [*a, *b[:-1], b[-1] + 1], [*a[:-1], a[-1] + 1, *b]], size),
         ),
         Case("numbers with the same digits", ([[*each, *b] for each in digits], size)),
+        Case("numbers with the same digits, at the border of two blocks", (border, size)),
+        Case("the same blocks in another order", ([[*a, *b, *c], [*b, *a, *c]], size)),
+        Case("numbers that differ by 65536", ([[*a, *b], [a[0] + 2**16, *a[1:], *b]], size)),
         Case("four texts", (texts, size)),
         Case("blocks of one token", ([a, b, [*a[:1], *b]], 1)),
+        Case("2000 blocks", ([[draw.randrange(1000) for _ in range(2000)]], 1)),
     ]
 
 
@@ -93,6 +104,9 @@ HASH_MISTAKES = (
      "len(ids) - block_size + 1", "len(ids) - block_size"),
     ("the digits of the tokens run together. Are 1, 23 and 12, 3 the same text?",
      "','.join", "''.join"),
+    ("the last token of a block and the first one of the next run together. Are 1 | 23 and 12 | 3 the same text?",
+     "hashlib.sha256(before + tokens.encode()).digest()", "before + tokens.encode()"),
+    ("the order of the blocks does not matter. Does it to the model?", in_any_order),
     ("the order of the tokens in a block does not matter. Does it to the model?",
      "map(str, ids[start:start + block_size])", "map(str, sorted(ids[start:start + block_size]))"),
 )

@@ -125,6 +125,11 @@ def step_cases(seed: int) -> list[Case]:
         Case("none is free", (full, [], 0, size, 8, 20 * size)),
         Case("a single text that needs more than there is", ([writing("a", 4 * size + 2, size, 2 * size)], line, 1, size, 8, 40 * size)),
         Case("the one thrown out comes in again", ([*full[:2], writing("c", 4 * size, size)], [], 1, size, 3, 2 + size)),
+        Case("a chunk for which there is room", ([writing("a", 5 * size, size, 3 * size), roomy[1]], [], 1, size, 8, size)),
+        Case("two give way, and one of them comes in again", (
+            [writing("a", 4 * size, size, 3 * size), writing("b", 3 * size + 1, size), writing("c", size + 1, size)], [], 1, size, 8, 4 * size)),
+        Case("three give way for one", ([writing("a", 5 * size, size, 4 * size), *(writing(name, size + 1, size) for name in "bcd")],
+                                        [], 1, size, 8, 5 * size)),
         *(Case("a random state", some(draw, draw.randint(2, 5))) for _ in range(40)),
     ]  # fmt: skip
 
@@ -156,6 +161,10 @@ STEP_MISTAKES = (
      "n_free += youngest['blocks']", "pass"),
     ("a text that gave way waits at the end of the line. Who was served before the others?",
      "line.insert(0, {", "line.insert(len(line), {"),
+    ("of two texts that gave way the younger one stands first in the line. Who went to its head last?",
+     "line.insert(0, {", "line.insert(len(thrown) - 1, {"),
+    ("a running text needs room for all its missing tokens at once. How many does it compute in this step?",
+     "text['computed'] + n) // block_size", "text['tokens']) // block_size"),
     ("a text that gave way goes on where it was. Where are its keys and values now?",
      "'tokens': youngest['tokens']}", "'tokens': youngest['tokens'] - youngest['computed']}"),
     ("a text that gave way is lost. Who computes it again?",
