@@ -95,7 +95,7 @@ def edges(draw: random.Random) -> Case:
         {"context": 2**14},  # memory and bandwidth both to the byte at 128 steps a second
         {"context": 2**14 + 1},
         {"context": 2**13, "batch": 2},  # 256 of all rows would be needed for the same steps
-        {"bits": 32, "context": 0},
+        {"bits": 8, "context": 2**13},  # room in memory, but no arithmetic to spare
         {"context": 2**13, "batch": 3},  # does not fit, unless the rows share what they keep
     ]
     order = draw.sample(range(5), 5)
@@ -110,7 +110,7 @@ def arithmetic(draw: random.Random) -> Case:
     card = {"memory": 4e12, "bandwidth": 1e15, "flop_rate": rate}
     claims = [
         {"cards": 2, "tokens_a_step": 4, "bits": 4},
-        {"cards": 3},
+        {"cards": 2},
         {"batch": rows},
         {"batch": rows, "cards": 3},
         {"tokens_a_step": 4, "cards": 3},

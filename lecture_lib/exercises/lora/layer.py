@@ -171,7 +171,7 @@ LAYER_MISTAKES = (
     ("A is divided by D_in: its variance is 1 / D_in². Which of the two, variance or spread, was asked for?",
      " / base.in_features ** 0.5", " / base.in_features"),
     ("A has variance 1 / D_out. Over how many numbers does x A sum?", " / base.in_features ** 0.5", " / base.out_features ** 0.5"),
-    ("A has variance 2 / (D_in + D_out), which is Xavier's. Over how many numbers does x A sum?",
+    ("A is a little too large, as with Xavier's variance 2 / (D_in + D_out). Over how many numbers does x A sum?",
      " / base.in_features ** 0.5", " * (2 / (base.in_features + base.out_features)) ** 0.5"),
     ("A has variance 2 / D_in, which is meant for a layer in front of a ReLU. What follows A?",
      " / base.in_features ** 0.5", " * (2 / base.in_features) ** 0.5"),
