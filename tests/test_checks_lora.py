@@ -151,9 +151,39 @@ class SwappedStart(LayerByEinsum):
         self.B.data, self.A.data = torch.ones_like(self.B), torch.zeros_like(self.A)
 
 
+class OfXavier(LayerByEinsum):
+    def __init__(self, *given):
+        super().__init__(*given)
+        n, m = self.base.in_features, self.base.out_features
+        self.A.data *= (2 * n / (n + m)) ** 0.5
+
+
+class SharesTheBias(LayerByEinsum):
+    def merged(self):
+        plain = super().merged()
+        plain.bias = self.base.bias
+        return plain
+
+
+class CopiesTheBase(LayerByEinsum):
+    def __init__(self, base, *given):
+        super().__init__(copy.deepcopy(base), *given)
+
+
+def head_by_the_beginning_of_names(model, n_classes):
+    model = head_with_parameters(model, n_classes)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith("head"))
+    return model
+
+
+def adapt_by_the_end_of_names(model, pattern, r, lora_alpha):
+    return adapt_by_get_submodule(model, rf"(.*\.)?({pattern})", r, lora_alpha)
+
+
 def head_without_freezing_norms(model, n_classes):
     model = head_with_parameters(model, n_classes)
-    model.layer.bias.requires_grad_(True)
+    model.heads.bias.requires_grad_(True)
     return model
 
 
@@ -163,6 +193,19 @@ def head_by_parametrization(model, n_classes):
     return model
 
 
+def rank_by_the_longer_side(updates, edge=None):
+    n, *shape = updates.shape
+    edge = 2 * (updates.var(0).mean() / n * max(shape)).sqrt() if edge is None else edge
+    return int((torch.linalg.svdvals(updates.mean(0)) > edge).sum())
+
+
+def rank_by_the_first_update(updates):
+    """Takes the scatter around the first update, which is twice as large."""
+    n, N, M = updates.shape
+    scatter = (updates[1:] - updates[0]).square().mean() / n
+    return rank_by_the_longer_side(updates, scatter.sqrt() * (N**0.5 + M**0.5))
+
+
 def names_sorted(*given):
     return sorted(adapt_by_get_submodule(*given), reverse=True)
 
@@ -170,14 +213,17 @@ def names_sorted(*given):
 WRONG = {
     "new_head": [
         head_without_freezing_norms,
+        head_by_the_beginning_of_names,
         head_by_parametrization,
         lambda model, n: head_with_parameters(model, max(n, 2)),
         lambda model, n: head_with_parameters(model, n).double(),
         lambda model, n: head_with_parameters(model, n).head,
     ],
-    "LowRank": [HalfScale, TrainsTheBias, DetachedA, MergesItself, OfRankOne, SwappedStart, nn.Linear],
+    "LowRank": [OfXavier, SharesTheBias, CopiesTheBase, HalfScale, TrainsTheBias, DetachedA, MergesItself, OfRankOne, SwappedStart, nn.Linear],
     "adapt": [
         names_sorted,
+        adapt_by_the_end_of_names,
+        lambda m, p, r, a: adapt_by_get_submodule(m, "(?i)" + p, r, a),
         lambda m, p, r, a: list(set(adapt_by_get_submodule(m, p, r, a)))[:1],
         lambda m, p, r, a: adapt_by_get_submodule(m, p.replace(".", r"\."), r, a),
         lambda m, p, r, a: adapt_by_get_submodule(m, p, r, 2 * a),
@@ -187,11 +233,15 @@ WRONG = {
         lambda rows: tuple(float(n) for n in bytes_by_numpy(rows)),
         lambda rows: bytes_by_numpy([row for row in rows if row[3]]),
         lambda rows: bytes_by_numpy(rows)[::-1],
+        lambda rows: bytes_by_numpy([(k, k, size, t) for _, k, size, t in rows]),
+        lambda rows: bytes_by_numpy([row for i, row in enumerate(rows) if row not in rows[:i] and rows[0] not in rows[1:i]]),
         lambda rows: bytes_by_numpy([(name, k, 4, t) for name, k, _, t in rows]),
     ],
     "visible_rank": [
         lambda updates: int(torch.linalg.matrix_rank(updates.mean(0))),
         lambda updates: rank_by_numpy(updates) + 1,
+        rank_by_the_longer_side,
+        rank_by_the_first_update,
         lambda updates: float(rank_by_numpy(updates)),
         lambda updates: rank_by_numpy(torch.cat([updates, updates])),
         lambda updates: min(rank_by_numpy(updates), 2),

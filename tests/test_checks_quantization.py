@@ -85,6 +85,26 @@ def with_inputs_changed(W, H, scale, bits):
     return gptq_by_cholesky(W, H, scale, bits)
 
 
+def with_an_error_of_rounding_alone(W, H, scale, bits):
+    """Codes are clamped at the end, when their errors have long been passed on."""
+    limit = 2 ** (bits - 1) - 1
+    return (
+        gptq_by_cholesky(W, H, scale, 9).clamp(-limit, limit)
+        if bits < 8
+        else gptq_by_cholesky(W, H, scale, 8)
+    )
+
+
+def int4_with_a_threshold(W, group_size, threshold=1e-9):
+    codes, step = int4_by_bits(W, group_size)
+    silent = (step < threshold).repeat_interleave(group_size, dim=1)[:, ::2]
+    return torch.where(silent, 136, codes).to(torch.uint8), torch.where(step < threshold, 1, step)
+
+
+def product_in_two_floats(q_x, s, z, q_w, t):
+    return ((q_x.int() @ q_w.int().T).float() - (z.int() * q_w.int().sum(1)).float()) * s * t.T
+
+
 def rotated_in_another_order(W, bits, signs):
     return rotation_by_table(W.flip(1), bits, signs).flip(1)
 
@@ -95,6 +115,7 @@ WRONG = {
         lambda x, bits=8: tuple(each.to(torch.int32) for each in affine_by_numpy(x, bits)),
         lambda x, bits=8: (*affine_by_numpy(x, bits)[:2], torch.zeros(len(x), 1, dtype=torch.uint8)),
         lambda x, bits=8: (affine_by_numpy(x, bits)[0], affine_by_numpy(x, bits)[1][:, 0], affine_by_numpy(x, bits)[2]),
+        lambda x, bits=8: affine_by_numpy(torch.where(x.abs() < 1e-7, 0, x), bits),
     ],
     "int4_rows": [
         lambda W, group_size: int4_by_bits(W, W.shape[1]),
@@ -102,6 +123,7 @@ WRONG = {
         lambda W, group_size: (int4_by_bits(W, group_size)[0].to(torch.int8), int4_by_bits(W, group_size)[1]),
         lambda W, group_size: (int4_by_bits(W, group_size)[0], int4_by_bits(W, group_size)[1].half().to(W.dtype)),
         lambda W, group_size: (int4_by_bits(W, group_size)[0] ^ 8, int4_by_bits(W, group_size)[1]),
+        int4_with_a_threshold,
     ],
     "integer_product": [
         lambda q_x, s, z, q_w, t: product_in_int64(q_x, s, z[:1].expand_as(z), q_w, t),
@@ -109,12 +131,15 @@ WRONG = {
         lambda q_x, s, z, q_w, t: product_in_int64(q_x, s, z, q_w, t).double(),
         lambda q_x, s, z, q_w, t: ((q_x.float() @ q_w.float().T) - z * q_w.float().sum(1)) * s * t.T,
         lambda q_x, s, z, q_w, t: product_in_int64(q_x, s, z, q_w, t).half().float(),
+        product_in_two_floats,
     ],
     "gptq_codes": [
         lambda W, H, scale, bits: gptq_by_cholesky(W, H + 0.3 * H.diagonal().mean() * torch.eye(len(H)), scale, bits),
         lambda W, H, scale, bits: gptq_by_cholesky(W, H, scale, bits).long(),
         lambda W, H, scale, bits: gptq_by_cholesky(W, H, scale[:1].expand_as(scale), bits),
         lambda W, H, scale, bits: gptq_by_cholesky(W, torch.diag(H.diagonal()), scale, bits),
+        lambda W, H, scale, bits: gptq_by_cholesky(W, H + 0.01 * H.diagonal().mean() * torch.eye(len(H)), scale, bits),
+        with_an_error_of_rounding_alone,
         with_inputs_changed,
     ],
     "rotate_and_round": [
@@ -128,6 +153,8 @@ WRONG = {
         lambda reports: int(np.argmax([r["signal_to_noise"] - DB_PER_BIT * r["bits"] for r in reports])),
         lambda reports: int(np.argmax([r["signal_to_noise"] / r["bits"] for r in reports])),
         lambda reports: int(np.argmin([r["bits"] for r in reports])),
+        lambda reports: int(np.argmax([r["signal_to_noise"] - DB_PER_BIT * r["bits"] * (1 + r["scale_bits"] / r["group_size"]) for r in reports])),
+        lambda reports: min((r["bits"], i) for i, r in enumerate(reports) if r["group_size"] > 32)[1],
         lambda reports: 0,
     ],
 }  # fmt: skip

@@ -3,12 +3,10 @@
 import html
 import sys
 
-import numpy as np
-
 from lecture_lib.checks.case import Case
 from lecture_lib.checks.compare import difference, shorten
 from lecture_lib.checks.exercise import Exercise
-from lecture_lib.checks.plain import Array, Raised, Refused, plain
+from lecture_lib.checks.plain import Array, Raised, Refused, numbers_of, plain
 from lecture_lib.checks.script import scripted
 from lecture_lib.checks.verdict import Verdict, size
 
@@ -91,9 +89,7 @@ def by_call(case: Case, yours: object, expected: object) -> list[str]:
 def _printed(name: str, value: object) -> str:
     if type(value) is dict and any(isinstance(each, Array) for each in value.values()):
         return "\n    ".join(_printed(f"{name}, {key}", each) for key, each in value.items())
-    if not isinstance(value, Array):
-        return f"{name} = {shorten(value, 400)}"
-    numbers = np.array2string(value.values, precision=4, suppress_small=True, separator=", ")
+    numbers = numbers_of(value.values) if isinstance(value, Array) else shorten(value, 400)
     return f"{name} = {numbers}".replace("\n", "\n" + " " * (len(name) + 7))
 
 

@@ -38,8 +38,14 @@ class Array:
     values: np.ndarray
 
     def __repr__(self) -> str:
-        numbers = np.array2string(self.values, precision=4, suppress_small=True, separator=", ")
-        return f"{self.kind.rpartition('.')[2].lower()}({numbers})"
+        return f"{self.kind.rpartition('.')[2].lower()}({numbers_of(self.values)})"
+
+
+def numbers_of(values: np.ndarray) -> str:
+    """Numbers of an array with four digits; small ones beside large ones as 0, but not where all are small."""
+    finite = np.abs(values[np.isfinite(values)])
+    tiny = 0 < finite.max(initial=0) < 1e-3
+    return np.array2string(values, precision=4, suppress_small=not tiny, separator=", ")
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def chunk_cases(seed: int) -> list[Case]:
         Case("7 tokens one by one", call(7, 1)),
         Case("9 tokens at once", call(9, 9)),
         Case("5 tokens in a chunk of 8", call(5, 8)),
-        Case("13 tokens in chunks of 5, 4 heads share 2", call(13, 5, n_kv_heads=2)),
+        Case("11 tokens in chunks of 5, 4 heads share 2", call(11, 5, n_kv_heads=2)),
         Case("8 tokens in chunks of 3, one layer", call(8, 3, n_layers=1)),
     ]
 
@@ -92,6 +92,8 @@ CHUNK_MISTAKES = (
     ("the whole prompt is read at once. How many tokens may a forward have?", lambda model, ids, chunk_size: model(ids)),
     ("the chunks are smaller than asked for: one token in each. How often are the weights read then?",
      "range(0, ids.shape[1], chunk_size)", "range(0, ids.shape[1])", "start:start + chunk_size", "start:start + 1"),
+    ("the prompt is cut into chunks of nearly equal size. Which chunk alone may be shorter?",
+     "logits = []", "logits, chunk_size = ([], -(-ids.shape[1] // -(-ids.shape[1] // chunk_size)))"),
     ("every chunk begins at place 0. Where does it stand in the prompt?",
      "torch.arange(start, start + chunk.shape[1])", "torch.arange(chunk.shape[1])",
      "<= positions[:, None]", "<= start + positions[:, None]"),

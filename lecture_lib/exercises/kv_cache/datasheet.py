@@ -64,11 +64,11 @@ def by_seconds(
 def lecture_case() -> Case:
     """Seven billion weights on the lecture's card."""
     claims = [
-        {"context": 19_000},
-        {"context": 19_100},
-        {"batch": 4, "context": 4_700},
+        {"context": 38_000, "cards": 2},  # possible, because they share the cache too
         {"bits": 8},
-        {"bits": 32},
+        {"context": 19_100},
+        {"context": 19_000},
+        {"batch": 4, "context": 4_700},
     ]
     return Case(
         "7 B weights on the lecture's card of 24 GB", (30.0, 7 * 10**9, 16, 1000, 524_288, CARD_24, claims)
@@ -89,13 +89,13 @@ def riddle_case() -> Case:
 
 def edges(draw: random.Random) -> Case:
     """Powers of two, so that every limit is met to the byte: what just fits is possible."""
-    card = {"memory": 2.0**33, "bandwidth": 2.0**40, "flop_rate": 2.0**47}
+    card = {"memory": 2.0**33, "bandwidth": 2.0**40, "flop_rate": 2.0**39}
     n, token = 2**31, 2**18  # 4 GiB in 16 bits, then room for 2^14 tokens
     claims = [
         {"context": 2**14},  # memory and bandwidth both to the byte at 128 steps a second
         {"context": 2**14 + 1},
         {"context": 2**13, "batch": 2},  # 256 of all rows would be needed for the same steps
-        {"bits": 32, "context": 0},
+        {"bits": 8, "context": 2**13},  # room in memory, but no arithmetic to spare
         {"context": 2**13, "batch": 3},  # does not fit, unless the rows share what they keep
     ]
     order = draw.sample(range(5), 5)
@@ -109,18 +109,18 @@ def arithmetic(draw: random.Random) -> Case:
     rate = 2 * n * speed / draw.uniform(2.2, 2.8)
     card = {"memory": 4e12, "bandwidth": 1e15, "flop_rate": rate}
     claims = [
+        {"cards": 2, "tokens_a_step": 4, "bits": 4},
         {"cards": 2},
-        {"cards": 3},
         {"batch": rows},
         {"batch": rows, "cards": 3},
-        {"tokens_a_step": 4, "bits": 4},
+        {"tokens_a_step": 4, "cards": 3},
     ]
     draw.shuffle(claims)
     return Case("a card that computes slowly", (speed, n, 16, 100, 10**5, card, claims))
 
 
 def long_texts(draw: random.Random) -> Case:
-    """Memory without end: a long cache is slow to read, and the weights alone would not be."""
+    """Memory without end: a long cache is slow to read, each row has its own, and drafted tokens share it."""
     n, speed, token, context = (
         draw.randint(10**9, 9 * 10**9),
         draw.uniform(20, 60),
@@ -133,9 +133,9 @@ def long_texts(draw: random.Random) -> Case:
         {},
         {"context": context // 4},
         {"context": 3 * context, "cards": 3},
-        {"bits": 8, "context": 2 * context},
+        {"tokens_a_step": 8, "context": 4 * context},
+        {"batch": 8, "context": 4 * context},
     ]
-    claims.append({"batch": 3, "context": 9 * context})
     draw.shuffle(claims)
     return Case(f"texts of {context} tokens and more", (speed, n, 16, context, token, card, claims))
 
@@ -210,6 +210,15 @@ EXPLAIN_MISTAKES = (
      "n_params * said['bits']", "n_params * bits"),
     ("the context of the sheet is used where a claim says another.",
      "said['context'] * token_bytes", "context * token_bytes"),
+    ("more cards share the weights, and each holds the whole cache. What do the cards share by the table?",
+     "fits = read <= said['cards'] * card['memory']",
+     "fits = n_params * said['bits'] / 8 / said['cards'] + said['batch'] * said['context'] * token_bytes <= card['memory']"),
+    ("drafted tokens read the cache once for each of them. How often does a step read it?",
+     "said['batch'] * said['context'] * token_bytes", "said['batch'] * said['context'] * token_bytes * said['tokens_a_step']"),
+    ("what one claim says is used for the claims after it as well. Which number holds where a claim is silent?",
+     "said = plain | claim", "said = plain = plain | claim"),
+    ("what is computed just fast enough is called impossible. Which comparison leaves room for an equal number?",
+     "tokens_per_second <= said", "tokens_per_second < said"),
     ("what just fits is called impossible. Which comparison leaves room for an equal number?",
      "fits = read <=", "fits = read <"),
     ("the least bandwidth leaves the cache out. What is read beside the weights?",

@@ -54,13 +54,17 @@ def at_once(X: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, W_o: Tensor, d_hea
     return tuple(T.to(dtype) for T in (Y.transpose(1, 2).flatten(2) @ W_o, K, V))
 
 
-def in_pieces(answer: object, X: Tensor, maps: list[Tensor], d_head: int, pieces: list[int]) -> tuple:
-    """Read a text in pieces, each with what the last one handed on: all results, and what is kept at the end."""
+def in_pieces(
+    answer: object, X: Tensor, maps: list[Tensor], d_head: int, pieces: list[int], times: int = 1
+) -> tuple:
+    """Read a text in pieces, each so many times behind what the last one handed on: all results, and what is kept at the end."""
     if answer is at_once:
         return at_once(X, *maps, d_head)
     past, results = None, []
     for piece in X.split(pieces, 1):
-        Y, past = answer(piece, *maps, d_head, past)
+        for _ in range(times):
+            Y, kept = answer(piece, *maps, d_head, past)
+        past = kept
         results.append(Y)
     return torch.cat(results, 1), *past
 
@@ -75,7 +79,7 @@ def layer_cases(seed: int) -> list[Case]:
     def call(
         pieces: list[int], kv: int = kv, group: int = group, dtype: torch.dtype = torch.float32
     ) -> tuple:
-        D = kv * group * d_head + 3
+        D = kv * group * d_head - 3  # no multiple of d_head: heads are not counted by it
         widths = [(D, kv * group * d_head), (D, kv * d_head), (D, kv * d_head), (kv * group * d_head, D)]
         maps = [(1.5 * draw.normal(*shape, dtype=F64) / shape[0] ** 0.5).to(dtype) for shape in widths]
         return draw.normal(B, sum(pieces), D, dtype=dtype), maps, d_head, pieces
@@ -88,6 +92,7 @@ def layer_cases(seed: int) -> list[Case]:
         Case("one by one, each head its own keys", call([1] * 5, kv=3, group=1)),
         Case("two pieces, all heads share one key", call([4, 3], kv=1, group=3)),
         Case("pieces of 1, 3, 2 tokens, float64", call([1, 3, 2], dtype=F64)),
+        Case("two pieces, each twice behind the same `past`", call([3, 2]), {"times": 2}),
     ]
 
 

@@ -68,7 +68,7 @@ def speed_cases(seed: int) -> list[Case]:
         draw.randint(20, 40),
     )
     heads = (kv * group, kv, d_head)
-    shape = (draw.randint(10**5, 3 * 10**5), layers, *heads)
+    shape = (2 * draw.randint(5 * 10**4, 15 * 10**4), layers, *heads)  # even: 4 bits make whole bytes
     B, N, M = draw.randint(3, 9), draw.randint(11, 40), draw.randint(1000, 3000)
     slow, fast = draw.uniform(1e9, 9e9), draw.uniform(1e15, 9e15)
     one, many = (*shape, 1, 1), (*shape, B, 1)
@@ -82,9 +82,21 @@ def speed_cases(seed: int) -> list[Case]:
         Case(f"{B} chunks of {N} tokens behind {M}, arithmetic is slow", (*shape, B, N, M, fast, slow)),
         Case(f"{B} chunks of {N} tokens behind {M}, memory is slow", (*shape, B, N, M, slow, fast)),
         Case("weights of 4 bits", (*many, M, slow, fast), {"bits": 4}),
-        Case("a cache of 8 bits", (*many, M, slow, fast), {"kv_bits": 8}),
-        Case("both nearly alike", (*many, M, 1e9, draw.uniform(1.5e9, 12e9))),
+        Case("weights of 4 bits, arithmetic is slow", (*many, M, fast, slow), {"bits": 4}),
+        Case("a cache of 4 bits", (*many, M, slow, fast), {"kv_bits": 4}),
+        nearly_alike("memory is a little slower", (*shape, 20, 1, M), 1.2),
+        nearly_alike("arithmetic is a little slower", (*shape, 20, 1, M), 1 / 1.2),
+        # Powers of two: 2^22 bytes and 2^24 operations, whatever the order in which they are counted.
+        Case("both at the same time", (2**20, 4, 8, 2, 16, 4, 1, 1023, 2.0**30, 2.0**32)),
     ]
+
+
+def nearly_alike(what: str, sizes: tuple, rate: float) -> Case:
+    """A forward that waits for memory `rate` times as long as for arithmetic; a cache as long as this one moves the ridge."""
+    bandwidth = 1e9
+    of_memory, _ = token_by_token(*sizes, bandwidth, 1e30)
+    of_arithmetic, _ = token_by_token(*sizes, 1e30, 1.0)
+    return Case(f"both nearly alike, {what}", (*sizes, bandwidth, rate * of_memory / of_arithmetic))
 
 
 # fmt: off
@@ -128,6 +140,12 @@ SPEED_MISTAKES = (
      "n_new / waits[limit]", "n_new / sum(waits.values())"),
     ("the wrong roof is named. Which time is the longer one?",
      "waits[limit], limit", "waits[limit], min(waits, key=waits.get)"),
+    ("at equal times arithmetic is named. Which roof is asked for then?",
+     "{'memory': read / bandwidth, 'arithmetic': flops / flop_rate}", "{'arithmetic': flops / flop_rate, 'memory': read / bandwidth}"),
+    ("numbers of 4 bits take no room: 4 // 8 is 0. How many bytes do two of them take?",
+     "kv_bits / 8", "(kv_bits // 8)"),
+    ("fewer bits are taken to mean fewer operations. How many operations does a weight take in each row?",
+     "2 * n_params * n_new", "2 * n_params * n_new * bits / 16"),
     ("bits are taken for bytes. How many bits has a byte?",
      "n_params * bits / 8", "n_params * bits"),
     ("kept numbers have the bits of the weights. Which argument says how keys are stored?",

@@ -14,7 +14,7 @@ class Classifier(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.tokens = nn.Embedding(V, D)
-        self.layer = nn.Linear(D, D)
+        self.heads = nn.Linear(D, D)  # a name that begins like that of the part to train
         self.head = nn.Linear(D, V, bias=bias)
         for parameter in self.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator)
@@ -24,7 +24,7 @@ class Classifier(nn.Module):
 
     def features(self, ids: Tensor) -> Tensor:
         """Give a vector for each text."""
-        return torch.tanh(self.layer(self.tokens(ids))).mean(1)
+        return torch.tanh(self.heads(self.tokens(ids))).mean(1)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Score the outputs of the head."""
@@ -113,6 +113,8 @@ HEAD_MISTAKES = (
     ("the new head is frozen with all the rest. What comes first, freezing or the new head?",
      "model.head = head", "model.head = head.requires_grad_(False)"),
     ("the new head starts from random numbers. Which loss should an untrained head have for C classes?", ZEROS, "pass"),
+    ("all that has a name which begins with `head` is trained. Which other layer of the model is called so?",
+     "model.head = head", "model.head = head\n    [p.requires_grad_(n.startswith('head')) for n, p in model.named_parameters()]"),
     ("the new head has no bias.", "n_classes, dtype", "n_classes, bias=False, dtype", "nn.init.zeros_(head.bias)", "pass"),
     ("the weight of the old head is reused for its first rows. What do they score?",
      "nn.init.zeros_(head.weight)", "nn.init.zeros_(head.weight).data[:len(model.head.weight)] = model.head.weight.data[:n_classes]"),

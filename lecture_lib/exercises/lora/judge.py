@@ -7,14 +7,12 @@ from lecture_lib.checks.kinds import impossible
 def claims(seed: int, turn: int) -> tuple[str, list[dict], int]:
     """Draw five claims; one lies closer to the full update than its rank allows."""
     draw = Draw(1000 * seed + turn)
-    place, five = draw.size(0, 4), []
+    (place, flat), five = draw.random.sample(range(5), 2), []
     room = (0.96, 0.85)[turn % 2]
     for i in range(5):
         n, r = draw.size(6, 9), draw.size(1, 4)
         decay = 0.5 + 0.45 * draw.random.random()
-        if (
-            i == (place + 1) % 5
-        ):  # a long, flat tail: its plain sum is far larger than the root of its squares
+        if i == flat:  # a long tail: its plain sum is far larger than the root of its squares
             n, r, decay = 12, 1, 0.99
         size = draw.random.choice((1.0, 10.0, 100.0))
         s = [round(size * decay**k * (0.8 + 0.4 * draw.random.random()), 4) for k in range(n)]

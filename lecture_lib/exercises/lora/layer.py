@@ -73,13 +73,18 @@ class ByEntries(nn.Module):
 
 
 def start(answer: object, seed: int) -> dict:
-    """How A of a wide layer was drawn. Its size in doublings tells the usual slips apart; a uniform A ends at 1.73 of its size."""
-    A = answer(nn.Linear(100, 25), 6, 1.0, torch.Generator().manual_seed(seed)).A.detach().double()
+    """How A of a wide layer was drawn. 20,000 numbers tell its size to half a percent; a uniform A ends at 1.73 of its size."""
+    A = answer(nn.Linear(400, 100), 50, 1.0, torch.Generator().manual_seed(seed)).A.detach().double()
     size = A.square().mean().sqrt().clamp_min(1e-9)
     return {
-        "doublings of A's size from 1/sqrt(D_in)": round((size * 10).log2().item()),
+        "quarters of a doubling of A's size from 1/sqrt(D_in)": round(4 * (size * 20).log2().item()),
         "A is drawn from a normal distribution": bool((A.abs() > 2 * size).any()),
     }
+
+
+def shared(one: nn.Module, other: nn.Module) -> bool:
+    """Whether a parameter of one layer lies where one of the other does."""
+    return not {p.data_ptr() for p in one.parameters()}.isdisjoint(p.data_ptr() for p in other.parameters())
 
 
 def handled(answer: object, d: tuple, seed: int, bias: bool, X: Tensor, A: Tensor, B: Tensor) -> dict:
@@ -97,6 +102,7 @@ def handled(answer: object, d: tuple, seed: int, bias: bool, X: Tensor, A: Tenso
         "B at first": layer.B.detach().clone(),
         "A is 0 nowhere": bool((layer.A != 0).all()),
         "the generator decides A": torch.equal(layer.A, again.A) and not torch.equal(layer.A, other.A),
+        "`base` is the layer that was given": layer.base is base,
         "outputs at first": layer(X).detach(),
     } | start(answer, seed)
     with torch.no_grad():
@@ -112,6 +118,7 @@ def handled(answer: object, d: tuple, seed: int, bias: bool, X: Tensor, A: Tenso
         "merged is a plain layer": type(plain) is nn.Linear and plain is not base,
         "merged weight": plain.weight.detach().clone(),
         "merged outputs": plain(X).detach(),
+        "the plain layer shares numbers with the base": shared(plain, base),
         "base changed": not torch.equal(base.weight, first),
         "outputs after merging": layer(X).detach(),
     }
@@ -164,6 +171,10 @@ LAYER_MISTAKES = (
     ("A is divided by D_in: its variance is 1 / D_in². Which of the two, variance or spread, was asked for?",
      " / base.in_features ** 0.5", " / base.in_features"),
     ("A has variance 1 / D_out. Over how many numbers does x A sum?", " / base.in_features ** 0.5", " / base.out_features ** 0.5"),
+    ("A is a little too large, as with Xavier's variance 2 / (D_in + D_out). Over how many numbers does x A sum?",
+     " / base.in_features ** 0.5", " * (2 / (base.in_features + base.out_features)) ** 0.5"),
+    ("A has variance 2 / D_in, which is meant for a layer in front of a ReLU. What follows A?",
+     " / base.in_features ** 0.5", " * (2 / base.in_features) ** 0.5"),
     ("A is uniform. Which distribution was asked for?",
      "torch.randn(base.in_features, r, generator=generator, **kind) / base.in_features ** 0.5",
      "(torch.rand(base.in_features, r, generator=generator, **kind) * 2 - 1) * (3 / base.in_features) ** 0.5"),
@@ -175,6 +186,10 @@ LAYER_MISTAKES = (
     ("merging changes the base itself: the update then acts twice. Which layer should get the sum?",
      "plain.weight.copy_(self.base.weight + self.scaling * (self.A @ self.B).T)",
      "self.base.weight += self.scaling * (self.A @ self.B).T\n            plain.weight.copy_(self.base.weight)"),
+    ("the plain layer and the base have one bias in common: training the one changes the other. What should a new layer share?",
+     "plain.bias.copy_(self.base.bias)", "plain.bias = self.base.bias"),
+    ("the base is a copy, and the layer that was given is trained on. Which layer should be frozen?",
+     "base.requires_grad_(False)", "__import__('copy').deepcopy(base).requires_grad_(False)"),
     ("the bias of the base is lost in the plain layer.", "plain.bias.copy_(self.base.bias)", "plain.bias.zero_()"),
     ("the update is subtracted when merging.", "self.base.weight + self.scaling", "self.base.weight - self.scaling"),
 )

@@ -55,6 +55,7 @@ def memory_cases(seed: int) -> list[Case]:
     def row(name: str, size: int, trained: bool) -> Row:
         return name, draw.size(11, 99), size, trained
 
+    twins = draw.size(11, 99)
     tied = row("table", 4, True)
     frozen = row("table", 2, False)
     return [
@@ -70,6 +71,8 @@ def memory_cases(seed: int) -> list[Case]:
         ),
         Case("trained in half precision", ([row("W", 2, True), row("V", 4, True)],)),
         Case("a tied head", ([tied, row("W", 4, False), tied],)),
+        Case("a tied head, and a parameter behind it", ([tied, tied, row("A", 2, True)],)),
+        Case("two parameters of one size", ([("V", twins, 4, True), ("W", twins, 4, True)],)),
         Case("a tied head, frozen", ([frozen, row("A", 4, True), frozen],)),
         Case("nothing at all", ([],)),
     ]
@@ -83,6 +86,7 @@ MEMORY_MISTAKES = (
      "if trained:", "optimizer += 0 if trained else 2 * numbers * size\n        if trained:"),
     ("AdamW keeps one number for each weight. Which two averages does it need?", "2 * numbers * size", "numbers * size"),
     ("a shared parameter counts twice. How often does it lie in memory?", "name in known", "False"),
+    ("the count stops at the first parameter that comes again. What do `continue` and `break` do?", "continue", "break"),
     ("everything has 4 bytes. Which dtype has each?", "weights += numbers * size", "weights += numbers * 4"),
     ("moments have 4 bytes each, whatever their weight has.", "2 * numbers * size", "2 * numbers * 4"),
     ("only the frozen weights count as weights. Where do trained ones lie?", "weights += numbers * size", "weights += 0 if trained else numbers * size"),

@@ -133,6 +133,8 @@ def name_cases(seed: int) -> list[Case]:
         case("one of two whole names", r"layers\.0\.W_q|layers\.1\.W_v"),
         case("the beginning of names only: ValueError", r"layers"),
         case("the middle of names only: ValueError", r"[01]"),
+        case("the end of names only: ValueError", r"W_(qk|v)"),
+        case("small letters for capital ones: ValueError", r".*w_v"),
         case("a table is no linear layer: ValueError", r"table"),
         case("a dot is any character", r"layers.0.W_."),
     ]

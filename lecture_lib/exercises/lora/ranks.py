@@ -1,5 +1,7 @@
 """How many singular values of a mean update stand above the noise? Judged on planted ranks."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -35,8 +37,10 @@ def rank_cases(seed: int) -> list[Case]:
     """Planted ranks 0 to 4; two and many updates; tall and wide; a strong direction beside weak ones; little and much noise."""
     draw = Draw(seed)
 
-    def case(what: str, n: int, N: int, M: int, strengths: tuple[float, ...], sigma: float) -> Case:
-        """Strengths in units of the edge."""
+    def case(
+        what: str, n: int, N: int, M: int, strengths: tuple[float, ...], sigma: float, most: float = math.inf
+    ) -> Case:
+        """Strengths in units of the edge; the weakest is seen at `most` so far, so that a larger edge loses it."""
         edge = sigma / n**0.5 * (N**0.5 + M**0.5)
         for _ in range(1000):
             U, V = (torch.linalg.qr(draw.normal(k, len(strengths), dtype=F64))[0] for k in (N, M))
@@ -49,7 +53,7 @@ def rank_cases(seed: int) -> list[Case]:
             s = torch.linalg.svdvals(D + noise.mean(0)) / edge
             s = torch.cat([s, s.new_zeros(1)])
             k = len(strengths)
-            if s[k] < 0.97 and (k == 0 or s[k - 1] > 1.03) and planted(D + noise) == k:
+            if s[k] < 0.97 and (k == 0 or 1.03 < s[k - 1] < most) and planted(D + noise) == k:
                 return Case(what, (D + noise,), hidden=k)
         raise RuntimeError("no such case")
 
@@ -57,13 +61,13 @@ def rank_cases(seed: int) -> list[Case]:
     return [
         case("noise alone, 4 updates of 24 x 20", 4, 24, 20, (), sigma),
         case("rank 1, 4 updates of 24 x 20", 4, 24, 20, (1.5,), sigma),
-        case("rank 3, 8 updates of 30 x 30", 8, 30, 30, (3.0, 2.0, 1.4), sigma),
-        case("rank 2, two updates of 26 x 22", 2, 26, 22, (1.35, 1.25), sigma),
-        case("rank 2, tall", 5, 60, 8, (2.0, 1.4), sigma),
-        case("rank 2, wide", 5, 8, 60, (2.0, 1.4), sigma),
+        case("rank 3, 8 updates of 30 x 30", 8, 30, 30, (3.0, 2.0, 0.85), sigma, 1.25),
+        case("rank 2, two updates of 26 x 22", 2, 26, 22, (1.3, 0.95), sigma, 1.35),
+        case("rank 2, tall", 5, 80, 6, (2.0, 0.7), sigma, 1.12),
+        case("rank 2, wide", 5, 6, 80, (2.0, 0.7), sigma, 1.12),
         case("one of the directions a hundred times as strong", 6, 20, 25, (130.0, 1.4, 1.3), sigma),
         case("rank 4, little noise", 3, 20, 18, (2.0, 1.8, 1.5, 1.3), 1e-3 * sigma),
-        case("rank 1, much noise", 10, 18, 28, (1.4,), 1e3 * sigma),
+        case("rank 1, much noise", 10, 18, 28, (0.85,), 1e3 * sigma, 1.2),
     ]
 
 
@@ -76,6 +80,8 @@ RANK_MISTAKES = (
     ("the scatter is divided by n and not by n - 1. What does this do for two updates?", "correction=1", "correction=0"),
     ("the edge is σ√(N + M). Which two roots are added?", EDGE, "(N + M) ** 0.5"),
     ("the edge counts one side of the matrix only.", EDGE, "2 * min(N, M) ** 0.5"),
+    ("the edge counts the longer side twice. Which two roots are added?", EDGE, "2 * max(N, M) ** 0.5"),
+    ("the variance is divided by n - 1 a second time, and not by n. How many updates does the mean have?", ".mean() / n", ".mean() / (n - 1)"),
     ("the edge is the norm of all the noise, σ√(NM). Over how many singular values is this spread?", EDGE, "(N * M) ** 0.5"),
     ("the spread of all entries of the mean is taken for noise. What does a strong direction do to it?",
      "updates.var(0, correction=1).mean() / n", "updates.mean(0).var()"),

@@ -18,7 +18,7 @@ def affine_quantize(x: Tensor, bits: int = 8) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns:
         (N, K) uint8 codes from 0 to 2^bits − 1, (N, 1) scale (1 for a row of zeros), (N, 1) uint8 zero point: the code
-        of 0.
+        of 0 (0 for a row of zeros).
 
     Example:
         >>> affine_quantize(torch.tensor([[-1.0, 0.0, 24.5]]))
@@ -49,7 +49,7 @@ def by_observer(x: Tensor, bits: int = 8) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def affine_cases(seed: int) -> list[Case]:
-    """Rows around 0, above it and below it; zeros; every kind of width; a zero point between two codes."""
+    """Rows around 0, above it and below it; zeros, tiny numbers; every kind of width; a zero point between two codes."""
     draw = Draw(seed)
     N, K = draw.sizes(2)
 
@@ -77,6 +77,7 @@ def affine_cases(seed: int) -> list[Case]:
         Case("2 bits", (rows(2, 4, 2), 2)),
         Case("all numbers above 0: the grid still begins at 0", (far,)),
         Case("all numbers below 0: the grid still ends at 0", (-far,)),
+        Case("tiny numbers, 8 bits", (rows(2, 5, 8) * 2.0**-40,)),
         Case("a row of zeros beside another", (torch.cat([torch.zeros(1, 5), rows(1, 5, 8)]),)),
     ]
 
@@ -85,6 +86,8 @@ def affine_cases(seed: int) -> list[Case]:
 AFFINE_MISTAKES = (
     ("the zero point is cut, not rounded: 0 comes back as something else. Which code is nearest to 0?",
      "(-lowest / scale).round()", "-lowest / scale"),
+    ("the zero point that is handed back is rounded, and the one within the codes is not. Which of the two is subtracted by those who read the codes?",
+     "(x / scale).round() + zero_point", "((x - lowest) / scale).round()"),
     ("the zero point is always rounded up. Which code is nearest to 0?",
      "(-lowest / scale).round()", "(-lowest / scale).ceil()"),
     ("a range that lies above 0 does not reach down to 0. Which code would 0 have?",
@@ -107,6 +110,8 @@ AFFINE_MISTAKES = (
      "(x / scale).round() + zero_point", "(x / scale).round() - zero_point"),
     ("a row of zeros gives NaN. What could its step be?",
      "torch.where(scale > 0, scale, 1.0)", "scale"),
+    ("a row of tiny numbers is taken for a row of zeros. Which rows need another step?",
+     "scale > 0", "scale > 1e-6"),
 )
 # fmt: on
 

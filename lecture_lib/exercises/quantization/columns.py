@@ -71,6 +71,21 @@ def moment(draw: Draw, K: int) -> Tensor:
     return X.T @ X
 
 
+def undamped(draw: Draw) -> Case:
+    """A case in which a hundredth of its mean more on the diagonal of H moves a code."""
+
+    def inputs() -> tuple[Tensor, Tensor, Tensor, int]:
+        W = draw.normal(2, 5, dtype=F64)
+        return W, moment(draw, 5), W.abs().amax(1, keepdim=True) / 7, 4
+
+    def tells(drawn: tuple) -> bool:
+        W, H, scale, bits = drawn
+        damped = H + 0.01 * H.diagonal().mean() * torch.eye(len(H), dtype=F64)
+        return not torch.equal(by_inverses(*drawn), by_inverses(W, damped, scale, bits))
+
+    return Case("H as it is, nothing added to its diagonal", until(inputs, tells))
+
+
 def gptq_cases(seed: int) -> list[Case]:
     """By hand; roundings that are the best of all and not the nearest; more rows; 2 to 8 bits; unlike inputs; one column; clamps."""
     draw = Draw(seed)
@@ -107,6 +122,7 @@ def gptq_cases(seed: int) -> list[Case]:
         case("a grid that is too narrow: codes are clamped", 3, 6, 3, spread=2.5),
         Case("inputs that do not go together: nothing to repair", (plain, unlike, plain.abs().amax(1, keepdim=True) / 7, 4)),
         case("one column", 2, 1, 4),
+        undamped(draw),
     ]  # fmt: skip
 
 
@@ -127,6 +143,10 @@ GPTQ_MISTAKES = (
      PUSH, "torch.linalg.inv(H)[later, later] @ H[later, j]"),
     ("the push is taken from the whole inverse of H, with columns that are rounded already. Which columns can still move?",
      PUSH, "-torch.linalg.inv(H)[later, j] / torch.linalg.inv(H)[j, j]"),
+    ("a hundredth of its mean is added to the diagonal of H, as where H may be singular. What is said about H here?",
+     PUSH, "torch.linalg.solve(H[later, later] + 0.01 * H.diagonal().mean() * torch.eye(W.shape[1] - j - 1), H[later, j])"),
+    ("the error is that of rounding alone, and a clamped code's is larger. Which real number stands for the column now?",
+     "error = W[:, j] - scale[:, 0] * codes[:, j]", "error = W[:, j] - scale[:, 0] * (W[:, j] / scale[:, 0]).round()"),
     ("the error is counted in steps of the grid, not in weights. In which unit is W?",
      "error = W[:, j] - scale[:, 0] * codes[:, j]", "error = W[:, j] / scale[:, 0] - codes[:, j]"),
     ("the error is taken from the weights at the start, and not from those that were moved.",

@@ -52,7 +52,7 @@ def one_by_one(W: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
 
 
 def int4_cases(seed: int) -> list[Case]:
-    """Groups of all sizes, odd ones too; groups of very different size; zeros; float64; columns in another order."""
+    """Groups of all sizes, odd ones too; groups of very different size; zeros, tiny weights; float64; columns in another order."""
     draw = Draw(seed)
 
     def rows(n: int, groups: int, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -74,6 +74,7 @@ def int4_cases(seed: int) -> list[Case]:
         Case("groups of one weight", (rows(2, 6, 1), 1)),
         Case("float64", (rows(2, 3, 2, torch.float64), 2)),
         Case("a group of zeros", (quiet, 4)),
+        Case("tiny weights: no zeros", (rows(1, 2, 4) * 2.0**-40, 4)),
         Case("stored by columns", (rows(n, 2, 4).T.contiguous().T, 4)),
     ]
 
@@ -103,6 +104,10 @@ INT4_MISTAKES = (
      "(groups / scale.unsqueeze(-1)).round()", "(groups / scale.unsqueeze(-1)).trunc()"),
     ("a group of zeros gives NaN, or a step of 0. What could its step be?",
      "torch.where(largest > 0, largest / 7, 1.0)", "(largest / 7)"),
+    ("a small number is added to the step, so that nothing is divided by 0: tiny weights are lost. Which groups need another step?",
+     "groups / scale.unsqueeze(-1)", "groups / (scale.unsqueeze(-1) + 1e-8)"),
+    ("a group of tiny weights is taken for a group of zeros. Which groups need another step?",
+     "largest > 0", "largest > 1e-6"),
     ("the step is always float32. Which dtype is asked for?",
      ".to(W.dtype)", ".float()"),
 )

@@ -8,38 +8,33 @@ from lecture_lib.checks.kinds import impossible
 DB_PER_BIT = 20 * math.log10(2)  # D = σ² 2^(-2R)
 
 
+def report(below: float, bits: int, group_size: int, scale_bits: int) -> dict:
+    """A report so many dB below the limit."""
+    limit = DB_PER_BIT * (bits + scale_bits / group_size)
+    words = {"bits": bits, "group_size": group_size, "scale_bits": scale_bits}
+    return words | {"signal_to_noise": round(limit - below, 2)}
+
+
 def compressors(seed: int, turn: int) -> tuple[str, list[dict], int]:
     """Draw five reports; one has less noise than its bits allow, some of the others less than the bits of their codes alone allow."""
     draw = Draw(1000 * seed + turn)
 
-    def report(below: float, bits: int, group_size: int, scale_bits: int) -> dict:
-        limit = DB_PER_BIT * (bits + scale_bits / group_size)
-        words = {"bits": bits, "group_size": group_size, "scale_bits": scale_bits}
-        return words | {"signal_to_noise": round(limit - below, 2)}
+    def layout() -> tuple[int, int, int]:
+        return draw.size(2, 6), draw.random.choice((64, 128)), draw.random.choice((8, 16))
 
-    far, place = turn % 2, draw.size(0, 4)
-    five = [
-        report(
-            0.4 + 6 * draw.random.random() ** 2,
-            draw.size(2, 8),
-            draw.random.choice((16, 32, 64, 128)),
-            draw.random.choice((8, 16, 32)),
-        )
-        for _ in range(5)
-    ]
-    five[place] = report(
-        -0.3 - 0.7 * far, draw.size(2, 5), draw.random.choice((64, 128)), draw.random.choice((8, 16))
-    )
-    others = [i for i in range(5) if i != place]
-    loud, tight, wide, high = draw.random.sample(others, 4)
-    five[tight] = report(
-        0.4, draw.size(2, 4), 16, 16
-    )  # one bit of steps a weight: above the limit of its codes alone
+    far, (place, loud, tight, third, twin) = turn % 2, draw.random.sample(range(5), 5)
+    words, alike = layout(), layout()  # drawn alike: bits and steps alone tell nothing
+    if turn % 3 == 0:  # fewer bits, also for the steps, than the impossible one
+        words, alike = (draw.size(5, 6), 64, 16), (2, 128, 8)
+    five = [{}] * 5
+    five[place] = report(-0.3 - 0.7 * far, *words)
+    below = 0.4 + 6 * draw.random.random() ** 2 if turn % 3 != 1 else 7  # at times the farthest of all
+    five[twin] = report(below, *alike)
+    # The bits of the steps lift it above the limit of its codes alone, by a whole bit or by half of one.
+    five[tight] = report(0.4, draw.size(2, 4), 16, (16, 8)[turn // 2 % 2])
     five[loud] = report(5, 8, 128, 16)  # the largest number of all, and allowed
-    if turn % 4 < 2:
-        five[wide] = report(0.5, 3, 8, 32)
-    else:
-        five[high] = report(0.5, 7, 128, 16)  # nearly the largest number, for a bit less
+    # Many bits for the steps, or nearly the largest number, for a bit less.
+    five[third] = report(0.5, 3, 8, 32) if turn % 4 < 2 else report(0.5, 7, 128, 16)
     return f"round {turn + 1}: one has {('0.3', '1')[far]} dB too much", five, place
 
 
@@ -61,7 +56,7 @@ def beyond_shannon(reports: list[dict]) -> int:
 
 # fmt: off
 SHANNON_MISTAKES = (
-    ("the bits of the steps are not counted. What else must be stored beside the codes?",
+    ("the bits of the steps are not counted, or not as they should be. What is stored beside the codes, and how many weights share it?",
      " + report['scale_bits'] / report['group_size']", ""),
     ("the largest ratio is chosen. How many bits does each one have for it?",
      " - 20 * math.log10(2) * rate", ""),
@@ -71,7 +66,9 @@ SHANNON_MISTAKES = (
      "excess.index(max(excess))", "excess.index(min(excess))"),
     ("the bits of a step are counted for every weight. How many weights share a step?",
      "report['scale_bits'] / report['group_size']", "report['scale_bits']"),
-    ("every step is taken to have 16 bits. Which entry says how many?",
+    ("the bits of the steps are divided without their fraction. What does // give for 16 bits and 64 weights?",
+     "report['scale_bits'] / report['group_size']", "report['scale_bits'] // report['group_size']"),
+    ("all steps are taken to have the same number of bits. Which entry says how many?",
      "report['scale_bits'] / report['group_size']", "16 / report['group_size']"),
     ("the one with the fewest bits is chosen. Is it allowed to be as good as it says?",
      "report['signal_to_noise'] - 20 * math.log10(2) * rate", "-rate"),

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lecture_lib.checks.chance import until
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case, Exercise
 
@@ -37,8 +38,27 @@ def in_float64(q_x: Tensor, scale_x: Tensor, zero_x: Tensor, q_w: Tensor, scale_
     return torch.nn.functional.linear(x, scale_w.double() * q_w.double()).float()
 
 
+def near_zero_point(draw: Draw, K: int) -> Case:
+    """Inputs that hardly differ from their zero point: both sums are large and do not fit into float32."""
+
+    def inputs() -> tuple[Tensor, ...]:
+        q_w, q_x = draw.ids(2, K, below=128, low=100), torch.full((1, K), 200)
+        q_x[:, draw.order(K)[:3]] += 1
+        z = torch.full((1, 1), 200).to(torch.uint8)
+        return q_x.to(torch.uint8), torch.ones(1, 1), z, q_w.to(torch.int8), torch.ones(2, 1)
+
+    def tells(drawn: tuple[Tensor, ...]) -> bool:
+        q_x, _, z, q_w, _ = (each.double() for each in drawn)
+        products, correction = q_x @ q_w.T, z * q_w.sum(1)
+        exact = products - correction
+        return bool((products.float() - correction.float() != exact).all())
+
+    what = f"{K} columns, and inputs near their zero point: the difference of both sums must be exact"
+    return Case(what, until(inputs, tells))
+
+
 def product_cases(seed: int) -> list[Case]:
-    """By hand, one of each size, all different sizes, codes at the ends, and long rows whose sum nearly cancels."""
+    """By hand, one of each size, all different sizes, codes at the ends, and long rows whose sums nearly cancel."""
     draw = Draw(seed)
 
     def steps(n: int) -> Tensor:
@@ -76,6 +96,7 @@ def product_cases(seed: int) -> list[Case]:
         case("large codes and zero points of 255", 2, 5, 9, low=200, zero=255),
         case("all large and of one sign: the sum is far above 2^15", 2, 3, 7, low=200, zero=0, low_w=100),
         cancelling(16_000 + draw.size(0, 40)),
+        near_zero_point(draw, 32_000 + draw.size(0, 40)),
     ]
 
 
@@ -85,6 +106,15 @@ PRODUCT_MISTAKES = (
      " - zero_x.int() * sums", ""),
     ("the products are added up in float32, which holds whole numbers only up to 2^24. Which type adds them exactly?",
      "q_x.int() @ q_w.int().T", "q_x.float() @ q_w.float().T"),
+    ("the differences of inputs and zero points are multiplied and added up in float32, which holds whole numbers only up to 2^24. Which type adds them exactly?",
+     "q_x.int() @ q_w.int().T", "(q_x.float() - zero_x.float()) @ q_w.float().T",
+     " - zero_x.int() * sums", ""),
+    ("the zero points are turned into int8: those above 127 become negative. Which type holds both sides?",
+     "zero_x.int()", "zero_x.to(torch.int8).int()"),
+    ("each of the two sums becomes a float32 before one is subtracted from the other. Which comes first, the difference or the float?",
+     "(products - zero_x.int() * sums).float()", "(products.float() - (zero_x.int() * sums).float())"),
+    ("the sum of a row's weights is stored in 16 bits, and overflows. How large can 32,000 codes add up to?",
+     "q_w.int().sum(-1)", "q_w.int().sum(-1).to(torch.int16)"),
     ("the inputs are turned into int8: codes above 127 become negative. Which type holds both sides?",
      "q_x.int() @", "q_x.to(torch.int8).int() @"),
     ("the products are stored in 16 bits, and overflow. How large is 255 · 127?",
