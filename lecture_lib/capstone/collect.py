@@ -15,7 +15,7 @@ from typing import Any
 from lecture_lib import checks
 from lecture_lib.capstone.answers import Answer, Answers
 from lecture_lib.checks import Exercise, Verdict
-from lecture_lib.checks.message import headline
+from lecture_lib.checks.message import headline, still_open
 from lecture_lib.checks.session import todays_seed
 from lecture_lib.checks.watch import usual_settings
 from lecture_lib.grading.needed import needed
@@ -79,9 +79,8 @@ def _answer(stem: str, task: Exercise, here: dict[str, Any], runs: list[_Run]) -
         verdict = _verdict(task, value)
         if verdict.passed:
             return Answer(task, stem, value)
-        why.append(
-            "not written yet" if verdict.unwritten else f"did not pass: {verdict.hint or headline(verdict)}"
-        )
+        failed = f"did not pass: {verdict.hint or headline(verdict)}"
+        why.append(still_open(task)[0] if verdict.unwritten else failed)
     return Answer(task, stem, None, why[0] if why else MISSING, tuple(tried))
 
 

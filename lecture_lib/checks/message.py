@@ -17,9 +17,11 @@ PRINTED_IN_FULL = (
 )
 MOST_CALLS = 16  # of a script are shown before the one that differs
 
-_UNWRITTEN = {
-    False: "replace `raise NotImplementedError` by your own lines, then run this cell again",
-    True: "put your value in the place of None, then run this cell again",
+_AGAIN = ", then run that cell and this one again"
+_OPEN = {  # by the kind of exercise: what it is, and what to do
+    "bug": ("not repaired yet", f"find the mistake in the code above and repair it{_AGAIN}"),
+    "write": ("not written yet", f"replace `raise NotImplementedError` above by your own lines{_AGAIN}"),
+    "value": ("not written yet", f"put your value above in the place of None{_AGAIN}"),
 }
 
 
@@ -35,10 +37,15 @@ class CheckFailed(AssertionError):
         return [f"CheckFailed: {headline(self.verdict) if _notebook() else text(self.verdict)}"]
 
 
+def still_open(task: Exercise) -> tuple[str, str]:
+    """What an exercise is that nobody has worked on yet, and what to do."""
+    return _OPEN["bug" if task.kind == "bug" else "value" if task.value else "write"]
+
+
 def headline(verdict: Verdict) -> str:
     """``✗ attention.softmax   2 of 9 cases``."""
     if verdict.unwritten:
-        return f"○ {verdict.exercise.name}   not written yet"
+        return f"○ {verdict.exercise.name}   {still_open(verdict.exercise)[0]}"
     right = sum(reason is None for reason in verdict.reasons)
     return f"{'✓' if verdict.passed else '✗'} {verdict.exercise.name}   {right} of {len(verdict.cases)} cases"
 
@@ -48,7 +55,7 @@ def lines(verdict: Verdict) -> list[str]:
     if verdict.passed:
         return [f"against {verdict.exercise.against}"]
     if verdict.unwritten:
-        return [_UNWRITTEN[verdict.exercise.value]]
+        return [still_open(verdict.exercise)[1]]
     index = verdict.shown
     rows = [f"case {index + 1}, {verdict.cases[index].what}", f"  {verdict.reasons[index]}"]
     if not isinstance(verdict.outputs[index], Refused):
@@ -166,7 +173,7 @@ def _state(task: Exercise, verdict: Verdict | None) -> tuple[str, str]:
     if verdict is None:
         words = "not tried"
     else:
-        words = "✓ passed" if verdict.passed else "○ not written yet" if verdict.unwritten else "✗ not yet"
+        words = "✓ passed" if verdict.passed else f"○ {still_open(task)[0]}" if verdict.unwritten else "✗ not yet"
     return words, f"{task.points if verdict is not None and verdict.passed else 0} of {task.points}"
 
 
