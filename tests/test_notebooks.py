@@ -139,6 +139,12 @@ def test_a_notebook_has_the_anatomy_of_all(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_no_cell_prints_an_object_of_matplotlib(name):
+    last = [cell.source.splitlines()[-1] for cell in released(name).cells if cell.cell_type == "code"]
+    assert [line for line in last if re.match(r"(axes|figure|plt)\b.*\)$", line)] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_notebooks_install_nothing_but_the_library(name):
     for cell in released(name).cells[2:]:
         assert not re.search(r"^\s*[%!]\s*(pip|conda|apt)|subprocess", cell.source, re.MULTILINE)
