@@ -173,7 +173,9 @@ def _state(task: Exercise, verdict: Verdict | None) -> tuple[str, str]:
     if verdict is None:
         words = "not tried"
     else:
-        words = "✓ passed" if verdict.passed else f"○ {still_open(task)[0]}" if verdict.unwritten else "✗ not yet"
+        words = (
+            "✓ passed" if verdict.passed else f"○ {still_open(task)[0]}" if verdict.unwritten else "✗ not yet"
+        )
     return words, f"{task.points if verdict is not None and verdict.passed else 0} of {task.points}"
 
 
