@@ -96,6 +96,8 @@ def by_call(case: Case, yours: object, expected: object) -> list[str]:
 
 
 def _printed(name: str, value: object) -> str:
+    if type(value) in (list, tuple) and any(isinstance(each, Array) for each in value):
+        value = {f"entry {place}": each for place, each in enumerate(value)}
     if type(value) is dict and any(isinstance(each, Array) for each in value.values()):
         return "\n    ".join(_printed(f"{name}, {key}", each) for key, each in value.items())
     if not isinstance(value, Array):
