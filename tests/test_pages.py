@@ -72,6 +72,18 @@ def test_every_figure_of_a_chapter_has_a_number_a_caption_and_words(browser, pat
     assert tab.locator("article figure svg[role=img]").evaluate_all(nameless) == 0
 
 
+@pytest.mark.parametrize("path", [each for each in PAGES if each.stem[:2].isdigit()], ids=name)
+def test_formulas_of_their_own_line_and_the_table_of_points_fit_a_phone(browser, path):
+    tab = visit(browser, path, width=390)
+    wide = (
+        "all => all.filter(e => [e, e.parentElement].some(x => x.scrollWidth > x.clientWidth + 2))"
+        ".map(e => e.innerText.slice(0, 60))"
+    )
+    assert tab.locator("article mjx-container[display=true]").evaluate_all(wide) == []
+    points = tab.locator("article .cell_output table", has_text="graded by hand")
+    assert points.evaluate_all(wide) == []
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=name)
 def test_text_in_figures_is_large_enough_on_a_phone(browser, path):
     tab = visit(browser, path, width=390)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lecture_lib.checks import Exercise
+from lecture_lib.checks.message import breakable
 from lecture_lib.checks.watch import resolve
 
 
@@ -109,7 +110,7 @@ class Answers:
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table in HTML with words at the left; on a phone it scrolls inside its own box."""
     lines = ["".join(f"<th style='text-align:left'>{each}</th>" for each in head)]
-    lines += ["".join(f"<td style='text-align:left'>{html.escape(x)}</td>" for x in cells) for cells in rows]
+    lines += ["".join(f"<td style='text-align:left'>{breakable(x)}</td>" for x in cells) for cells in rows]
     return (
         f"<div style='overflow-x:auto'><table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table></div>"
     )

@@ -133,6 +133,11 @@ class Shown:
         return f"<div style='{box}'>{first}{rest}</div>"
 
 
+def breakable(text: str) -> str:
+    """Text for HTML; on a phone a long name goes on in the next line, behind a dot or an underscore."""
+    return html.escape(text).replace("_", "_<wbr>").replace(".", ".<wbr>")
+
+
 class Progress:
     """The table of a session: each exercise, whether its check has passed, the points so far and those given by hand."""
 
@@ -162,9 +167,7 @@ class Progress:
         if not self.rows:
             return f"<p>{self!r}</p>"
         cells = [
-            "".join(
-                f"<td style='text-align:left;white-space:nowrap'>{html.escape(cell)}</td>" for cell in row
-            )
+            "".join(f"<td style='text-align:left'>{breakable(cell)}</td>" for cell in row)
             for row in self._cells()
         ]
         head = "<tr><th style='text-align:left'>exercise</th><th style='text-align:left'>check</th><th>points</th></tr>"
