@@ -6,6 +6,7 @@ nbgrader's metadata).
 What an author writes:
 - ``{{ badge }}`` under the title becomes the Colab badge with the notebook's points; ``## Softmax {{ attention.softmax }}``
   becomes the exercise's numbered heading with difficulty, minutes and points;
+- a link to ``../../book/NN_stem.md`` becomes one to the published page: a notebook on Colab has no book beside it;
 - a code cell with ``:exercise: attention.softmax`` holds the solution between ### BEGIN SOLUTION and ### END SOLUTION, or
   nothing at all if the library's function of that name is the solution; its check cell is added behind it;
 - ``+++ {"question": "why_scale", "points": 3}`` makes the next Markdown cell a hand-graded answer (the text is the model answer).
@@ -20,7 +21,7 @@ import nbformat
 
 from lecture_lib.checks import exercise
 from scripts.exercise_cells import check_source, solution_source
-from scripts.settings import ROOT, colab_url, repository
+from scripts.settings import ROOT, book_url, colab_url, repository
 
 INSTALL = '''\
 # On Colab this fetches the course's library alone; nothing that is already installed is touched.
@@ -29,6 +30,7 @@ try:
 except ImportError:
     %pip install -q --no-deps "git+{url}.git@{branch}"'''
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+PAGE = re.compile(r"\(\.\./\.\./book/(\w+)\.md\)")
 HEADING = re.compile(r"^## (.+?) \{\{ (\w+\.\w+) \}\}$", re.MULTILINE)
 NOTEBOOK_METADATA = {
     "colab": {"provenance": []},
@@ -80,6 +82,7 @@ def source_notebook(name: str) -> nbformat.NotebookNode:
     for cell in cells:
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace("{{ badge }}", badge(name, points))
+            cell.source = PAGE.sub(lambda found: f"({book_url(f'book/{found[1]}.html')})", cell.source)
             cell.source = HEADING.sub(lambda found: heading(found[1], found[2], next(numbers)), cell.source)
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(NOTEBOOK_METADATA))
     nbformat.validate(notebook)

@@ -9,7 +9,7 @@ import re
 import nbformat
 
 from scripts.authored import source_notebook
-from scripts.settings import ROOT, config
+from scripts.settings import ROOT, book_url, config
 
 BADGE = re.compile(r"\[!\[Open in Colab\]\(\S+\)\]")
 HIDDEN = "*The output below comes from a solution that is not shown here.*"
@@ -44,6 +44,8 @@ def _shown(cell: nbformat.NotebookNode, stub: dict[str, str], solutions: bool) -
         cell.metadata.tags = [*cell.metadata.tags, "skip-execution"]
     if not grading or not grading["solution"]:
         cell.source = BADGE.sub("[Open in Colab]", cell.source)  # the badge's picture lies on another server
+        published = rf"\({re.escape(book_url('book/'))}(\w+)\.html\)"  # here the pages are the book's own
+        cell.source = re.sub(published, r"(../../book/\1.md)", cell.source)
         if grading and not solutions:
             return [cell, nbformat.v4.new_markdown_cell(HIDDEN, id=f"{cell.id}-hidden")][::-1]
         return [cell]

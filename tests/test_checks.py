@@ -530,6 +530,8 @@ def test_progress_counts_points():
         (torch.eye(2).to_sparse(), torch.eye(2), "a tensor without plain values"),
         (torch.zeros(2, dtype=torch.complex32), torch.zeros(2), "a tensor without plain values"),
         ([1, 4, 3], [1, 2, 3], "entry 1 of 3: yours 4, expected 2"),
+        (1 / 3, 200 / 3, "yours 0.333333, expected 66.6667"),
+        (1 + 1e-8, 1.0, "yours 1.00000001, expected 1.0"),
         ({"a": 1}, {"a": 1, "b": 2}, "the key 'b' is missing"),
         (torch.nn.Linear(1, 1), 3, "an object of type torch.nn.modules.linear.Linear"),
         (torch.zeros(2, device="meta"), torch.zeros(2), "a tensor without plain values"),
@@ -958,6 +960,17 @@ class NoName(type):
 class Nameless(Exception, metaclass=NoName):
     def __str__(self):
         raise KeyboardInterrupt
+
+
+def test_arrays_in_a_tuple_are_printed_one_by_one_with_their_rows_aligned():
+    def lowest_loss(D, C, r):
+        return 1 / 3, torch.zeros_like(D)
+
+    task = checks.exercise("lora.lowest_loss")
+    cases = task.cases(1)
+    said = text(task.judge(cases, task.run(lowest_loss, cases)))
+    row = "[0., 0., 0.]"
+    assert "yours, entry 0 = 0.333" in said and f"yours, entry 1 = [{row},\n{' ' * 22}{row}" in said
 
 
 def test_an_error_that_cannot_be_printed_crashes_nothing():

@@ -407,11 +407,24 @@ def test_a_bug_is_given_as_running_code_and_is_recognised(task):
     assert task.right.__name__ == task.function or task.right.__name__ not in task.given
 
 
+def test_an_open_exercise_says_what_its_kind_asks_for(capsys, tmp_path, monkeypatch):
+    task = checks.exercise("lora.mended_bytes")
+    (tmp_path / "given.py").write_text(task.given)
+    monkeypatch.syspath_prepend(tmp_path)
+    untouched = __import__("given").mended_bytes
+    checks.check(task.name, untouched)
+    said = capsys.readouterr().out
+    assert said.startswith("○ lora.mended_bytes   not repaired yet\n") and "NotImplementedError" not in said
+    assert "○ not repaired yet" in repr(checks.progress("lora"))
+    checks.check("embedding.table_share", None)
+    assert "NotImplementedError" not in capsys.readouterr().out
+
+
 def test_a_prediction_counts_once(capsys):
     task = checks.exercise("embedding.table_share")
     kinds._guesses.clear()
     checks.check(task.name, None)
-    assert "put your value in the place of None" in capsys.readouterr().out
+    assert "put your value above in the place of None" in capsys.readouterr().out
     with pytest.raises(CheckFailed, match="not within a factor 1.5"):
         checks.check(task.name, 50)
     with pytest.raises(CheckFailed, match="your prediction 50"):

@@ -20,7 +20,8 @@ from lecture_lib.checks import kinds, session
 from scripts.authored import NOTEBOOK_METADATA, dumps, source_notebook
 from scripts.notebooks import write
 from scripts.release import release, start
-from scripts.settings import ROOT, colab_url, repository, tools_path
+from scripts.settings import ROOT, book_url, colab_url, repository, tools_path
+from scripts.shown import page
 
 NAMES = sorted(CHAPTERS.values())
 
@@ -134,6 +135,20 @@ def test_a_notebook_has_the_anatomy_of_all(name):
     headings = [line for cell in cells for line in cell.source.splitlines() if line.startswith("## Exercise")]
     wanted = [f"## Exercise {int(name[:2])}.{i + 1} — " for i in range(len(checks.chapter(stem(name))))]
     assert [heading[: len(start)] for heading, start in zip(headings, wanted, strict=True)] == wanted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_link_to_the_chapter_leads_to_the_published_page_and_inside_the_book_to_its_own(name):
+    text = "\n".join(cell.source for cell in released(name).cells)
+    assert f"]({book_url(f'book/{name}.html')})" in text and "](../" not in text
+    shown = page(name, solutions=False)
+    assert f"](../../book/{name}.md)" in shown and book_url("book/") not in shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_cell_prints_an_object_of_matplotlib(name):
+    last = [cell.source.splitlines()[-1] for cell in released(name).cells if cell.cell_type == "code"]
+    assert [line for line in last if re.match(r"(axes|figure|plt)\b.*\)$", line)] == []
 
 
 @pytest.mark.parametrize("name", NAMES)

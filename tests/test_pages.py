@@ -84,6 +84,8 @@ def opened_page(browser, path, width):
 
 every_page = pytest.mark.parametrize("path", PAGES, ids=name, scope="module")
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=name, scope="module")
+NUMBERED = [each for each in PAGES if each.stem[:2].isdigit()]  # chapters and their exercises
+every_numbered = pytest.mark.parametrize("path", NUMBERED, ids=name, scope="module")
 
 
 @every_chapter
@@ -103,6 +105,18 @@ def test_every_figure_of_a_chapter_has_a_number_a_caption_and_words(visit, path)
         "all => all.filter(s => !s.closest('[aria-hidden=true]') && !s.getAttribute('aria-label')).length"
     )
     assert tab.locator("article figure svg[role=img]").evaluate_all(nameless) == 0
+
+
+@every_numbered
+def test_formulas_of_their_own_line_and_the_table_of_points_fit_a_phone(visit, path):
+    tab = visit(path, width=390)
+    wide = (
+        "all => all.filter(e => [e, e.parentElement].some(x => x.scrollWidth > x.clientWidth + 2))"
+        ".map(e => e.innerText.slice(0, 60))"
+    )
+    assert tab.locator("article mjx-container[display=true]").evaluate_all(wide) == []
+    points = tab.locator("article .cell_output table", has_text="graded by hand")
+    assert points.evaluate_all(wide) == []
 
 
 @every_chapter

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lecture_lib.checks import Exercise
+from lecture_lib.checks.message import breakable
 from lecture_lib.checks.watch import resolve
 
 
@@ -25,6 +26,7 @@ class Answer:
     value: Any  # the reader's function or value; None: the library's stands in
     why: str = ""  # why it is the library's
     tried: tuple = ()  # what the reader wrote and is not used
+    refused: bool = False  # whether that was more than the code that was given
 
     @property
     def whose(self) -> str:
@@ -83,23 +85,35 @@ class Answers:
                 if _plain(meaning) and (name := known.get(id(inspect.unwrap(meaning)))):
                     namespace[word] = self._parts[name]
 
-    def _cells(self) -> list[tuple[str, str, str, str]]:
-        return [(row.chapter, name, row.whose, row.why) for name, row in self.rows.items()]
+    def _chapters(self) -> dict[str, list[Answer]]:
+        """The answers of each chapter, under a line that counts those of the reader."""
+        of: dict[str, list[Answer]] = {}
+        for row in self.rows.values():
+            of.setdefault(row.chapter, []).append(row)
+        return {
+            f"{stem}: {sum(not a.why for a in rows)} of {len(rows)} yours": rows for stem, rows in of.items()
+        }
 
     def __repr__(self) -> str:
-        yours = Counter(row.chapter for row in self.rows.values() if not row.why)
-        all_ = Counter(row.chapter for row in self.rows.values())
-        lines = [f"{chapter}: {yours[chapter]} of {n} yours" for chapter, n in all_.items()]
-        refused = [f"{name}: {row.why}" for name, row in self.rows.items() if row.tried]
-        return "\n".join([*lines, *refused, *self.remarks])
+        refused = [f"{name}: {row.why}" for name, row in self.rows.items() if row.refused]
+        return "\n".join([*self._chapters(), *refused, *self.remarks])
 
     def _repr_html_(self) -> str:
-        head = ("chapter", "exercise", "whose", "why")
-        rows = ["".join(f"<th style='text-align:left'>{each}</th>" for each in head)]
-        for cells in self._cells():
-            rows.append("".join(f"<td style='text-align:left'>{html.escape(each)}</td>" for each in cells))
-        notes = "".join(f"<p>{html.escape(each)}</p>" for each in self.remarks)
-        return f"<div style='overflow-x:auto'><table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>{notes}"
+        parts = []
+        for line, rows in self._chapters().items():
+            cells = table(("exercise", "whose", "why"), [(a.task.name, a.whose, a.why) for a in rows])
+            shown = " open" * any(a.refused for a in rows)
+            parts.append(f"<details{shown}><summary>{line}</summary>{cells}</details>")
+        return "".join([*parts, *(f"<p>{html.escape(each)}</p>" for each in self.remarks)])
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table in HTML with words at the left; on a phone it scrolls inside its own box."""
+    lines = ["".join(f"<th style='text-align:left'>{each}</th>" for each in head)]
+    lines += ["".join(f"<td style='text-align:left'>{breakable(x)}</td>" for x in cells) for cells in rows]
+    return (
+        f"<div style='overflow-x:auto'><table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table></div>"
+    )
 
 
 def _stand_in(row: Answer) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 from lecture_lib import checks
 from lecture_lib.capstone.answers import Answer, Answers
 from lecture_lib.checks import Exercise, Verdict
-from lecture_lib.checks.message import headline
+from lecture_lib.checks.message import headline, still_open
 from lecture_lib.checks.session import todays_seed
 from lecture_lib.checks.watch import usual_settings
 from lecture_lib.grading.needed import needed
@@ -74,15 +74,15 @@ def _answer(stem: str, task: Exercise, here: dict[str, Any], runs: list[_Run]) -
     own = [run for run in runs if run.stem == stem]
     tried = [here[task.name]] if task.name in here else []
     tried += [run.answers[task.function] for run in own if task.function in run.answers]
-    why = [run.failed[task.function] for run in own if task.function in run.failed]
+    why = [(run.failed[task.function], True) for run in own if task.function in run.failed]
     for value in tried:
         verdict = _verdict(task, value)
         if verdict.passed:
             return Answer(task, stem, value)
-        why.append(
-            "not written yet" if verdict.unwritten else f"did not pass: {verdict.hint or headline(verdict)}"
-        )
-    return Answer(task, stem, None, why[0] if why else MISSING, tuple(tried))
+        failed = f"did not pass: {verdict.hint or headline(verdict)}"
+        why.append((still_open(task)[0] if verdict.unwritten else failed, not verdict.unwritten))
+    words, refused = why[0] if why else (MISSING, False)
+    return Answer(task, stem, None, words, tuple(tried), refused)
 
 
 def _verdict(task: Exercise, value: Any) -> Verdict:

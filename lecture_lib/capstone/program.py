@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lecture_lib.attention import MultiHeadAttention, causal_mask
-from lecture_lib.capstone.answers import Answers
+from lecture_lib.capstone.answers import Answers, table
 from lecture_lib.decoder import Decoder
 from lecture_lib.embedding import tied_logits
 from lecture_lib.tokenization import BytePairTokenizer, TextTokenizer
@@ -228,11 +228,8 @@ class Parts:
         return "\n".join([*lines, *(f"no exercise: {each}" for each in self.borrowed)])
 
     def _repr_html_(self) -> str:
-        head = ("chapter", "exercise", "whose", "calls")
-        rows = ["".join(f"<th style='text-align:left'>{each}</th>" for each in head)]
-        rows += ["".join(f"<td>{html.escape(each)}</td>" for each in cells) for cells in self.cells]
         notes = "".join(f"<p>no exercise builds it: {html.escape(each)}</p>" for each in self.borrowed)
-        return f"<div style='overflow-x:auto'><table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>{notes}"
+        return table(("chapter", "exercise", "whose", "calls"), self.cells) + notes
 
 
 def _bias(W: nn.Linear) -> Tensor:

@@ -45,7 +45,7 @@ def difference(
         same = set(map(repr, found)) == set(map(repr, expected))  # 1, 1.0 and True are three things here
     else:
         same = found == expected
-    return None if same else f"yours {shorten(found)}, expected {shorten(expected)}"
+    return None if same else _both(found, expected)
 
 
 def describe(value: object) -> str:
@@ -67,6 +67,15 @@ def shorten(value: object, width: int = 160) -> str:
         return f"an int of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= width else f"{text[: width // 2]} … {text[-width // 3 :]}"
+
+
+def _both(found: object, expected: object) -> str:
+    """Two results; floats with six digits, where these tell them apart."""
+    mine, theirs = shorten(found), shorten(expected)
+    if type(found) is type(expected) is float and max(len(mine), len(theirs)) > 8:
+        six = f"{found:.6g}", f"{expected:.6g}"
+        mine, theirs = six if six[0] != six[1] else (mine, theirs)
+    return f"yours {mine}, expected {theirs}"
 
 
 def _abnormal(found: object, expected: object) -> str | None:
@@ -156,11 +165,11 @@ def _sequence_difference(
     for place, (mine, theirs) in enumerate(zip(found, expected, strict=False)):
         if words := difference(mine, theirs, tolerance):
             if _small(mine) and _small(theirs):
-                words = f"yours {shorten(mine)}, expected {shorten(theirs)}"
+                words = _both(mine, theirs)
             return f"{entry} {place}{f' of {len(expected)}' if entry == 'entry' else ''}: {words}"
     if len(found) == len(expected):
         return None
-    return f"returned {len(found)} entries, expected {len(expected)}: yours {shorten(found)}, expected {shorten(expected)}"
+    return f"returned {len(found)} entries, expected {len(expected)}: {_both(found, expected)}"
 
 
 def _small(value: object) -> bool:

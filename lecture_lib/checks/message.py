@@ -15,9 +15,11 @@ PRINTED_IN_FULL = (
 )
 MOST_CALLS = 16  # of a script are shown before the one that differs
 
-_UNWRITTEN = {
-    False: "replace `raise NotImplementedError` by your own lines, then run this cell again",
-    True: "put your value in the place of None, then run this cell again",
+_AGAIN = ", then run that cell and this one again"
+_OPEN = {  # by the kind of exercise: what it is, and what to do
+    "bug": ("not repaired yet", f"find the mistake in the code above and repair it{_AGAIN}"),
+    "write": ("not written yet", f"replace `raise NotImplementedError` above by your own lines{_AGAIN}"),
+    "value": ("not written yet", f"put your value above in the place of None{_AGAIN}"),
 }
 
 
@@ -33,10 +35,15 @@ class CheckFailed(AssertionError):
         return [f"CheckFailed: {headline(self.verdict) if _notebook() else text(self.verdict)}"]
 
 
+def still_open(task: Exercise) -> tuple[str, str]:
+    """What an exercise is that nobody has worked on yet, and what to do."""
+    return _OPEN["bug" if task.kind == "bug" else "value" if task.value else "write"]
+
+
 def headline(verdict: Verdict) -> str:
     """``✗ attention.softmax   2 of 9 cases``."""
     if verdict.unwritten:
-        return f"○ {verdict.exercise.name}   not written yet"
+        return f"○ {verdict.exercise.name}   {still_open(verdict.exercise)[0]}"
     right = sum(reason is None for reason in verdict.reasons)
     return f"{'✓' if verdict.passed else '✗'} {verdict.exercise.name}   {right} of {len(verdict.cases)} cases"
 
@@ -46,7 +53,7 @@ def lines(verdict: Verdict) -> list[str]:
     if verdict.passed:
         return [f"against {verdict.exercise.against}"]
     if verdict.unwritten:
-        return [_UNWRITTEN[verdict.exercise.value]]
+        return [still_open(verdict.exercise)[1]]
     index = verdict.shown
     rows = [f"case {index + 1}, {verdict.cases[index].what}", f"  {verdict.reasons[index]}"]
     if not isinstance(verdict.outputs[index], Refused):
@@ -87,6 +94,8 @@ def by_call(case: Case, yours: object, expected: object) -> list[str]:
 
 
 def _printed(name: str, value: object) -> str:
+    if type(value) in (list, tuple) and any(isinstance(each, Array) for each in value):
+        value = {f"entry {place}": each for place, each in enumerate(value)}
     if type(value) is dict and any(isinstance(each, Array) for each in value.values()):
         return "\n    ".join(_printed(f"{name}, {key}", each) for key, each in value.items())
     numbers = numbers_of(value.values) if isinstance(value, Array) else shorten(value, 400)
@@ -120,6 +129,11 @@ class Shown:
         return f"<div style='{box}'>{first}{rest}</div>"
 
 
+def breakable(text: str) -> str:
+    """Text for HTML; on a phone a long name goes on in the next line, behind a dot or an underscore."""
+    return html.escape(text).replace("_", "_<wbr>").replace(".", ".<wbr>")
+
+
 class Progress:
     """The table of a session: each exercise, whether its check has passed, the points so far and those given by hand."""
 
@@ -149,9 +163,7 @@ class Progress:
         if not self.rows:
             return f"<p>{self!r}</p>"
         cells = [
-            "".join(
-                f"<td style='text-align:left;white-space:nowrap'>{html.escape(cell)}</td>" for cell in row
-            )
+            "".join(f"<td style='text-align:left'>{breakable(cell)}</td>" for cell in row)
             for row in self._cells()
         ]
         head = "<tr><th style='text-align:left'>exercise</th><th style='text-align:left'>check</th><th>points</th></tr>"
@@ -162,7 +174,9 @@ def _state(task: Exercise, verdict: Verdict | None) -> tuple[str, str]:
     if verdict is None:
         words = "not tried"
     else:
-        words = "✓ passed" if verdict.passed else "○ not written yet" if verdict.unwritten else "✗ not yet"
+        words = (
+            "✓ passed" if verdict.passed else f"○ {still_open(task)[0]}" if verdict.unwritten else "✗ not yet"
+        )
     return words, f"{task.points if verdict is not None and verdict.passed else 0} of {task.points}"
 
 

@@ -49,7 +49,8 @@ class KVCache:
         shape = (config.n_layers, 2, self.batch, self.max_length + 1, config.n_kv_heads, config.d_head)
         self.pool = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * self.batch  # tokens of each row so far
-        self.clocks = clocks_of(config, self.max_length, self.pool.device)
+        is_rotary = config.positions == "rotary"
+        self.clocks = clocks_of(config, self.max_length, self.pool.device) if is_rotary else None
 
     @property
     def nbytes(self) -> int:
@@ -133,7 +134,7 @@ def look(
     near, window = None, config.sliding_window
     if window is not None and not (first and n_tokens <= window):
         near = behind(positions, n_stored) & ~behind(positions - window, n_stored)
-    turned = turn(config, positions, n_stored, clocks)
+    turned = turn(config, positions, n_stored, clocks) if config.positions == "rotary" else None
     return Context(positions, mask, first and n_tokens > 1, near, turned, keep)
 
 
@@ -144,13 +145,13 @@ def behind(positions: Tensor, n_stored: int) -> Tensor:
 
 
 def clocks_of(config: ModelConfig, length: int, device: torch.device) -> Clocks | None:
-    """Compute the (length, D_k / 2) cosines and sines of all positions; None if there are none, or they depend on the text."""
-    if config.positions != "rotary" or depends_on_length(config):
+    """Compute the (length, D_k / 2) cosines and sines of all positions of a rotary model; None if they depend on the text."""
+    if depends_on_length(config):
         return None
     return rotary(config, torch.arange(length, device=device))
 
 
-def turn(config: ModelConfig, positions: Tensor, n_stored: int, clocks: Clocks | None) -> Clocks | None:
+def turn(config: ModelConfig, positions: Tensor, n_stored: int, clocks: Clocks | None) -> Clocks:
     """Read the clocks at (N,) or (B, N) positions, as `rotary`, from those of `clocks_of` where there are any."""
     if clocks is None:
         return rotary(config, positions, n_stored)

@@ -90,6 +90,7 @@ JUDGE_MISTAKES = (
     ("the programs are counted from 1. Which number has the first?", "return place", "return place + 1"),
     ("a small gap is called a bug. Which gaps can rounding close?", "] > 2", "] < 2"),
     ("programs that agree are looked for. What should the one with the bug do?", JUDGED, "not parted"),
+    ("the gap is compared with one error. How far can *two* logits move towards each other?", "2 * run['error']", "run['error']"),
     ("half the error is allowed. How far can *two* logits move towards each other?", "2 * run['error']", "0.5 * run['error']"),
 )
 # fmt: on
