@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -12,14 +13,16 @@ from lecture_lib.checks.kinds import predict
 from lecture_lib.corpora.snapshots import hidden_ring, masked_posterior
 
 
+def chain_of(rng: np.random.RandomState, n: int, strength: float = 1.0) -> np.ndarray:
+    """Couplings (n, n) of a chain, of any sign."""
+    bonds = strength * rng.uniform(0.4, 1.0, n - 1) * rng.choice([-1, 1], n - 1)
+    return np.diag(bonds, 1) + np.diag(bonds, -1)
+
+
 def posterior_cases(seed: int) -> list[Case]:
     """One hidden spin, neighbours hidden together, all, none; a chain too long to list; couplings that overflow."""
     draw, rng = Draw(seed), np.random.RandomState(seed)
-    n = draw.size(6, 8)
-
-    def chain(n: int, strength: float = 1.0) -> np.ndarray:
-        bonds = strength * rng.uniform(0.4, 1.0, n - 1) * rng.choice([-1, 1], n - 1)
-        return np.diag(bonds, 1) + np.diag(bonds, -1)
+    n, chain = draw.size(6, 8), partial(chain_of, rng)
 
     def spins(n: int) -> np.ndarray:
         return rng.choice([-1.0, 1.0], n)
