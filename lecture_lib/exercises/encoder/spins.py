@@ -13,7 +13,7 @@ from lecture_lib.checks.kinds import predict
 from lecture_lib.corpora.snapshots import hidden_ring, masked_posterior
 
 
-def chain_of(rng: np.random.RandomState, n: int, strength: float = 1.0) -> np.ndarray:
+def chain_of(rng: "np.random.RandomState", n: int, strength: float = 1.0) -> np.ndarray:
     """Couplings (n, n) of a chain, of any sign."""
     bonds = strength * rng.uniform(0.4, 1.0, n - 1) * rng.choice([-1, 1], n - 1)
     return np.diag(bonds, 1) + np.diag(bonds, -1)
