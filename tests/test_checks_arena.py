@@ -74,6 +74,12 @@ def by_p_value(tables):
     return int(np.argmin([scipy.stats.chi2.logsf(chi2, freedom) for _, chi2, freedom in found]))
 
 
+def nearly_by_scipy(*inputs, **named):
+    """Half of what is allowed away from the maximum, up and down in turn."""
+    scores = fit_by_scipy(*inputs, **named)
+    return scores + 5e-5 * (-1.0) ** np.arange(len(scores))
+
+
 RIGHT = {
     "fit_bradley_terry": fit_by_scipy,
     "elo": elo_in_numpy,
@@ -92,9 +98,77 @@ def test_another_way_to_a_right_answer_passes(name, seed):
     assert found.passed, text(found)
 
 
+def test_scores_may_be_off_by_what_the_task_allows():
+    found = verdict("fit_bradley_terry", nearly_by_scipy)
+    assert found.passed, text(found)
+
+
 def most_cycles(tables):
     beats = [(wins > wins.T).astype(int) for wins in tables]
     return int(np.argmax([np.trace(b @ b @ b) for b in beats]))
+
+
+def fit_with_a_short_look(wins, anchor=None, at=1000.0, start=None):
+    """Refuse a model that never won or never lost, and models that never met; not a group that never lost."""
+    met = (wins + wins.T > 0) | np.eye(len(wins), dtype=bool)
+    if not (wins.sum(0).all() and wins.sum(1).all() and np.linalg.matrix_power(met * 1, len(wins)).all()):
+        raise ValueError("no maximum")
+    try:
+        return fit_by_scipy(wins, anchor, at)
+    except ValueError:
+        return np.full(len(wins), at)
+
+
+def elo_by_clipped_differences(a, b, points, n_models, k=4.0, start=1000.0):
+    scores = np.full(n_models, float(start))
+    for t in range(len(a)):
+        gain = k * (points[t] - arena.win_probability(np.clip(scores[a[t]] - scores[b[t]], -400, 400)))
+        scores[a[t]] += gain
+        scores[b[t]] -= gain
+    return scores
+
+
+def elo_in_the_type_of_the_start(a, b, points, n_models, k=4.0, start=1000.0):
+    scores = np.full(n_models, start)
+    for t in range(len(a)):
+        gain = k * (points[t] - arena.win_probability(scores[a[t]] - scores[b[t]]))
+        scores[a[t]] += gain
+        scores[b[t]] -= gain
+    return scores
+
+
+def sandwich_or_fisher(counts, scores, squares=None):
+    """Fisher's covariance where nobody tied."""
+    if counts[..., 1].any():
+        return sandwich_by_einsum(counts, scores, squares)
+    return arena.fisher_covariance(counts[..., 2] + counts[..., 0].T, scores)
+
+
+def style_if_no_column_is_a_copy(a, b, points, X, n_models):
+    if any(np.allclose(X[:, i], X[:, j]) for i in range(X.shape[1]) for j in range(i)):
+        raise ValueError("a copy")
+    habits = np.eye(n_models)[a] - np.eye(n_models)[b]
+    if any(np.linalg.matrix_rank(np.column_stack([habits, x])) < n_models for x in X.T):
+        raise ValueError("a property of the models")
+    try:
+        return style_by_design(a, b, points, X, n_models)
+    except ValueError:
+        return np.full(n_models, 1000.0), np.zeros(X.shape[1])
+
+
+def curl_by_triangles(wins):
+    """No curl where no three have met one another."""
+    met = (wins + wins.T > 0).astype(int)
+    return curl_by_pairs(wins) if np.trace(met @ met @ met) else (0.0, 0.0, 0)
+
+
+def first_below_five_percent(tables):
+    p = [scipy.stats.chi2.sf(chi2, freedom) for _, chi2, freedom in map(arena.curl_share, tables)]
+    return int(np.argmax(np.array(p) < 0.05))
+
+
+def by_root_of_freedom(tables):
+    return int(np.argmax([chi2 / freedom**0.5 for _, chi2, freedom in map(arena.curl_share, tables)]))
 
 
 WRONG = {
@@ -103,6 +177,8 @@ WRONG = {
         lambda wins, anchor=None, at=1000.0, start=None: fit_by_scipy(np.floor(wins), anchor, at),
         lambda wins, anchor=None, at=1000.0, start=None: fit_by_scipy(wins, anchor, at).astype(np.float32),
         lambda wins, anchor=None, at=1000.0, start=None: fit_by_scipy(wins, anchor, at).round(2),
+        lambda wins, anchor=None, at=1000.0, start=None: fit_by_scipy(wins, anchor, at) * np.nan,
+        fit_with_a_short_look,
     ],
     "elo": [
         lambda a, b, points, n_models, k=4.0, start=1000.0: elo_in_numpy(
@@ -112,6 +188,8 @@ WRONG = {
         lambda a, b, points, n_models, k=4.0, start=1000.0: elo_in_numpy(
             a, b, points, max(a, default=0) + 1, k, start
         ),
+        elo_by_clipped_differences,
+        elo_in_the_type_of_the_start,
     ],
     "sandwich_covariance": [
         lambda counts, scores, squares=None: sandwich_by_einsum(
@@ -120,14 +198,29 @@ WRONG = {
         lambda counts, scores, squares=None: sandwich_by_einsum(
             counts, np.full(len(scores), 1000.0), squares
         ),
+        sandwich_or_fisher,
     ],
-    "fit_style": [lambda a, b, points, X, n_models: style_by_design(a, b, points, X, n_models, penalty=0.01)],
+    "mended_ranks": [
+        lambda lower, upper: np.array([1 + (lower.round() > mine).sum() for mine in upper.round()]),
+        lambda lower, upper: np.array([1 + (lower > mine + 1e-3).sum() for mine in upper]),
+    ],
+    "fit_style": [
+        lambda a, b, points, X, n_models: style_by_design(a, b, points, X, n_models, penalty=0.01),
+        style_if_no_column_is_a_copy,
+    ],
     "curl_share": [
         lambda wins: (*curl_by_pairs(wins)[:2], len(wins) * (len(wins) - 1) // 2 - len(wins) + 1),
         lambda wins: (*curl_by_pairs(wins)[:2], float(curl_by_pairs(wins)[2])),
         lambda wins: curl_by_pairs(wins)[0],
+        curl_by_triangles,
     ],
-    "not_a_line": [most_cycles, lambda tables: int(np.argmax([len(wins) for wins in tables]))],
+    "not_a_line": [
+        most_cycles,
+        lambda tables: int(np.argmax([len(wins) for wins in tables])),
+        lambda tables: int(np.argmax([wins.sum() for wins in tables])),
+        first_below_five_percent,
+        by_root_of_freedom,
+    ],
 }
 
 

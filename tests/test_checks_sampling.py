@@ -104,6 +104,38 @@ def test_an_unusual_right_answer_passes(name, answer, seed):
     assert found.passed, text(found)
 
 
+def capacity_with_a_floor(floor):
+    """A finite logit in the place of -inf."""
+    return lambda z, T: capacity_by_pairs(z.masked_fill(z == -torch.inf, floor), T)
+
+
+def capacity_without_columns(logits, temperature):
+    """What is ruled out somewhere is left out everywhere."""
+    kept = (logits > -torch.inf).flatten(0, -2).all(0) if logits.ndim > 1 else logits > -torch.inf
+    return capacity_by_pairs(logits[..., kept], temperature)
+
+
+def nucleus_with_crumbs(probs, p):
+    kept = nucleus_from_below(probs, p) + 1e-12
+    return kept / kept.sum(-1, keepdim=True)
+
+
+def k_best_nearly(logits, k):
+    kth = logits.topk(min(k, logits.shape[-1])).values[..., -1:]
+    return logits.masked_fill(logits < kth - 1e-6, -torch.inf)
+
+
+def playground_by_initial_seed(logits, ids, generator, **knobs):
+    again = torch.Generator().manual_seed(generator.initial_seed())
+    return playground_by_gumbel(logits, ids, again, **knobs)
+
+
+def lookahead_greedy_when_cold(P, prefix, temperature, remaining):
+    if temperature > 0.01:
+        return lookahead_by_recursion(P, prefix, temperature, remaining)
+    return torch.eye(len(P), dtype=P.dtype)[P[prefix[-1]].argmax()]
+
+
 def for_two_levels_only(logits, temperature):
     gap = (logits.amax(-1) - logits.amin(-1)) / temperature
     p = torch.sigmoid(gap)
@@ -160,15 +192,27 @@ def lookahead_viterbi(P, prefix, temperature, remaining):
 WRONG = [
     ("heat_capacity", for_two_levels_only),
     ("heat_capacity", lambda z, T: capacity_by_pairs(z, T).float()),
+    ("heat_capacity", capacity_with_a_floor(-100.0)),
+    ("heat_capacity", capacity_with_a_floor(-1e4)),
+    ("heat_capacity", capacity_without_columns),
+    ("nucleus", nucleus_with_crumbs),
+    ("nucleus", lambda probs, p: nucleus_from_below(probs, max(p - 1e-3, 0))),
     ("nucleus", nucleus_of_one_text),
     ("nucleus", nucleus_by_library),
     ("nucleus", nucleus_smooth),
     ("nucleus", lambda probs, p: nucleus_from_below(probs, p).float()),
     ("k_best", k_best_with_ties_at_the_top_only),
+    ("k_best", k_best_nearly),
+    ("k_best", lambda logits, k: k_best_by_sorting(logits.float(), k)),
+    ("playground", playground_by_initial_seed),
     ("playground", playground_with_library),
     ("playground", playground_same_noise_for_all),
     ("playground", playground_as_column),
     ("lookahead_probs", lookahead_two_steps_at_most),
+    ("lookahead_probs", lambda P, s, T, n: lookahead_by_recursion(P, s, T, min(n, 6))),
+    ("lookahead_probs", lambda P, s, T, n: lookahead_by_recursion(P.clamp_min(1e-30), s, T, n)),
+    ("lookahead_probs", lambda P, s, T, n: lookahead_by_recursion(P, s, max(T, 0.01), n)),
+    ("lookahead_probs", lookahead_greedy_when_cold),
     ("lookahead_probs", lookahead_viterbi),
     ("lookahead_probs", lambda *inputs: lookahead_by_recursion(*inputs).float()),
 ]

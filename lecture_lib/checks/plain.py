@@ -17,6 +17,7 @@ import numpy as np
 SCALARS = (type(None), bool, int, float, complex, str, bytes)
 DEEPEST, MOST, WIDEST = 20, 10**5, 10**4  # of a result: nesting, objects, bits of an int
 KEYS, LARGEST = 5000, 4 * 2**20  # keys and members of sets in all; bytes of numbers and characters in all
+PYTHONS = {"f": "float", "i": "int", "u": "int", "b": "bool", "c": "complex"}  # by numpy's letter for a kind
 FLOATS_BELOW_32 = ("bfloat16", "float8")  # numpy has no such numbers: they are held as float32
 _NOT_THE_READERS = (
     str(Path(__file__).resolve().parents[1]),
@@ -145,6 +146,11 @@ def _plain(value: object) -> object:
         return {plain_key(key): _plain(each) for key, each in value.items()}
     if type(value) is int:
         return Refused(f"an int of {value.bit_length()} bits")
+    if isinstance(value, np.generic) and np.dtype(type(value)).kind in PYTHONS:
+        own = PYTHONS[np.dtype(type(value)).kind]
+        return Refused(
+            f"an object of type {type_name(value)} ({own}(...) makes a number of Python's own of it)"
+        )
     return Refused(f"an object of type {type_name(value)}")
 
 

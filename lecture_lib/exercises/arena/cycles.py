@@ -11,26 +11,21 @@ from lecture_lib.checks.kinds import impossible
 from lecture_lib.exercises.arena.votes import tournament
 
 
-def onto_triangles(wins: np.ndarray) -> tuple[float, float, int]:
-    """χ² as the part of the log-odds that runs round triangles, in the metric of the weights."""
-    n = len(wins)
-    pairs = [(i, j) for i, j in combinations(range(n), 2) if wins[i, j] + wins[j, i]]
+def onto_cycles(wins: np.ndarray) -> tuple[float, float, int]:
+    """χ² as the part of the log-odds that runs round cycles, which no difference of scores does, in the metric of the weights."""
+    pairs = [(i, j) for i, j in combinations(range(len(wins)), 2) if wins[i, j] + wins[j, i]]
     y = np.array([np.log((wins[i, j] + 0.5) / (wins[j, i] + 0.5)) for i, j in pairs])
     variance = np.array([1 / (wins[i, j] + 0.5) + 1 / (wins[j, i] + 0.5) for i, j in pairs])
-    place = {pair: k for k, pair in enumerate(pairs)}
-    loops = [t for t in combinations(range(n), 3) if all(pair in place for pair in combinations(t, 2))]
-    C = np.zeros((len(loops), len(pairs)))
-    for row, (i, j, k) in zip(C, loops, strict=True):
-        row[place[i, j]], row[place[j, k]], row[place[i, k]] = 1, 1, -1
-    along = C @ y
-    chi2 = (
-        float(along @ np.linalg.pinv((C * variance) @ C.T, 1e-10, hermitian=True) @ along) if loops else 0.0
-    )
-    return chi2 / float(y @ (y / variance)), chi2, int(np.linalg.matrix_rank(C)) if loops else 0
+    differences = np.array([np.eye(len(wins))[i] - np.eye(len(wins))[j] for i, j in pairs])
+    axes, sizes, _ = np.linalg.svd(differences)
+    cycles = axes[:, (sizes > 1e-9).sum() :].T  # all that is orthogonal to differences of scores
+    along = cycles @ y
+    chi2 = float(along @ np.linalg.solve((cycles * variance) @ cycles.T, along))
+    return chi2 / float(y @ (y / variance)), chi2, len(cycles)
 
 
 def curl_cases(seed: int) -> list[Case]:
-    """Rock, paper, scissors; two models; a ladder; many models; uneven numbers of battles; pairs that never met; two groups."""
+    """Rock, paper, scissors; two models; a ladder; many models; uneven numbers of battles; pairs that never met; a ring; two groups."""
     draw = np.random.default_rng(seed)
     n = int(draw.integers(20, 90))
     rock = np.array([[0, n, 9], [9, 0, n], [n, 9, 0]])
@@ -41,7 +36,8 @@ def curl_cases(seed: int) -> list[Case]:
     missing[i, j] = missing[j, i] = 0
     groups = np.zeros((7, 7), dtype=int)
     groups[:4, :4], groups[4:, 4:] = tournament(draw.normal(size=4), 30, draw), rock
-    shuffled = draw.permutation(7)
+    ring, shuffled = np.zeros((4, 4), dtype=int), draw.permutation(7)
+    ring[range(4), [1, 2, 3, 0]], ring[[1, 2, 3, 0], range(4)] = draw.integers(1, 50, (2, 4))
     return [
         Case(f"rock, paper, scissors: {n} to 9 each", (rock,)),
         Case("two models", (np.array([[0, 3 + n], [2, 0]]),)),
@@ -49,6 +45,7 @@ def curl_cases(seed: int) -> list[Case]:
         Case("six models with a cycle", (tournament(np.linspace(1, -1, 6), 200, draw, cycle=0.6),)),
         Case("five models, some met 400 times, some 4 times", (uneven,)),
         Case("six models, one pair never met", (missing,)),
+        Case("four models in a ring, two pairs never met", (ring,)),
         Case("two groups that never met", (groups[np.ix_(shuffled, shuffled)],)),
         Case("some never lost to some", (tournament(np.linspace(3, -3, 5), 12, draw),)),
     ]
@@ -87,8 +84,8 @@ CURL = Exercise(
     points=4,
     difficulty=3,
     minutes=30,
-    against="a projection of the log-odds onto all triangles (1e-7)",
-    reference=onto_triangles,
+    against="a projection of the log-odds onto all cycles (1e-7)",
+    reference=onto_cycles,
     cases=curl_cases,
     tolerance=1e-7,
     mistakes=CURL_MISTAKES,
@@ -113,11 +110,18 @@ def five_tables(seed: int, each: int) -> tuple[str, list, int]:
     """Four tables that chance gives, and one with a cycle that chance does not: small share, few models, or many."""
     draw, place, kind = np.random.default_rng([seed, each]), (seed + 3 * each) % 5, each % 3
     M, n, cycle = ((6, 4000, 0.085), (4, 900, 0.16), (14, 150, 0.46))[kind]
-    sizes = ((3, 40), (3, 400), (4, 200), (3, 90)) if kind == 2 else ((4, 30), (5, 60), (3, 25), (14, 40))
-    # near the upper end: one degree of freedom, χ² may be 3.5; or 78 of them, χ² is 20 above them by chance
-    lows = ((-2, -2, -2, -2), (-2, -2, -2, 1.6), (1.6, -2, -2, -2))[kind]
+    many = ((14, 40), (20, 40))[each % 2]
+    # in most rounds another table has more battles than the one that is no line
+    sizes = (
+        ((4, 30), (8, 4000), (3, 25), (14, 40)),
+        (many, (4, 30), (5, 60), (3, 25)),
+        ((3, 40), (3, 400), (5, 2000), (3, 90)),
+    )[kind]
+    # near the upper end: 171 degrees of freedom, χ² is 33 above them by chance; or one of them, χ² may be 3.5
+    lows = ((-2, -2, -2, -2), (1.8, -2, -2, -2), (1.6, -2, -2, -2))[kind]
     highest = 7.9 if kind == 1 else 9.5
-    tables = [between(draw, *sizes[k], lows[k], 2) for k in draw.permutation(4)]
+    order = range(4) if kind == 1 else draw.permutation(4)  # who takes the first below 5 % takes the 171
+    tables = [between(draw, *sizes[k], lows[k], 2) for k in order]
     tables.insert(place, between(draw, M, n, 7, highest, cycle))
     return "five tables of wins", tables, place
 
@@ -140,8 +144,10 @@ NOT_A_LINE_MISTAKES = (
     ("χ² for each degree of freedom decides. How far does this ratio scatter if there is one degree, how far if "
      "there are 78?",
      "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2 / freedom"),
-    ("χ² less its degrees of freedom decides. How far does χ² scatter if there is one degree, how far if there are 78?",
+    ("χ² less its degrees of freedom decides. How far does χ² scatter if there is one degree, how far if there are 171?",
      "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2 - freedom"),
+    ("χ² over the root of its degrees of freedom decides. Where does χ² lie by chance, before one asks how far it scatters?",
+     "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2 / freedom ** 0.5"),
     ("the table with the least curl is named. Which one is not allowed?",
      "max(far)", "min(far)"),
     ("the tables are counted from 1. Which number has the first?",

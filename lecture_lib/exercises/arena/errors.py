@@ -30,6 +30,7 @@ def sandwich_cases(seed: int) -> list[Case]:
     two = np.zeros((2, 2, 3))
     two[0, 1] = (n, ties, n)
     four, five = counts(draw, 4, 200, ties=0.6), counts(draw, 5, 300, ties=0.0)
+    five[..., 1] = 0
     ordered = np.triu(np.ones((5, 5)))[..., None] * counts(draw, 5, 300)
     ring = np.zeros((4, 4, 3))
     ring[range(4), [1, 2, 3, 0]] = draw.integers(1, 20, (4, 3))

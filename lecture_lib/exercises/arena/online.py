@@ -24,13 +24,16 @@ def elo_cases(seed: int) -> list[Case]:
     a, b, s = battles(draw, 5, 60, ties=0.3)
     first = int(draw.integers(2))
     by_hand = (np.array([first, first]), np.array([1 - first] * 2), np.array([1.0, 0.5]))
-    start = float(draw.integers(-50, 50))
+    start, again = int(draw.integers(-50, 50)), np.repeat([[1 - first], [first]], 9, axis=1)
     return [
         Case("a win, then a tie, k = 32: by hand", (*by_hand, 2), {"k": 32.0}),
         Case("65 battles of five models", (a, b, s, 5)),
         Case("the same, backwards", (a[::-1].copy(), b[::-1].copy(), s[::-1].copy(), 5)),
         Case("the same, k = 100", (a, b, s, 5, 100.0)),
-        Case(f"the same, everyone starts at {start:.0f}", (a, b, s, 5), {"start": start, "k": 16.0}),
+        Case(
+            f"the same, everyone starts at {start}, a whole number", (a, b, s, 5), {"start": start, "k": 16}
+        ),
+        Case("the same player wins nine times, k = 500", (*again, np.ones(9), 2, 500.0)),
         Case("ties alone, between unequal models", (a, b, np.where(np.arange(65) < 20, s, 0.5), 5, 64.0)),
         Case("seven models, two of which never play", (a, b, s, 7, 20.0)),
         Case("no battle", (a[:0], b[:0], s[:0], 3)),
@@ -56,6 +59,18 @@ def all_at_once(
     return start + np.bincount(a, gain, n_models) - np.bincount(b, gain, n_models)
 
 
+def in_whole_numbers(
+    a: np.ndarray, b: np.ndarray, points: np.ndarray, n_models: int, k: float = 4.0, start: float = 1000.0
+) -> np.ndarray:
+    """Let the scores have the number type of the start."""
+    scores = np.full(n_models, start)
+    for i, j, taken in zip(a, b, points, strict=True):
+        gain = k * (taken - 1 / (1 + 10 ** ((scores[j] - scores[i]) / 400)))
+        scores[i] += gain
+        scores[j] -= gain
+    return scores
+
+
 # fmt: off
 ELO_MISTAKES = (
     ("b's score is changed with the new score of a. From which scores is a battle expected?", with_new_scores),
@@ -74,6 +89,7 @@ ELO_MISTAKES = (
      "scores[i] += k *", "scores[i] += 4.0 *", "scores[j] -= k *", "scores[j] -= 4.0 *"),
     ("everyone starts at 1000. Which argument says where they start?",
      "float(start)", "1000.0"),
+    ("the scores are whole numbers if `start` is one. Which number type has `np.full(3, 1000)`?", in_whole_numbers),
     ("the battles are played from the last to the first. Which order was given?",
      "zip(a.tolist(), b.tolist(), points.tolist(), strict=True)",
      "zip(a.tolist()[::-1], b.tolist()[::-1], points.tolist()[::-1], strict=True)"),

@@ -24,6 +24,7 @@ def rank_cases(seed: int) -> list[Case]:
         Case("twelve models in no order", (scores - half, scores + half)),
         Case("nine models, whole numbers, intervals that touch", (whole[0] - whole[1], whole[0] + whole[1])),
         Case("four models, each ends where the next begins", (touch, touch + 10)),
+        Case("four models, each ends 0.0001 below where the next begins", (touch + 0.4, touch + 10.3999)),
         Case("wide intervals: all first", (scores - 500, scores + 500)),
         Case("narrow intervals: one after the other", (scores - 1e-6, scores + 1e-6)),
         Case("one model", (np.array([3.0]), np.array([4.0]))),

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from lecture_lib.arena import SCALE, style_derivatives, win_probability
+from lecture_lib.checks.chance import until
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.exercises.arena.votes import battles
 
@@ -32,15 +34,37 @@ def by_autograd(
     return 1000 + scores - scores.mean(), beta.copy()
 
 
-def styled(draw: np.random.Generator, M: int, B: int, beta: list[float]) -> tuple:
-    """Votes that lean on style: models have habits, answers scatter around them."""
+def styled(draw: np.random.Generator, M: int, B: int, beta: list[float], sway: float = 0.5) -> tuple:
+    """Votes that lean on style: models have habits, answers scatter around them; `sway` is the largest share that leans."""
     a, b, s = battles(draw, M, B, ties=0.15)
     F = len(beta)
     habits = draw.normal(size=(M, F))
     X = habits[a] - habits[b] + draw.normal(size=(len(a), F))
-    swayed = draw.random(len(a)) < 0.5 * np.tanh(np.abs(X @ np.array(beta)))
+    swayed = draw.random(len(a)) < sway * np.tanh(np.abs(X @ np.array(beta)))
     points = np.where(swayed, (X @ np.array(beta) > 0).astype(float), s) if F else s
     return a, b, points, X, M
+
+
+def without_a_look(
+    a: np.ndarray, b: np.ndarray, points: np.ndarray, X: np.ndarray, n_models: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Newton's method that leaves it to `solve` to notice a curvature without an inverse."""
+    theta = np.zeros(n_models + X.shape[1])
+    for _ in range(60):
+        z = theta[a] - theta[b] + X @ theta[n_models:]
+        p = win_probability(SCALE * z)
+        step = np.linalg.solve(*style_derivatives(a, b, points - p, p * (1 - p), X, n_models)[::-1])
+        theta += step / max(1, np.abs(step[a] - step[b] + X @ step[n_models:]).max())
+    scores = SCALE * theta[:n_models]
+    return 1000 + scores - scores.mean(), theta[n_models:]
+
+
+def unnoticed(*votes: object) -> bool:
+    """Whether rounding gives a curvature without an inverse one, all the way."""
+    try:
+        return len(without_a_look(*votes)) > 0
+    except ValueError:
+        return False
 
 
 def style_cases(seed: int) -> list[Case]:
@@ -48,7 +72,8 @@ def style_cases(seed: int) -> list[Case]:
     draw = np.random.default_rng(seed)
     one, two = styled(draw, 3, 120, [1.0]), styled(draw, 5, 300, [1.2, -0.8])
     a, b, s, X, M = two
-    own = draw.normal(size=M)
+    mixed = until(lambda: np.column_stack([X, X @ draw.normal(size=2)]), lambda X: unnoticed(a, b, s, X, M))
+    own = until(lambda: draw.normal(size=M), lambda own: unnoticed(a, b, s, (own[a] - own[b])[:, None], M))
     return [
         Case("three models, one feature", one),
         Case("five models, two features", two),
@@ -56,7 +81,9 @@ def style_cases(seed: int) -> list[Case]:
         Case("the same, features 40 times as large", (a, b, s, 40 * X, M)),
         Case("the same, no feature: plain Bradley-Terry", (a, b, s, X[:, :0], M)),
         Case("two models, three features", styled(draw, 2, 200, [0.5, 1.0, -1.0])),
+        Case("four models, style decides nearly every vote", styled(draw, 4, 400, [30.0], sway=0.97)),
         Case("a feature twice: ValueError", (a, b, s, np.hstack([X, X[:, :1]]), M)),
+        Case("a feature made of two others: ValueError", (a, b, s, mixed, M)),
         Case(
             "a feature that is a property of the model: ValueError", (a, b, s, (own[a] - own[b])[:, None], M)
         ),
@@ -99,6 +126,8 @@ STYLE_MISTAKES = (
      "scores.mean()", "scores[0]"),
     ("one step is taken only. When has Newton's method arrived?",
      "change < 1e-06", "True"),
+    ("nobody looks whether the votes fix β: by rounding, a matrix without an inverse gets one. Which rank must it have?",
+     without_a_look),
     ("a tie counts as a win of a. How many points does it give?",
      "points - p", "(points > 0) - p"),
     ("the style is fitted first, alone, and takes what the models deserve. Why must both be fitted together?",

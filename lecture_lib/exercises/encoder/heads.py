@@ -28,7 +28,10 @@ def text_cases(seed: int) -> list[Case]:
         gradient: tuple = (),
     ) -> Case:
         X = draw.normal(len(lengths), n, D, dtype=dtype)
-        X = torch.where(torch.arange(n)[:, None] < lengths[:, None, None], X, large * (2 + X))
+        sign = (-1.0) ** torch.arange(n)[:, None]  # some padding is liked by every query
+        X = torch.where(
+            torch.arange(n)[:, None] < lengths[:, None, None], X, large * sign.to(dtype) * (2 + X)
+        )
         maps = [draw.normal(D, width, dtype=dtype) / D**0.5 for width in (D_k, D_k, D, D)]
         return Case(
             f"X ({len(lengths)}, {n}, {D}), {what}",
@@ -43,7 +46,7 @@ def text_cases(seed: int) -> list[Case]:
         case("one text of two tokens and a token of padding", torch.tensor([2]), 3),
         case("texts of different lengths", lengths, N),
         case("the shortest text first", lengths.flip(0), N),
-        case("padding of about 50", lengths, N, large=25.0),
+        case("padding of about 50,000 and -50,000", lengths, N + 2, large=25_000.0),
         case("a text of one token", torch.tensor([1, N, 2]), N),
         case("no text fills its row", lengths.clamp_max(N - 1), N),
         case("float64, with its gradients", lengths, N, dtype=F64, gradient=(2, 4, 5, 6)),

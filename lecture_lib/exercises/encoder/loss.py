@@ -32,6 +32,7 @@ def loss_cases(seed: int) -> list[Case]:
         Case(f"logits ({B}, {N}, {V}), not contiguous", (scattered(draw.normal(B, N, V)), asked(B, N, V))),
         Case(f"logits ({B}, {V}) of one row", (draw.normal(B, V), draw.ids(B, below=V))),
         Case(f"logits ({B}, {N}, {V}), float64, with its gradient", (draw.normal(B, N, V, dtype=F64), asked(B, N, V)), gradient=(0,)),
+        Case("logits (1, 2, 3), float64, nothing asked: 0, and so is its gradient", (draw.normal(1, 2, 3, dtype=F64), nothing[:1, :2]), gradient=(0,)),
     ]  # fmt: skip
 
 
@@ -56,6 +57,14 @@ def mean_of_means(logits: Tensor, targets: Tensor) -> Tensor:
     return ((-log_probs * asked).sum(-1) / asked.sum(-1).clamp_min(1)).mean()
 
 
+def zero_of_its_own(logits: Tensor, targets: Tensor) -> Tensor:
+    """The right loss, but a batch without targets gives a new 0."""
+    asked = targets != -100
+    if not asked.any():
+        return torch.zeros((), dtype=logits.dtype)
+    return torch_loss(logits, targets)
+
+
 # fmt: off
 MASKED_LOSS_MISTAKES = (
     ("the sum is divided by the number of all places. Which places does the mean run over?",
@@ -71,6 +80,8 @@ MASKED_LOSS_MISTAKES = (
      "targets != -100", "targets > 0"),
     ("nothing asked gives NaN. By which number may a sum of no terms be divided?",
      "max(losses.numel(), 1)", "losses.numel()"),
+    ("the 0 of a batch without targets is a new number. How can it be made of the logits, so that `backward()` works?",
+     zero_of_its_own),
     ("the sign is wrong: a good guess gets a large loss.",
      "-log_probs", "log_probs"),
     ("the loss is in bits. Which logarithm was asked for?",

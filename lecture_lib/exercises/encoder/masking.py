@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lecture_lib.checks.chance import frequencies
+from lecture_lib.checks.chance import FALSE_ALARM, frequencies, tail
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.training import mask_tokens
 
 ROWS = 8000
+BATCHES, FEW = 60, 100  # small batches, one call after the other, and their rows
 NOT_ASKED = -100
 
 
@@ -26,35 +27,40 @@ def hide(
 ) -> dict:
     """Mask many copies of one text, and say what was seen: the same for every right answer, whatever it draws first."""
 
-    def draws(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    def draw(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         ids = torch.tensor(text).repeat(n, 1)
         more = {"special_ids": special_ids} if special_ids else {}
-        result = answer(
-            ids, mask_id, vocab_size, **more, **named, generator=torch.Generator().manual_seed(seed)
-        )
+        result = answer(ids, mask_id, vocab_size, **more, **named, generator=generator)
         if type(result) is not tuple or [type(each) for each in result] != [Tensor, Tensor]:
             raise TypeError("a pair (ids to show, targets) of tensors is asked for")
-        for each in result:
-            if each.shape != ids.shape or each.dtype != torch.int64:
-                raise TypeError(
-                    f"both tensors must be int64 {(*ids.shape,)}, as the ids: got {each.dtype} {(*each.shape,)}"
-                )
+        if wrong := [each for each in result if each.shape != ids.shape or each.dtype != torch.int64]:
+            got = f"{wrong[0].dtype} {(*wrong[0].shape,)}"
+            raise TypeError(f"both tensors must be int64 {(*ids.shape,)}, as the ids: got {got}")
+        if not torch.equal(ids, torch.tensor(text).repeat(n, 1)):
+            raise ValueError("`ids` itself is changed: work on a copy, ids.clone()")
         return result
 
+    def draws(n: int, seed: int) -> tuple[Tensor, Tensor]:
+        return draw(n, torch.Generator().manual_seed(seed))
+
     (shown, targets), again, other = draws(ROWS, seed), draws(50, seed), draws(50, seed + 1)
-    many, next_many = draws(50, seed), draws(50, seed + 1)
-    repeats = all(map(torch.equal, again, many)) and all(map(torch.equal, other, next_many))
-    p = named.get("probability", 0.15)
-    facts = seen(torch.tensor(text).repeat(ROWS, 1), shown, targets, mask_id, list(special_ids), p)
-    differ = facts["% of the places asked for"] in (0, 100) or not torch.equal(again[1], other[1])
-    law = row_law(text, vocab_size, list(special_ids), p)
-    return facts | {
-        "the same generator gives the same again, another one not": repeats and differ,
-        "rows follow the exact law (chi-squared)": frequencies(
-            kinds(text, shown, targets, mask_id, special_ids), law
-        )
-        is None,
-    }
+    repeats = all(map(torch.equal, (*again, *other), (*draws(50, seed), *draws(50, seed + 1))))
+    one = torch.Generator().manual_seed(seed)
+    batches = [draw(FEW, one) for _ in range(BATCHES)]
+    p, ids = named.get("probability", 0.15), torch.tensor(text).repeat(ROWS, 1)
+    facts = seen(ids, shown, targets, mask_id, list(special_ids), p)
+    certain = facts["% of the places asked for"] in (0, 100)
+    words = [place for place, token in enumerate(text) if token not in (*special_ids, mask_id)]
+    drawn = kinds(text, shown, targets, mask_id, special_ids)
+    law = row_law(text, mask_id, vocab_size, special_ids, p)
+    return facts | fixed_numbers(words, batches, mask_id, p) | {
+        "the same generator gives the same again, another one not": repeats
+        and (certain or not torch.equal(again[1], other[1])),
+        "two calls with one generator, one after the other, give the same": not certain
+        and torch.equal(batches[0][1], batches[1][1]),
+        "rows follow the exact law (chi-squared)": frequencies(drawn, law) is None,
+        "tokens that stand in have equal chances (chi-squared)": equal_chances(ids, shown, mask_id, vocab_size),
+    }  # fmt: skip
 
 
 def seen(ids: Tensor, shown: Tensor, targets: Tensor, mask_id: int, special_ids: list[int], p: float) -> dict:
@@ -63,18 +69,47 @@ def seen(ids: Tensor, shown: Tensor, targets: Tensor, mask_id: int, special_ids:
     masked, same = asked & (shown == mask_id), asked & (shown == ids)
     exchanged = asked & ~masked & ~same
     stand_ins = shown[exchanged].unique().numel()  # all of them come if there are enough draws
+    least, most = (shown.where(exchanged, rest).sort(1).values for rest in (ids.max() + 10**6, -1))
+    several = exchanged.sum(1) > 1  # about 50 rows, if half of three places are asked for
     return {
         "% of the places asked for": percent(asked[~special], 5),
-        "% of them shown as the mask": percent(masked[asked], 10),
+        "% of them shown as the mask": percent(masked[asked & (ids != mask_id)], 10),
         "% of them shown as they are": percent(same[asked], 10),
         "different tokens that stand in for others": stand_ins if p >= 0.3 else min(stand_ins, 1),
+        "tokens that stand in are the same all along a row": int(several.sum()) >= 20
+        and torch.equal(least[several, 0], most[several, -1]),
         "special tokens that are asked for": int((asked & special).any()),
         "places changed though not asked for": int((shown != ids)[~asked].any()),
         "targets other than the true token": int((targets != ids)[asked].any()),
-        "rows that are all masked alike": int(
-            len(asked.unique(dim=0)) == 1 and asked.any() and not asked[~special].all()
-        ),
-    }
+        "rows that are all masked alike": int(len(asked.unique(dim=0)) == 1 and asked.any() and not asked[~special].all()),
+    }  # fmt: skip
+
+
+def equal_chances(ids: Tensor, shown: Tensor, mask_id: int, vocab_size: int) -> bool:
+    """Whether all tokens but the mask and the true one stand in equally often."""
+    exchanged = (shown != ids) & (shown != mask_id)
+    law = torch.zeros(vocab_size, dtype=torch.float64)
+    for token in ids[exchanged].unique().tolist():
+        others = [each for each in range(vocab_size) if each not in (token, mask_id)]
+        law[others] += (ids[exchanged] == token).double().mean() / len(others)
+    return frequencies(shown[exchanged].tolist(), dict(enumerate(law.tolist()))) is None
+
+
+def fixed_numbers(words: list[int], batches: list[tuple[Tensor, Tensor]], mask_id: int, p: float) -> dict:
+    """Whether the numbers of chosen words and of masks, which should scatter, are the same share of every batch."""
+    asked = torch.stack([(targets != NOT_ASKED)[:, words] for _, targets in batches]).sum((1, 2)).double()
+    masked = torch.stack([(shown == mask_id)[:, words] for shown, _ in batches]).sum((1, 2)).double()
+    return {
+        "every batch has the same number of places asked for": scatterless(asked, asked * 0 + FEW * len(words) * p, 1 - p),
+        "every batch has the same share of masks among them": scatterless(masked, 0.8 * asked, 0.2),
+    }  # fmt: skip
+
+
+def scatterless(numbers: Tensor, means: Tensor, rest: float) -> bool:
+    """Whether numbers lie nearer to their binomial means than chance lets them, once in 10^9 cases."""
+    if not rest or not means.all():  # certain
+        return False
+    return tail(float(((numbers - means) ** 2 / (means * rest)).sum()), len(means)) > 1 - FALSE_ALARM
 
 
 def percent(chosen: Tensor, grid: int) -> int:
@@ -92,25 +127,33 @@ def kinds(
     return (what * 4 ** torch.arange(len(places))).sum(1).tolist()
 
 
-def row_law(text: list[int], vocab_size: int, special_ids: Sequence[int], p: float) -> dict[int, float]:
+def row_law(
+    text: list[int], mask_id: int, vocab_size: int, special_ids: Sequence[int], p: float
+) -> dict[int, float]:
     """P(number of `kinds`), exactly: places are independent; one random token in |V| is the mask, one the token itself."""
-    masked, same = 0.8 + 0.1 / vocab_size, 0.1 + 0.1 / vocab_size
-    one = [1 - p, p * masked, p * same, p * (1 - masked - same)]
     law = {0: 1.0}
-    for place in range(sum(token not in special_ids for token in text)):
+    for place, token in enumerate(token for token in text if token not in special_ids):
+        masked, same = 0.8 + 0.1 / vocab_size, 0.1 + 0.1 / vocab_size
+        if token == mask_id:  # shown as the mask, it is shown as it is
+            masked, same = 0.0, 0.9 + 0.1 / vocab_size
+        one = [1 - p, p * masked, p * same, p * (1 - masked - same)]
         law = {row + kind * 4**place: q * one[kind] for row, q in law.items() for kind in range(4)}
     return law
 
 
 def mask_cases(seed: int) -> list[Case]:
-    """Special tokens anywhere, among them the mask and padding; shares of all sizes, 0 and 1; tokens that repeat."""
+    """Special tokens anywhere, among them the mask and padding; shares of all sizes, 0 and 1; tokens that repeat; |V| = 4."""
     draw = Draw(seed)
     V = draw.size(14, 18)
     order = draw.order(V - 1).tolist()  # the last id is a word: what is never drawn is missed
     cls, sep, pad, mask, a, b, c, *_ = order
     specials = [cls, sep, pad, mask]
+    # so few tokens that it shows if the mask or the token itself never stands in
+    few = draw.order(4).tolist()
 
-    def case(what: str, text: list[int], special_ids: Sequence[int] = (), **named: float) -> Case:
+    def case(
+        what: str, text: list[int], special_ids: Sequence[int] = (), *, mask: int = mask, V: int = V, **named: float
+    ) -> Case:  # fmt: skip
         words = f"{ROWS} copies of the text {text}, |V|={V}, the mask is {mask}, {what}"
         inputs = (text, mask, V, special_ids) if special_ids else (text, mask, V)
         return Case(words, inputs, {"seed": draw.size(0, 10**6), **named})
@@ -124,6 +167,7 @@ def mask_cases(seed: int) -> list[Case]:
         case("no place, 0 %", [a, b], probability=0.0),
         case(f"every place, 100 %; special are {specials}", [cls, a, V - 1, sep], specials, probability=1.0),
         case(f"only special tokens, {specials}", [cls, sep, pad], specials),
+        case("which the text holds, 90 %", [*few[:3], few[1]], mask=few[0], V=4, probability=0.9),
     ]
 
 

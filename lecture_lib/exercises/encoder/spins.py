@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -12,14 +13,16 @@ from lecture_lib.checks.kinds import predict
 from lecture_lib.corpora.snapshots import hidden_ring, masked_posterior
 
 
+def chain_of(rng: "np.random.RandomState", n: int, strength: float = 1.0) -> np.ndarray:
+    """Couplings (n, n) of a chain, of any sign."""
+    bonds = strength * rng.uniform(0.4, 1.0, n - 1) * rng.choice([-1, 1], n - 1)
+    return np.diag(bonds, 1) + np.diag(bonds, -1)
+
+
 def posterior_cases(seed: int) -> list[Case]:
     """One hidden spin, neighbours hidden together, all, none; a chain too long to list; couplings that overflow."""
     draw, rng = Draw(seed), np.random.RandomState(seed)
-    n = draw.size(6, 8)
-
-    def chain(n: int, strength: float = 1.0) -> np.ndarray:
-        bonds = strength * rng.uniform(0.4, 1.0, n - 1) * rng.choice([-1, 1], n - 1)
-        return np.diag(bonds, 1) + np.diag(bonds, -1)
+    n, chain = draw.size(6, 8), partial(chain_of, rng)
 
     def spins(n: int) -> np.ndarray:
         return rng.choice([-1.0, 1.0], n)
@@ -31,11 +34,14 @@ def posterior_cases(seed: int) -> list[Case]:
         s = spins(len(J)) if s is None else s
         return Case(f"{what}, N={len(J)}, {hidden.sum()} hidden", (J, s, hidden))
 
-    # Weak bonds of the hidden spins 2 and 5 only; the visible ones all agree with theirs.
+    # Weak bonds of the hidden spins 2 and 5 only, so that spin 8 is certain; the visible ones all agree with theirs.
     strong = chain(9, 1000.0)
     for a in (1, 2, 4, 5):
         strong[a, a + 1] = strong[a + 1, a] = np.sign(strong[a, a + 1]) * rng.uniform(0.2, 0.6)
     settled = np.cumprod([1.0, *np.sign(np.diag(strong, 1))])
+    pair = chain(4, 0.6)  # the two in the middle are always alike, and no constant carries this away
+    pair[1, 2] = pair[2, 1] = 1000.0
+    pulled = rng.choice([-1.0, 1.0]) * np.sign([pair[0, 1], 1.0, 1.0, pair[2, 3]])
     ring, apart = hidden_ring(n, seed), rng.permutation(n)
     erased, few = spins(n), places(n, *apart[:3])
     erased[few] = 0.0
@@ -52,7 +58,8 @@ def posterior_cases(seed: int) -> list[Case]:
         case("spins as integers", ring, places(n, *apart[-2:]), spins(n).astype(np.int64)),
         case("a long chain, neighbours and others", chain(60), places(60, 0, 7, 8, 9, 30, 59)),
         case("a chain, five neighbours", chain(11), places(11, 3, 4, 5, 6, 7)),
-        case("a chain with couplings up to 1000 between visible spins", strong, places(9, 2, 5), settled),
+        case("a chain with couplings up to 1000, most of them between visible spins", strong, places(9, 2, 5, 8), settled),
+        case("a coupling of 1000 between two hidden spins", pair, places(4, 1, 2), pulled),
     ]  # fmt: skip
 
 

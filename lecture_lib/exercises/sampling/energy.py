@@ -8,12 +8,17 @@ from lecture_lib.checks.exercise import Case, Exercise
 
 
 def heat_capacity_cases(seed: int) -> list[Case]:
-    """By hand, T on both sides of 1, a batch, tokens ruled out, logits that are far from zero, very cold, float64."""
+    """By hand, T on both sides of 1, a batch, tokens ruled out (also hot), logits that are far from zero, very cold, float64."""
     draw = Draw(seed)
     a, b, V = draw.sizes(3)
     V += 3
-    cut = 2 * draw.normal(a, V)
-    cut[:, draw.order(V)[:2]] = -torch.inf
+
+    def cut(size: float) -> Tensor:
+        """Two tokens are ruled out in each row, not the same two in every row."""
+        gone = torch.stack([draw.order(V) < 2 for _ in range(a)])
+        gone[1] = gone[0].roll(1)
+        return (size * draw.normal(a, V)).masked_fill(gone, -torch.inf)
+
     far_away = 4096 + draw.whole(a, V) + torch.arange(V)  # exact numbers, whose squares are not
     two = torch.tensor([1.0, 0.0])[draw.order(2)]
     return [
@@ -23,7 +28,8 @@ def heat_capacity_cases(seed: int) -> list[Case]:
         Case(f"logits ({V},), T = 3", (4 * draw.normal(V), 3.0)),
         Case(f"logits ({a}, {V}), T = 2: a batch", (3 * draw.normal(a, V), 2.0)),
         Case(f"logits ({a}, {b}, {V}), T = 0.5: two axes of batch", (draw.normal(a, b, V), 0.5)),
-        Case(f"logits ({a}, {V}), two tokens ruled out, T = 1.5", (cut, 1.5)),
+        Case(f"logits ({a}, {V}), two tokens ruled out, T = 1.5", (cut(2.0), 1.5)),
+        Case(f"logits ({a}, {V}) of about 5000, two tokens ruled out, T = 4000: hot", (cut(5000.0), 4000.0)),
         Case(f"logits ({a}, {V}) near 4096, T = 2", (far_away, 2.0)),
         Case(f"logits ({V},), T = 0.01: cold", (draw.order(V).float(), 0.01)),
         Case(f"logits ({a}, {V}) in float64, T = 1.3", (2 * draw.normal(a, V, dtype=F64), 1.3)),

@@ -10,7 +10,7 @@ from lecture_lib.checks.exercise import Case, Exercise
 
 
 def lookahead_cases(seed: int) -> list[Case]:
-    """Sharp sources with forbidden steps; one token left and many; T on both sides of 1, at 1, and so cold that powers vanish."""
+    """Sharp sources with forbidden steps; one token left and many; T on both sides of 1, at 1, so hot that a small number is none, and so cold that powers vanish."""
     draw = Draw(seed)
 
     def source(V: int, dtype: torch.dtype = F64, spread: float = 2) -> Tensor:
@@ -25,13 +25,18 @@ def lookahead_cases(seed: int) -> list[Case]:
         return [first, *draw.ids(n - 2, below=V).tolist(), last]
 
     trap = torch.tensor([[0.0, 0.6, 0.4], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    # Two texts of 0.6 times 0.5 and one of 0.3003: the likeliest token does not begin the likeliest text.
+    close = torch.tensor([[0.0997, 0.6, 0.3003], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]], dtype=F64)
     return [
         Case("three tokens after [0], T = 0.5, 2 remaining: by hand", (trap, [0], 0.5, 2)),
         Case("three tokens after [0], T = 0.5, 1 remaining: by hand", (trap, [0], 0.5, 1)),
+        Case("three tokens after [0], T = 0.5, 9 remaining", (trap.double(), [0], 0.5, 9)),
+        Case("three tokens after [0], T = 0.001, 2 remaining: texts of 0.3, 0.3 and 0.3003", (close, [0], 0.001, 2)),
         Case("V = 4, T = 0.7, 3 remaining", (source(4), prefix(4, 3), 0.7, 3)),
         Case("V = 3, T = 0.3, 6 remaining", (source(3), prefix(3, 2), 0.3, 6)),
         Case("V = 3, T = 1, 4 remaining", (source(3), prefix(3, 4), 1.0, 4)),
         Case("V = 4, T = 2.5, 4 remaining", (source(4), prefix(4, 2), 2.5, 4)),
+        Case("V = 3, T = 200, 3 remaining: all steps nearly alike, but for the one that never happens", (source(3), prefix(3, 2), 200.0, 3)),
         Case("V = 5, T = 0.5, 4 remaining, in float32", (source(5, torch.float32), prefix(5, 2), 0.5, 4)),
         Case("V = 3, T = 0.001, 5 remaining: the powers are too small for float64", (source(3, spread=0.3), prefix(3, 2), 0.001, 5)),
     ]  # fmt: skip

@@ -37,13 +37,15 @@ def playground(
 
 
 def use_rows(answer: Callable, logits: Tensor, ids: Tensor, seed: int, **knobs: float) -> list:
-    """Thousands of draws for each text in one batch; a few with a generator, with the same again, and with another."""
+    """Thousands of draws for each text in one batch; a few with a generator, again, another time with it, and with another."""
 
-    def draws(seed: int, n: int) -> Tensor:
+    def draws(n: int, generator: torch.Generator) -> Tensor:
         rows = logits.repeat(n // len(logits), 1), ids.repeat(n // len(ids), 1)
-        return answer(*rows, torch.Generator().manual_seed(seed), **knobs)
+        return answer(*rows, generator, **knobs)
 
-    return [draws(seed, DRAWS), draws(seed, FEW), draws(seed, FEW), draws(seed + 1, FEW)]
+    new, again, other = (torch.Generator().manual_seed(each) for each in (seed, seed, seed + 1))
+    many = draws(DRAWS, torch.Generator().manual_seed(seed))
+    return [many, *(draws(FEW, generator) for generator in (new, again, again, other))]
 
 
 def playground_cases(seed: int) -> list[Case]:
@@ -121,16 +123,18 @@ def draw_by_law(logits: Tensor, ids: Tensor, generator: torch.Generator, **knobs
 def accept_draws(case: Case, output: object, _asked: list) -> str | None:
     """Ids of the right shape, drawn with the generator, each text's as its law says."""
     logits, ids, _seed = case.inputs
-    sizes = (DRAWS, FEW, FEW, FEW)
+    sizes = (DRAWS, FEW, FEW, FEW, FEW)
     if any(
         type(each) is not Array or each.values.shape != (n,) for each, n in zip(output, sizes, strict=True)
     ):
         return f"one tensor ({DRAWS},) of token ids is expected, one id for each row of logits"
     if any(each.dtype not in ("int64", "int32") for each in output):
         return f"token ids are integers; these are {output[0].dtype}"
-    many, once, again, other = (each.values.tolist() for each in output)
+    many, once, again, then, other = (each.values.tolist() for each in output)
     if once != again:
         return "the same generator gives other draws the second time: is anything else random?"
+    if again == then:
+        return "one generator gives the same draws twice, one call after the other: all random numbers must come from it"
     if once == other:
         return "another generator gives the same draws: is it used?"
     texts = zip(logits.tolist(), ids.tolist(), strict=True)
