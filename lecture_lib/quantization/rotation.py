@@ -45,7 +45,7 @@ def rotate_and_round(W: Tensor, bits: int | None, signs: Tensor) -> Tensor:
     Args:
         W: (N, K) weights, K a power of two.
         bits: bits per code, 2 to 8; None: no rounding.
-        signs: (K,) of +1 and -1.
+        signs: (K,) of +1 and -1, in the dtype of W.
 
     Returns:
         (N, K) weights that take the place of W, in its dtype.
