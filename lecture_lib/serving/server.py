@@ -116,7 +116,7 @@ async def answer(
     try:
         asked = body.request(tokenizer, service.engine.config.context_length)
         asked = replace(asked, adapter=names[body.model], guesser=guesser)
-        outputs = service.outputs(asked)
+        outputs = service.outputs(asked, held_back=not body.stream)
         first = await anext(outputs)
     except QueueFull as error:
         return refusal(429, str(error), "rate_limit_error")

@@ -102,21 +102,28 @@ class Service:
             self.wakes.notify()
         return done
 
-    async def outputs(self, request: Request) -> AsyncIterator[Output]:
+    async def outputs(self, request: Request, held_back: bool = False) -> AsyncIterator[Output]:
         """Ask, and give what comes until all samples have ended; whoever stops reading cancels the request.
 
-        What `Engine.add` refuses is raised before the first output.
+        What `Engine.add` refuses is raised before the first output. `held_back`: give nothing before a sample has
+        ended, which spares the reader a wake for every token.
         """
         queue: asyncio.Queue = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        asker = lambda output: loop.call_soon_threadsafe(queue.put_nowait, output)  # noqa: E731
+        loop, held = asyncio.get_running_loop(), []
+
+        def asker(output: Output | Exception) -> None:
+            held.append(output)
+            if not held_back or isinstance(output, Exception) or output.finished:
+                loop.call_soon_threadsafe(queue.put_nowait, held.copy())
+                held.clear()
+
         number = await asyncio.wrap_future(self.order(request, asker))
         left = request.n
         try:
             while left:
-                output = given(await queue.get())
-                left -= output.finished is not None
-                yield output
+                for output in map(given, await queue.get()):
+                    left -= output.finished is not None
+                    yield output
         finally:
             self.leave(number, left)
 
