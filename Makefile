@@ -43,7 +43,7 @@ book: $(VENV)/.ready notebooks ## build the executed book
 
 test: $(VENV)/.ready ## run all tests
 	@mkdir -p _build/home
-	@$(PYTEST)
+	@$(PYTEST) --durations=15
 
 pages: book ## look at the built pages in a headless Chromium
 	@"$(BIN)/python" -m pytest -n $(JOBS) --dist worksteal tests/test_pages.py
