@@ -11,17 +11,18 @@ from lecture_lib.checks.exercise import Case, Exercise
 
 def several_steps(
     answer: Callable, parameters: list[Tensor], gradients: list[list[Tensor]], **settings: object
-) -> list:
+) -> dict[str, list]:
     """Take one step for each list of gradients, and keep the three lists after each."""
     m, v = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-    trace = []
+    trace = {}
     for step, each in enumerate(gradients, start=1):
         before = [x.clone() for x in (*m, *v)]
         parameters, *state = answer(parameters, each, m, v, step, **settings)
         if not all(map(torch.equal, before, (*m, *v))):
             raise ValueError("m or v is not the same after the call; leave what you were given as it was")
         m, v = state
-        trace.append({"parameters": list(parameters), "m": list(m), "v": list(v)})
+        after = {"parameters": parameters, "m": m, "v": v}
+        trace |= {f"{name} after step {step}": list(each) for name, each in after.items()}
     return trace
 
 

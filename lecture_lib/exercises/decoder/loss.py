@@ -111,7 +111,7 @@ LOSS_MISTAKES = (
      "torch.log_softmax(said, dim=-1)", "torch.softmax(said, dim=-1).log()"),
     ("0/0 comes out where nothing is asked. What should the loss be there?",
      "max(len(targets), 1)", "len(targets)"),
-    ("padding is left out behind the softmax only: the loss is right, but the gradient at NaN is NaN. What must be "
+    ("padding is left out behind the softmax only: the loss is right, but its gradient is NaN at padding. What must be "
      "left out before the softmax?",
      "said, targets = (said[asked], targets[asked])", "count = int(asked.sum())",
      "gather(-1, targets[:, None])", "gather(-1, targets[..., None])[asked]",

@@ -20,6 +20,15 @@ def bites(drawn: tuple) -> bool:
     return bool(clear.all()) and both and uneven and not mask.all()
 
 
+def wild(drawn: tuple) -> tuple:
+    """Put 500, NaN and both infinities where nothing counts, in another order into each tensor."""
+    *tensors, mask, _ = drawn
+    odd = torch.tensor([500.0, torch.nan, torch.inf, -torch.inf])[
+        torch.arange(mask.numel()).view_as(mask) % 4
+    ]
+    return *(x.where(mask, odd.roll(k, 1).to(x.dtype)) for k, x in enumerate(tensors)), mask
+
+
 def ppo_cases(seed: int) -> list[Case]:
     """By hand, the first update, all zones of the ratio, other limits, wild padding, nothing to count, float64 with gradients."""
     draw = Draw(seed)
@@ -32,11 +41,6 @@ def ppo_cases(seed: int) -> list[Case]:
             return -1 + 0.4 * new, -1 + 0.4 * old, A, draw.normal(B, N) > -0.4, clip
 
         return until(one, bites)
-
-    def wild(drawn: tuple) -> tuple:
-        new, old, A, mask, _ = drawn
-        odd = torch.tensor([500.0, torch.nan, torch.inf, -torch.inf])[torch.arange(B * N).view(B, N) % 4]
-        return *(x.where(mask, odd.roll(k, 1).to(x.dtype)) for k, x in enumerate((new, old, A))), mask
 
     one = torch.ones(1, 2)
     hand = torch.tensor([[1.5, 0.5]]).log(), 0 * one, torch.tensor([[1.0, -1.0]]), one.bool()

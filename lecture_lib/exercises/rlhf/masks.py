@@ -35,7 +35,7 @@ def mask_cases(seed: int) -> list[Case]:
     digits = torch.tensor(texts_of(1, 2, 11, 10, 21))[order].to(torch.uint8)
     return [
         Case("one answer, padding behind it", (torch.tensor([[a, begin, b, c, end, a, a]]), begin, end)),
-        Case("two answers in one text", (torch.tensor([rows[0]]), begin, end)),
+        Case("two answers in one text, large ids", (torch.tensor([texts_of(*large)[0]]), *large[:2])),
         Case("an end before the answer, a second begin inside it", (torch.tensor([rows[1]]), begin, end)),
         Case("an empty answer, then one that is cut off", (torch.tensor([rows[2]]), begin, end)),
         Case("no answer, two ends", (torch.tensor([rows[3]]), begin, end)),
