@@ -114,9 +114,27 @@ def perfect(rng: random.Random) -> tuple:
     return references, references, 4
 
 
+def words_only(rng: random.Random) -> tuple:
+    """Single words only, one translation too short."""
+    references = texts(rng, [6, 7])
+    return [[references[0][1], *references[0][2:], references[0][0]], references[1][:4]], references, 1
+
+
+def long_runs(rng: random.Random) -> tuple:
+    """Runs of up to six words."""
+    references = texts(rng, [12, 9])
+    return [[*r[:7], "oiseau", *r[7:]] for r in references], references, 6
+
+
+def twice(rng: random.Random) -> tuple:
+    """The same translation of two sentences, which have different references."""
+    a, b, c = texts(rng, [9, 9, 7])
+    return [[*a[:5], *b[5:]], [*a[:5], *b[5:]], [*c[:5], "oiseau"]], [a, b, c], 4
+
+
 KINDS: tuple[Callable, ...] = (
-    *(usual, shortened, repeated, tiny, crossed),
-    *(silent, pairs_only, hopeless, one, perfect, all_short),
+    *(usual, shortened, repeated, tiny, crossed, silent, pairs_only, hopeless, one, perfect, all_short),
+    *(words_only, long_runs, twice),
 )
 
 

@@ -1,6 +1,7 @@
 """The exercises of chapter 10 beyond what holds for all: unusual right answers pass, near misses do not."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -47,6 +48,7 @@ def best_by_comparing(probs, rewards, n):
 
 RIGHT = [
     ("answer_mask", mask_by_last_event),
+    ("answer_mask", lambda *inputs: mask_in_a_string("(?s){0}(.*?(?:{1}|$))")(*inputs)),
     ("ppo_loss", ppo_by_cases),
     ("dpo_loss", dpo_by_softplus),
     ("best_of_n_distribution", best_by_comparing),
@@ -102,7 +104,108 @@ def best_of_at_most_five(probs, rewards, n):
     return best_by_comparing(probs, rewards, min(n, 5))
 
 
+def mask_by_identity(ids, begin_id, end_id):
+    """Small ints are the same objects, large ones are not."""
+    marks, inside = [], False
+    for token in ids.flatten().tolist():
+        marks.append(inside)
+        inside = token is not end_id if inside else token is begin_id
+    return torch.tensor(marks).reshape(ids.shape)
+
+
+def mask_in_a_string(pattern):
+    """A pattern in a text of one character for each token."""
+
+    def answer_mask(ids, begin_id, end_id):
+        if ids.ndim == 2:
+            return torch.stack([answer_mask(row, begin_id, end_id) for row in ids])
+        marks = torch.zeros(ids.shape, dtype=torch.bool)
+        begin, end = re.escape(chr(begin_id)), re.escape(chr(end_id))
+        for found in re.finditer(pattern.format(begin, end), "".join(map(chr, ids.tolist()))):
+            marks[found.start(1) : found.end(1)] = True
+        return marks
+
+    return answer_mask
+
+
+def mask_of_at_most_three(ids, begin_id, end_id):
+    mask = mask_by_last_event(ids, begin_id, end_id)
+    before = torch.cat([torch.zeros_like(mask[..., :1]), mask[..., :-1] & (ids[..., :-1] != end_id)], -1)
+    return mask & ((mask & ~before).cumsum(-1) <= 3)
+
+
+def mask_on_long_text(ids, begin_id, end_id):
+    return mask_by_last_event(ids.flatten(), begin_id, end_id).reshape(ids.shape)
+
+
+def gains_of(log_probs, old_log_probs, advantages, clip, change=lambda x: x):
+    rho, A = change(log_probs - old_log_probs.detach()).exp(), advantages.detach()
+    return torch.minimum(rho * A, rho.clamp(1 - clip, 1 + clip) * A)
+
+
+def ppo_hidden_at_the_end(log_probs, old_log_probs, advantages, mask, clip=0.2):
+    """The loss is right; the gradient is 0 times inf."""
+    gains = torch.where(mask, gains_of(log_probs, old_log_probs, advantages, clip), 0)
+    return -gains.sum() / mask.sum().clamp(min=1)
+
+
+def ppo_with_old_ones_at_padding(log_probs, old_log_probs, advantages, mask, clip=0.2):
+    log_probs, advantages = (x.masked_fill(~mask, 0) for x in (log_probs, advantages))
+    gains = gains_of(log_probs, old_log_probs, advantages, clip) * mask
+    return -gains.sum() / mask.sum().clamp(min=1)
+
+
+def ppo_of_small_steps(most):
+    def ppo_loss(log_probs, old_log_probs, advantages, mask, clip=0.2):
+        inputs = log_probs[mask], old_log_probs[mask], advantages[mask], clip
+        gains = gains_of(*inputs, change=lambda x: x.clamp(-most, most))
+        return -gains.sum() / max(len(gains), 1)
+
+    return ppo_loss
+
+
+def ppo_constant_of_nothing(log_probs, old_log_probs, advantages, mask, clip=0.2):
+    if not mask.any():
+        return torch.zeros((), dtype=log_probs.dtype)
+    return ppo_by_cases(log_probs, old_log_probs, advantages, mask, clip)
+
+
+def dpo_by_branches(chosen, rejected, reference_chosen, reference_rejected, beta):
+    """The branch that is not taken is inf, and its gradient NaN."""
+    x = beta * (chosen - rejected - (reference_chosen - reference_rejected).detach())
+    return torch.where(x > -50, torch.log1p(torch.exp(-x)), -x).mean()
+
+
+def dpo_flat_far_away(chosen, rejected, reference_chosen, reference_rejected, beta):
+    x = beta * (chosen - rejected - (reference_chosen - reference_rejected).detach())
+    return F.softplus(-torch.where(x.abs() > 50, x.detach(), x)).mean()
+
+
+def best_among_rounded_to(digits):
+    def best_of_n_distribution(probs, rewards, n):
+        return best_by_comparing(probs, rewards.round(decimals=digits), n)
+
+    return best_of_n_distribution
+
+
+def best_of_at_most_100(probs, rewards, n):
+    return best_by_comparing(probs, rewards, min(n, 100))
+
+
 NEAR_MISSES = [
+    ("answer_mask", mask_by_identity),
+    ("answer_mask", mask_on_long_text),
+    ("answer_mask", mask_of_at_most_three),
+    ("answer_mask", mask_in_a_string("{0}(.*?(?:{1}|$))")),  # id 10 is a new line, which . does not match
+    ("ppo_loss", ppo_hidden_at_the_end),
+    ("ppo_loss", ppo_with_old_ones_at_padding),
+    ("ppo_loss", ppo_constant_of_nothing),
+    *(("ppo_loss", ppo_of_small_steps(most)) for most in (2, 5, 10)),
+    ("dpo_loss", dpo_by_branches),
+    ("dpo_loss", dpo_flat_far_away),
+    *(("best_of_n_distribution", best_among_rounded_to(digits)) for digits in (4, 6, 8)),
+    ("best_of_n_distribution", best_of_at_most_100),
+    ("best_of_n_distribution", lambda probs, rewards, n: best_by_comparing(probs, rewards.float(), n)),
     ("answer_mask", mask_by_counting),
     ("ppo_loss", ppo_with_nan_to_num),
     ("ppo_loss", ppo_clipped_gain),
@@ -135,3 +238,20 @@ def test_the_claim_above_its_frontier_is_found_by_another_way(seed):
 
     found = verdict("above_the_frontier", by_duality, seed)
     assert found.passed, text(found)
+
+
+def share_and_distance(claim):
+    """How much of what the best reply gives is claimed, and at which part of its distance."""
+    log_p, r, kl, reward = claim
+    start = float(log_p.exp() @ r)
+    return (reward - start) / (float(r.max()) - start), kl / -float(log_p[r.argmax()])
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("power", [0.0, 0.25, 0.35, 0.5, 1.0])
+def test_a_curve_that_knows_no_world_does_not_find_the_claim(power, seed):
+    def by_a_power(claims):
+        strange = [share / far**power for share, far in map(share_and_distance, claims)]
+        return strange.index(max(strange))
+
+    assert not verdict("above_the_frontier", by_a_power, seed).passed

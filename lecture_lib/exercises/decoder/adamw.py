@@ -11,17 +11,18 @@ from lecture_lib.checks.exercise import Case, Exercise
 
 def several_steps(
     answer: Callable, parameters: list[Tensor], gradients: list[list[Tensor]], **settings: object
-) -> list:
-    """Take one step for each list of gradients, and keep the parameters after each."""
+) -> dict[str, list]:
+    """Take one step for each list of gradients, and keep the three lists after each."""
     m, v = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-    trace = []
+    trace = {}
     for step, each in enumerate(gradients, start=1):
         before = [x.clone() for x in (*m, *v)]
         parameters, *state = answer(parameters, each, m, v, step, **settings)
         if not all(map(torch.equal, before, (*m, *v))):
             raise ValueError("m or v is not the same after the call; leave what you were given as it was")
         m, v = state
-        trace.append(list(parameters))
+        after = {"parameters": parameters, "m": m, "v": v}
+        trace |= {f"{name} after step {step}": list(each) for name, each in after.items()}
     return trace
 
 
@@ -32,14 +33,15 @@ def adamw_cases(seed: int) -> list[Case]:
 
     def case(what: str, sizes: list[float], **settings: object) -> Case:
         """One step for each size, which is the norm of all gradients together."""
-        shapes = ((a, b), (b,))
+        shapes = ((a, b), (b,), ())
         parameters = [1 + draw.normal(*shape, dtype=F64) for shape in shapes]
         gradients = []
         for size in sizes:
             drawn = [draw.normal(*shape, dtype=F64) for shape in shapes]
             norm = torch.cat([g.flatten() for g in drawn]).norm()
             gradients.append([size * g / norm for g in drawn])
-        return Case(what, (parameters, gradients), {"learning_rate": 0.05} | settings)
+        rate = {} if "default" in what else {"learning_rate": 0.05}
+        return Case(what, (parameters, gradients), rate | settings)
 
     one = Case(
         "one number, one step",
@@ -60,7 +62,7 @@ def adamw_cases(seed: int) -> list[Case]:
         case("a large epsilon, 0.1", [0.7, 3.0, 0.4], epsilon=0.1),
         case("no weight decay", [0.7, 3.0, 0.4], weight_decay=0.0),
         case("weight decay 0.5, learning rate 0.2", [0.7, 3.0, 0.4], weight_decay=0.5, learning_rate=0.2),
-        case("the default learning rate, max_norm=0.01", [0.7, 0.001], max_norm=0.01, learning_rate=1e-3),
+        case("the default learning rate, max_norm=0.01", [0.7, 0.001], max_norm=0.01),
     ]
 
 
@@ -154,6 +156,8 @@ ADAMW_MISTAKES = (
      "square / (1 - beta2 ** step)", "square / (1 - beta2 ** (step + 1))"),
     ("epsilon is added under the root. Where does the formula have it?",
      "torch.sqrt(square / (1 - beta2 ** step)) + epsilon", "torch.sqrt(square / (1 - beta2 ** step) + epsilon)"),
+    ("epsilon is added to the root before v is corrected. Which root does the formula have, of v or of v / (1 - β₂ᵗ)?",
+     "(torch.sqrt(square / (1 - beta2 ** step)) + epsilon)", "((torch.sqrt(square) + epsilon) / (1 - beta2 ** step) ** 0.5)"),
     ("the two betas are exchanged. Which average is the longer one?",
      "beta1, beta2 = betas", "beta2, beta1 = betas"),
     ("v averages the sizes of the gradients, not their squares. What is the root taken of?",

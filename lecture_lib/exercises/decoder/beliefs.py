@@ -25,6 +25,12 @@ def three_states(stay: float = 0.9, right: float = 0.85) -> Tensor:
     return torch.stack([walk * names[:, token] for token in range(3)])
 
 
+def naming_source(draw: Draw) -> Tensor:
+    """T (3, 3, 3) of a source whose token is its state."""
+    walk = drawn_source(draw, 1, 3)[0]
+    return torch.stack([walk * torch.eye(3, dtype=F64)[x] for x in range(3)])
+
+
 def some_belief(draw: Draw, K: int) -> Tensor:
     """Draw a distribution over K states, none of them improbable."""
     weights = 0.2 + draw.normal(K, dtype=F64).abs()
@@ -52,6 +58,10 @@ def belief_cases(seed: int) -> list[Case]:
     sure = torch.eye(K + 1, dtype=F64)[1]
     even = torch.full((3,), 1 / 3, dtype=F64)
     flat = drawn_source(draw, 2, 2).float()
+    rare = drawn_source(draw, 3, 3)
+    rare[0] *= 1e-14
+    rare /= rare.sum((0, 2), keepdim=True)
+    named = naming_source(draw)
     return [
         Case("the chapter's source, token 0 first", (three_states(), even, [0])),
         Case(f"{S} tokens, {K} states, one token read", (T, some_belief(draw, K), [S - 1])),
@@ -61,9 +71,14 @@ def belief_cases(seed: int) -> list[Case]:
         ),
         Case(f"{K} tokens, {K} states", (square, some_belief(draw, K), draw.ids(4, below=K).tolist())),
         Case("the chapter's source, 40 tokens read", (three_states(), even, draw.ids(40, below=3).tolist())),
-        Case("a state that cannot give the token", (gaps, some_belief(draw, K + 1), [1, 0])),
+        Case(
+            "nearly sure of a state that cannot give the token",
+            (gaps, 0.9 * sure + 0.1 * some_belief(draw, K + 1), [1, 0]),
+        ),
         Case("sure of a state before the token", (gaps, sure, [0, 2])),
         Case("sure of state 1, which cannot give token 1", (gaps, sure, [1])),
+        Case("the state is the token itself", (named, some_belief(draw, 3), [2, 0])),
+        Case("token 0 has a probability near 1e-14", (rare, some_belief(draw, 3), [0, 1])),
         Case("two states, float32", (flat, torch.tensor([0.25, 0.75]), [1, 0, 1])),
     ]
 
@@ -111,6 +126,12 @@ BELIEF_MISTAKES = (
      "belief @ (T[token] / T[token].sum(1, keepdim=True).clamp_min(1e-300 if T.dtype == torch.float64 else 1e-30))"),
     ("an impossible token gives NaN instead of a ValueError. What is 0 / 0?",
      "total == 0", "False"),
+    ("an improbable token is refused like an impossible one. Which probability exactly has a token that cannot come?",
+     "total == 0", "total < 1e-09"),
+    ("a small number is added to the sum that one divides by: after an improbable token the probabilities do not sum to 1.",
+     "joint / total", "joint / (total + 1e-12)"),
+    ("a token that rules one state out is refused. May another state have been the one?",
+     "total == 0", "(joint == 0).any()"),
 )
 # fmt: on
 
@@ -137,8 +158,6 @@ def floor_cases(seed: int) -> list[Case]:
     coin = torch.tensor([[[0.25]], [[0.75]]], dtype=F64)
     wide = drawn_source(draw, 5, 3)
     even = torch.full((3,), 1 / 3, dtype=F64)
-    walk = drawn_source(draw, 1, 3)[0]
-    chain = torch.stack([walk * torch.eye(3, dtype=F64)[x] for x in range(3)])
     return [
         Case("one state, a coin with 1/4 and 3/4, n=1", (coin, torch.ones(1, dtype=F64), 1)),
         Case("the same coin, n=4", (coin, torch.ones(1, dtype=F64), 4)),
@@ -146,7 +165,7 @@ def floor_cases(seed: int) -> list[Case]:
         Case(f"{S} tokens, {K} states, n=2", (T, start, 2)),
         Case(f"{S} tokens, {K} states, n=6", (T, start, 6)),
         Case("5 tokens, 3 states, n=4", (wide, some_belief(draw, 3), 4)),
-        Case("the state is the token itself, n=5", (chain, some_belief(draw, 3), 5)),
+        Case("the state is the token itself, n=5", (naming_source(draw), some_belief(draw, 3), 5)),
         Case("tokens that cannot come from some states, n=3", (gaps, torch.eye(4, dtype=F64)[1], 3)),
         Case("the chapter's source, n=3", (three_states(), even, 3)),
         Case("the chapter's source, n=9: 6561 texts", (three_states(), even, 9)),

@@ -7,10 +7,12 @@ from lecture_lib.checks.exercise import Case, Exercise
 TOKENS = 10
 
 
-def run(draw: random.Random, kind: str, sharp: bool = False) -> tuple[dict[str, list[float]], int | None]:
-    """A run's losses, standard errors and floors by token, and the first token that leaks.
+def run(
+    draw: random.Random, kind: str, first: int, sharp: bool = False, luck: float = 2.5
+) -> dict[str, list[float]]:
+    """A run's losses, standard errors and floors by token; `first` is the first token that leaks if it is of that kind.
 
-    Honest runs lie on the floor, above it, or by chance up to 3.5 standard errors below; in a leaking one every token
+    Honest runs lie on the floor, above it, or by chance `luck` to 3.5 standard errors below; in a leaking one every token
     from the first on lies at least 8 below, the tokens before it are honest. A sharp five has small errors in the run that
     leaks and large ones in the lucky run, so that no depth in nats tells the two apart.
     """
@@ -21,29 +23,27 @@ def run(draw: random.Random, kind: str, sharp: bool = False) -> tuple[dict[str, 
     lies = {"on the floor": (-1, 1), "lucky": (-2, 1), "poor": (6, 60), "half trained": (1, 15)}
     low, high = lies.get(kind, draw.choice([(-1, 1), (5, 40)]))
     loss = [f + e * draw.uniform(low, high) for f, e in zip(floor, error, strict=True)]
-    if kind == "lucky":
-        place = draw.randrange(TOKENS)
-        loss[place] = floor[place] - draw.uniform(2.5, 3.5) * error[place]
-    first = None
     if kind == "leaking":
-        first = draw.randrange(TOKENS)
         loss[first:] = [floor[n] - draw.uniform(8, 20) * error[n] for n in range(first, TOKENS)]
-    return {"loss": loss, "error": error, "floor": floor}, first
+    if kind == "lucky" or (kind == "leaking" and first and luck > 3):
+        place = draw.randrange(TOKENS if kind == "lucky" else first)
+        loss[place] = floor[place] - draw.uniform(luck, 3.5) * error[place]
+    return {"loss": loss, "error": error, "floor": floor}
 
 
 def five(seed: int, each: int) -> Case:
-    """Four honest runs, one of every kind, and one that leaks."""
-    draw, place = random.Random(f"{seed} {each}"), (seed + 3 * each) % 5
-    kinds = draw.sample(["on the floor", "lucky", "poor", "half trained"], 4)
+    """Four honest runs, one of every kind, and one that leaks; in every third five a lucky point comes before the leak twice."""
+    draw, place, token = random.Random(f"{seed} {each}"), (seed + 3 * each) % 5, (seed + 7 * each) % TOKENS
+    kinds, luck = draw.sample(["on the floor", "lucky", "poor", "half trained"], 4), 2.5
+    if each % 3 == 1:
+        kinds, luck = sorted(kinds, key=lambda kind: kind != "lucky"), 3.4
     kinds.insert(place, "leaking")
-    runs = [run(draw, kind, sharp=each % 3 == 0) for kind in kinds]
-    return Case(
-        f"five runs of {TOKENS} tokens", ([logs for logs, _ in runs],), hidden=(place, runs[place][1])
-    )
+    runs = [run(draw, kind, token, each % 3 == 0, luck) for kind in kinds]
+    return Case(f"five runs of {TOKENS} tokens", (runs,), hidden=(place, token))
 
 
 def leaking_cases(seed: int) -> list[Case]:
-    """Fifteen fives, the leak in every place."""
+    """Fifteen fives, the leak in every place and at every token."""
     return [five(seed, each) for each in range(15)]
 
 
@@ -116,6 +116,8 @@ LEAKING_MISTAKES = (
      "5 * error", "error"),
     ("two standard errors below the floor are taken for a leak. How often does that happen by chance, in fifty points?",
      "5 * error", "2 * error"),
+    ("three standard errors below the floor are taken for a leak. How large is the smallest leak?",
+     "5 * error", "3 * error"),
     ("a loss far above its floor is taken for a leak. Is a model that predicts badly impossible?",
      "loss < floor - 5 * error", "abs(loss - floor) > 5 * error"),
     ("the run with the smallest loss is taken. Has every source the same floor?",

@@ -30,7 +30,7 @@ def loss_cases(seed: int) -> list[Case]:
     high[0][1] -= 1000
     with_one = padded()
     with_one[2][2] = 1
-    logits, ids = texts(B, N, V)
+    (logits, ids), ones = texts(B, N, V), torch.ones(B, dtype=torch.int64)
     sizes = f"B={B}, N={N}, |V|={V}"
     return [
         Case("one text of two tokens, |V|=3: one target", texts(1, 2, 3)),
@@ -44,8 +44,9 @@ def loss_cases(seed: int) -> list[Case]:
         Case(f"{sizes}, scores spread over 300", (150 * logits, ids)),
         Case(f"{sizes}, not contiguous", (scattered(logits), ids)),
         Case("texts of one token: nothing to predict", texts(2, 1, 4)),
-        Case(f"{sizes}, every row has one token", (*texts(B, N, V), torch.ones(B, dtype=torch.int64))),
         Case(f"{sizes}, float64 with the gradient", padded(F64), gradient=(0,)),
+        Case(f"{sizes}, the same, with NaN at padding", padded(F64, torch.nan), gradient=(0,)),
+        Case(f"{sizes}, the same, one token in each row", (*texts(B, N, V, F64), ones), gradient=(0,)),
     ]
 
 
@@ -54,7 +55,7 @@ def torch_loss(logits: Tensor, ids: Tensor, lengths: Tensor | None = None) -> Te
     ends = [ids.shape[1]] * len(ids) if lengths is None else lengths.tolist()
     pairs = [(row, n) for row, end in enumerate(ends) for n in range(end - 1)]
     if not pairs:
-        return logits.new_zeros(()) + 0 * logits[:0].sum()
+        return logits[:0].sum()
     said = torch.stack([logits[row, n] for row, n in pairs])
     return F.cross_entropy(said, torch.stack([ids[row, n + 1] for row, n in pairs]))
 
@@ -110,6 +111,13 @@ LOSS_MISTAKES = (
      "torch.log_softmax(said, dim=-1)", "torch.softmax(said, dim=-1).log()"),
     ("0/0 comes out where nothing is asked. What should the loss be there?",
      "max(len(targets), 1)", "len(targets)"),
+    ("padding is left out behind the softmax only: the loss is right, but its gradient is NaN at padding. What must be "
+     "left out before the softmax?",
+     "said, targets = (said[asked], targets[asked])", "count = int(asked.sum())",
+     "gather(-1, targets[:, None])", "gather(-1, targets[..., None])[asked]",
+     "max(len(targets), 1)", "max(count, 1)"),
+    ("the loss of nothing is a constant that hangs on no logits, so that `backward` fails. What is the sum of no losses?",
+     "return losses", "if not len(targets):\n        return logits.new_zeros(())\n    return losses"),
     ("the softmax runs over the places, not over the tokens that could come.",
      "log_softmax(said, dim=-1)", "log_softmax(said, dim=0)"),
     ("the logarithms have base 2. Which unit is asked for?",

@@ -15,7 +15,7 @@ def speaker(seed: int, vocabulary: list[str]) -> Callable[[list[str]], dict[str,
     """A language model whose answer depends on every word before, and on their order."""
 
     def next_probabilities(before: list[str]) -> dict[str, float]:
-        draw = random.Random(f"{seed} {' '.join(before)}")
+        draw = random.Random(f"{seed} {list(before)}")
         weights = {word: 0.02 + draw.random() ** 2 for word in vocabulary}
         return {word: weight / sum(weights.values()) for word, weight in weights.items()}
 

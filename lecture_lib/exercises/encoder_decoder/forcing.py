@@ -60,9 +60,9 @@ def loss_cases(seed: int) -> list[Case]:
     def case(what: str, lengths: list[int], target_lengths: list[int], exact: bool = False) -> Case:
         n, m = max(lengths), max(target_lengths)
         source, target = (draw.ids(len(lengths), k, below=13) for k in (n, m))
-        target[:, 0], target[0, 2] = 1, 0  # the start; a word whose number is that of the padding
+        target[:, 0], target[0, 2] = 1, 0  # the start; a word whose number is often that of padding
         for row, length in enumerate(target_lengths):
-            target[row, length - 1], target[row, length:] = 2, 0
+            target[row, length - 1] = 2  # the end; behind it any words stand
         shift = draw.normal(13, dtype=torch.float64 if exact else torch.float32)
         tables = (source, torch.tensor(lengths), target, torch.tensor(target_lengths))
         what = f"{what}: {lengths} source and {target_lengths} target tokens"

@@ -47,9 +47,25 @@ def crowd_matters(weights: Tensor) -> bool:
     )
 
 
-def random_maps(draw: Draw, L: int, H: int, M: int, N: int, holds: Callable = end_matters) -> Tensor:
+def free_words_matter(weights: Tensor) -> bool:
+    """Whether a word outside all pairs looks most at a source word outside all pairs, which looks elsewhere."""
+    looks = weights.mean((0, 1))[:-1].argmax(1).tolist()
+    words, sources = (set(each) for each in zip(*choose_each_other(weights), strict=True))
+    return end_matters(weights) and any(m not in words and n not in sources for m, n in enumerate(looks))
+
+
+def faint(weights: Tensor) -> bool:
+    """Whether a pair has hardly more weight than an even look would give it."""
+    mean = weights.mean((0, 1))
+    pairs = choose_each_other(weights)
+    return end_matters(weights) and any(mean[pair] < 1.15 / weights.shape[3] for pair in pairs)
+
+
+def random_maps(
+    draw: Draw, L: int, H: int, M: int, N: int, holds: Callable = end_matters, strength: float = 2.0
+) -> Tensor:
     """Draw maps of L layers and H heads for M words and the end, and N source words; each row sums to one."""
-    return until(lambda: draw.normal(L, H, M + 1, N).mul(2).softmax(-1), holds)
+    return until(lambda: draw.normal(L, H, M + 1, N).mul(strength).softmax(-1), holds)
 
 
 def grammars_maps(draw: Draw, L: int, H: int) -> tuple[str, Tensor]:
@@ -76,8 +92,8 @@ def alignment_cases(seed: int) -> list[Case]:
     N = draw.size(4, 5)
     sentences = [grammars_maps(draw, 2, 3), grammars_maps(draw, 3, 2)]
 
-    def drawn(what: str, L: int, H: int, M: int, N: int, holds: Callable = end_matters) -> Case:
-        return Case(f"{what}: weights ({L}, {H}, {M + 1}, {N})", (random_maps(draw, L, H, M, N, holds),))
+    def drawn(what: str, L: int, H: int, M: int, N: int, *how: object) -> Case:
+        return Case(f"{what}: weights ({L}, {H}, {M + 1}, {N})", (random_maps(draw, L, H, M, N, *how),))
 
     return [
         drawn("one layer, one head", 1, 1, 3, 3),
@@ -88,6 +104,8 @@ def alignment_cases(seed: int) -> list[Case]:
         *(Case(f"the look of '{english}'", (weights,)) for english, weights in sentences),
         drawn("many words look at one", 1, 2, N, 4, crowd_matters),
         drawn("two layers, four heads", 2, 4, N + 1, N + 2),
+        drawn("looks that are nearly even", 1, 2, 4, N, faint, 0.1),
+        drawn("words that nobody chooses", 2, 1, 6, 6, free_words_matter),
     ]
 
 

@@ -2,10 +2,12 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+from lecture_lib.checks.chance import until
 from lecture_lib.checks.exercise import Case, Exercise
 
 STORED = Path(__file__).parents[2] / "reference" / "encoder_decoder" / "bleu.json"
@@ -33,6 +35,7 @@ NAMES = [
     "utile",
     "vert",
 ]
+NESTED = [each * n for each in ("la", "La") for n in range(1, 8)]  # every name holds another one
 Corpus = Sequence[Sequence[str]]
 
 WHAT = {
@@ -47,6 +50,9 @@ WHAT = {
     "hopeless": "no run of four words fits",
     "one": "a single sentence",
     "perfect": "every word right",
+    "words_only": "single words only",
+    "long_runs": "runs of up to six words",
+    "twice": "one translation stands for two sentences",
 }
 
 
@@ -78,19 +84,45 @@ def sacrebleus(hypotheses: Corpus, references: Corpus, max_n: int = 4) -> float:
     """Look up what sacrebleu gave for these corpora; what words are called makes no difference to it."""
     if len(hypotheses) != len(references):
         raise ValueError("one reference for each hypothesis")
+    if not any(hypotheses):  # nothing fits
+        return 0.0
     return known_scores()[repr((renamed((hypotheses, references), NAMES), max_n))]
 
 
+def matches(corpora: tuple, key: Callable) -> list[int]:
+    """Count the runs of two words that fit, if a run is known by its key."""
+    pairs = zip(*corpora, strict=True)
+    counts = ([Counter(map(key, zip(text, text[1:], strict=False))) for text in pair] for pair in pairs)
+    return [sum((ours & theirs).values()) for ours, theirs in counts]
+
+
+def nested(rng: random.Random) -> tuple[list[list[str]], ...]:
+    """Translations whose words hold one another: without capitals, and without spaces, other runs would fit."""
+    corpus = split(rng.choice([each for each in stored() if each["kind"] == "usual"]))
+
+    def holds(corpora: tuple) -> bool:
+        careless = ("".join, lambda run: " ".join(run).lower())
+        return matches(corpora, tuple) not in [matches(corpora, key) for key in careless]
+
+    return until(lambda: renamed(corpus, rng.sample(NESTED, len(NESTED))), holds)
+
+
 def bleu_cases(seed: int) -> list[Case]:
-    """One corpus of each kind, under new names, and two that do not fit together."""
+    """One corpus of each kind, under new names, nothing at all, and two that do not fit together."""
     rng, cases = random.Random(seed), []
     for kind, what in WHAT.items():
         corpus = rng.choice([each for each in stored() if each["kind"] == kind])
         inputs = renamed(split(corpus), rng.sample(NAMES, len(NAMES)))
         named = {} if corpus["max_n"] == 4 else {"max_n": corpus["max_n"]}
         cases.append(Case(what, inputs, named))
-    cases.append(Case("two hypotheses, one reference", ([["oui"], ["non"]], [["oui"]])))
-    return cases
+    return [
+        *cases,
+        Case("words that hold one another", nested(rng)),
+        Case("an empty corpus", ([], [])),
+        Case("two hypotheses without a word", ([[], []], [["oui"], ["non", "non"]])),
+        Case("two hypotheses, one reference", ([["oui"], ["non"]], [["oui"]])),
+        Case("one hypothesis, two references", ([["oui"]], [["oui"], ["non"]])),
+    ]
 
 
 RUNS = "Counter((tuple(words[i:i + n]) for i in range(len(words) - n + 1)))"
@@ -135,6 +167,15 @@ BLEU_MISTAKES = (
      "range(len(words) - n + 1)", "range(max(1, len(words) - n + 1))"),
     ("sentences shorter than n take runs away: a negative number of runs. How many have they?",
      "runs += sum(ours.values())", "runs += len(hypothesis) - n + 1"),
+    ("only more hypotheses than references are refused. What if there are fewer?",
+     "len(hypotheses) != len(references)", "len(hypotheses) > len(references)",
+     "zip(hypotheses, references, strict=True)", "zip(hypotheses, references)"),
+    ("the lengths are compared before it is known that there is a word: a division by 0. What is the score then?",
+     "mean_log = 0.0", "mean_log, early = (0.0, sum(map(len, references)) / sum(map(len, hypotheses)))"),
+    ("capital letters are made small. Which words has the reference?",
+     "mean_log = 0.0", "mean_log, (hypotheses, references) = (0.0, [[[word.lower() for word in text] for text in texts] for texts in (hypotheses, references)])"),
+    ("the words of a run are put together without a space: *la lala* and *lala la* are the same then. What tells words apart?",
+     "tuple(words[i:i + n])", "''.join(words[i:i + n])"),
     ("all sentences are joined: runs may fit the reference of another sentence. Which reference belongs to which "
      "hypothesis?",
      "mean_log = 0.0", "mean_log, hypotheses, references = 0.0, [sum(map(list, hypotheses), [])], [sum(map(list, references), [])]"),

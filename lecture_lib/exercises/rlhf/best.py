@@ -25,6 +25,9 @@ def best_cases(seed: int) -> list[Case]:
     rare, levels = law(R), tied(R)
     rare[levels == levels[0]] = 0  # a whole level, and one reply of another
     rare[(levels != levels[0]).nonzero()[0]] = 0
+    often, worth, near = law(R), tied(R), tied(R)
+    often[worth == worth.max()] *= 0.01  # so that 100 draws are not as good as 200
+    near[near.argmin()] += 1e-9  # there are two of the lowest level
     hand = torch.tensor([0.5, 0.25, 0.25]), torch.tensor([0.0, 1.0, 1.0])
     return [
         Case("three replies, two of them equally good, n = 2: by hand", (*hand, 2)),
@@ -34,7 +37,8 @@ def best_cases(seed: int) -> list[Case]:
         Case(f"{R} replies with ties, n = 5", (law(R), tied(R), 5)),
         Case(f"{R} equally good replies, n = 4", (law(R), torch.full((R,), 0.7, dtype=F64), 4)),
         Case(f"{R} replies with ties, a whole level never comes, n = 3", (rare / rare.sum(), levels, 3)),
-        Case(f"{R} replies with ties, n = 200", (law(R), tied(R), 200)),
+        Case(f"{R} replies, two rewards differ by 1e-9, n = 2", (law(R), near, 2)),
+        Case(f"{R} replies with ties, the best are rare, n = 200", (often / often.sum(), worth, 200)),
         Case("40 replies in float32, n = 16", (law(40, torch.float32), draw.ids(40, below=9).float(), 16)),
         Case("one reply, n = 3", (torch.ones(1, dtype=F64), torch.zeros(1, dtype=F64), 3)),
     ]
@@ -73,6 +77,9 @@ BEST_MISTAKES = (
      RESULT, "(mass * share)[which]"),
     ("equally good replies get equal shares. How much more often is the likelier one drawn first?",
      RESULT, "(mass * share / which.bincount())[which]"),
+    ("rewards that nearly agree are taken for equal. When is one reply better than another?",
+     "rewards.unique", "(1000000.0 * rewards).round().unique"),
+    ("at most a hundred draws are made. How many are asked for?", "n = whole('n', n, 1)", "n = min(100, whole('n', n, 1))"),
     ("the worst of n is taken.", "rewards.unique", "(-rewards).unique"),
     ("one draw too many is made.", "upto ** n - (upto - mass).clamp(min=0) ** n",
      "upto ** (n + 1) - (upto - mass).clamp(min=0) ** (n + 1)"),

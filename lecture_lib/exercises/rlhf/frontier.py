@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,13 +17,20 @@ Claim = tuple[
 
 
 def best_within(log_reference: Tensor, rewards: Tensor, kl: float) -> float:
-    """Largest mean reward within a distance, by bisection of ln β."""
+    """Largest mean reward within a distance, by bisection of ln β, in numpy."""
+    log_p, r = log_reference.numpy(), rewards.numpy()
+
+    def tuned(beta: float) -> tuple[float, float]:
+        energy = log_p + r / beta
+        weights = np.exp(energy - energy.max())
+        mean = float(weights @ r / weights.sum())
+        return mean, mean / beta - float(energy.max() + np.log(weights.sum()))
+
     low, high = -8.0, 8.0
     for _ in range(40):
         middle = (low + high) / 2
-        too_far = float(distance(gibbs_policy(log_reference, rewards, math.exp(middle)), log_reference)) > kl
-        low, high = (middle, high) if too_far else (low, middle)
-    return float(gibbs_policy(log_reference, rewards, math.exp(high)).exp() @ rewards)
+        low, high = (middle, high) if tuned(math.exp(middle))[1] > kl else (low, middle)
+    return tuned(math.exp(high))[0]
 
 
 def claim(draw: Draw, above: bool) -> Claim:
@@ -44,32 +52,60 @@ def possible(one: Claim) -> bool:
     return one[3] < float(one[1].max()) - 0.02
 
 
-def spread(one: Claim) -> float:
-    """What can be gained if the frontier is taken as it begins: the root of 2 KL times the variance of the rewards."""
-    p, rewards = one[0].exp(), one[1]
-    return math.sqrt(2 * one[2] * float(p @ (rewards - p @ rewards) ** 2))
+def simpler_rules(one: Claim) -> dict[str, float]:
+    """How strange a claim is by rules that do not find the frontier: its beginning, its end, and curves between the two."""
+    log_reference, rewards, kl, reward = one
+    p = log_reference.exp()
+    start, top = float(p @ rewards), float(rewards.max())
+    gain, far = reward - start, kl / -float(log_reference[rewards.argmax()])
+    variance, skew = (float(p @ (rewards - start) ** k) for k in (2, 3))
+    slope, share = math.sqrt(2 * kl * variance), gain / (top - start)
+    return {
+        "reward": reward,
+        "gain": gain,
+        "gain for a nat": gain / kl,
+        "reward, of the largest": reward / abs(top),
+        "root of the distance": gain / slope,
+        "root and bend": gain / max(slope + kl * skew / variance / 3, 0.1 * slope),
+        "small distance": -kl,
+        "circle": share - math.sqrt(1 - (1 - far) ** 2),
+        "parabola": share + (1 - far) ** 2,
+        "root between the ends": share / math.sqrt(far),
+        "fourth root": share / far**0.25,
+    }
+
+
+DIFFER = (("gain", "reward"), ("gain", "gain for a nat"), ("gain for a nat", "small distance"))
+SLOPE = {
+    "root of the distance": 0.95,
+    "root and bend": 0.98,
+}  # rules that are often right, and what they make of most possible claims;
+CURVES = {
+    "circle": -0.055,
+    "parabola": 1.1,
+    "root between the ends": 1.16,
+    "fourth root": 0.95,
+}  # seldom are all wrong at once
 
 
 def five_claims(seed: int, each: int) -> tuple[str, list, int]:
     """Four claims below their frontiers and one above its own, which no simpler rule would name."""
     draw, place = Draw(1000 * seed + each), (seed + 2 * each) % 5
+    here, elsewhere = (SLOPE, CURVES) if each % 2 else (CURVES, SLOPE)
+
+    def modest(one: Claim) -> bool:
+        return possible(one) and all(simpler_rules(one)[rule] < limit for rule, limit in here.items())
 
     def five() -> list[Claim]:
-        return [until(lambda k=k: claim(draw, k == place), possible) for k in range(5)]
+        kinds = [modest if k == place else possible for k in range(5)]
+        return [until(lambda kind=kind: claim(draw, kind is modest), kind) for kind in kinds]
 
     def hidden(claims: list[Claim]) -> bool:
-        gains = [c[3] - float(c[0].exp() @ c[1]) for c in claims]
-        per_nat, heights = [g / c[2] for g, c in zip(gains, claims, strict=True)], [c[3] for c in claims]
-        tops = [c[3] / abs(float(c[1].max())) for c in claims]
-        near = [g / spread(c) for g, c in zip(gains, claims, strict=True)]
-        nearest = min(range(5), key=lambda k: claims[k][2])
-        gain, steep, high, top, far = (
-            max(range(5), key=x.__getitem__) for x in (gains, per_nat, heights, tops, near)
-        )
-        differ = ((gain, high), (gain, steep), (steep, nearest))[
-            each % 3
-        ]  # so that wrong rules are told apart
-        return place not in (gain, steep, high, top, far, nearest) and len(set(differ)) == 2
+        found = [simpler_rules(one) for one in claims]
+        named = {rule: max(range(5), key=lambda k: found[k][rule]) for rule in found[0]}
+        first, second = DIFFER[each % 3]  # so that wrong rules are told apart
+        wrong = [place != choice for rule, choice in named.items() if rule not in elsewhere]
+        return all(wrong) and named[first] != named[second]
 
     return "five claims", until(five, hidden), place
 
@@ -101,6 +137,9 @@ ABOVE_MISTAKES = (
     ("the frontier is taken as a square root all the way. Where does it bend away from its beginning?",
      "(reward - best) / (best - start)",
      "(reward - start) / math.sqrt(2 * kl * float(log_reference.exp() @ (rewards - start) ** 2))"),
+    ("the frontier is drawn as a part of a circle from the reference to the best reply. Which curve do the Gibbs policies make?",
+     "(reward - best) / (best - start)",
+     "(reward - start) / (float(rewards.max()) - start) - math.sqrt(1 - (1 + kl / float(log_reference[rewards.argmax()])) ** 2)"),
     ("the claims are counted from 1. Which number has the first?",
      "return excess.index(max(excess))", "return excess.index(max(excess)) + 1"),
     ("the claim with the smallest distance is named.", "(reward - best) / (best - start)", "-kl"),

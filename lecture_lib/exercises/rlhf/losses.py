@@ -20,6 +20,15 @@ def bites(drawn: tuple) -> bool:
     return bool(clear.all()) and both and uneven and not mask.all()
 
 
+def wild(drawn: tuple) -> tuple:
+    """Put 500, NaN and both infinities where nothing counts, in another order into each tensor."""
+    *tensors, mask, _ = drawn
+    odd = torch.tensor([500.0, torch.nan, torch.inf, -torch.inf])[
+        torch.arange(mask.numel()).view_as(mask) % 4
+    ]
+    return *(x.where(mask, odd.roll(k, 1).to(x.dtype)) for k, x in enumerate(tensors)), mask
+
+
 def ppo_cases(seed: int) -> list[Case]:
     """By hand, the first update, all zones of the ratio, other limits, wild padding, nothing to count, float64 with gradients."""
     draw = Draw(seed)
@@ -36,8 +45,8 @@ def ppo_cases(seed: int) -> list[Case]:
     one = torch.ones(1, 2)
     hand = torch.tensor([[1.5, 0.5]]).log(), 0 * one, torch.tensor([[1.0, -1.0]]), one.bool()
     new, old, A, mask, _ = batch()
-    wild = new.masked_fill(~mask, 500.0), old, A.masked_fill(~mask, torch.nan), mask
-    exact = batch(F64)
+    exact, nobody = batch(F64), torch.zeros_like(mask)
+    far = torch.tensor([[-1.0, -1, -13]]), torch.tensor([[-13.0, -13, -1]]), torch.tensor([[-0.5, 1, -1]])
     sizes = f"B={B}, N={N}"
     return [
         Case("ratios 1.5 and 0.5, advantages 1 and -1: by hand", hand),
@@ -46,10 +55,13 @@ def ppo_cases(seed: int) -> list[Case]:
         Case(f"{sizes}, ε = 0.1", batch(clip=0.1)),
         Case(f"{sizes}, ε = 0.4", batch(clip=0.4)),
         Case(f"{sizes}, every token counts", (new, old, A, torch.ones_like(mask))),
-        Case(f"{sizes}, padding holds 500 and NaN", wild),
-        Case("no token counts", (new, old, A, torch.zeros_like(mask))),
+        Case("ratios of e^12 and e^-12", (*far, far[0] < 0)),
+        Case(f"{sizes}, padding holds 500, NaN and inf", wild((new, old, A, mask, 0))),
+        Case("no token counts", (new, old, A, nobody)),
         Case(f"{sizes}, not contiguous", (scattered(new), scattered(old), scattered(A), mask)),
         Case(f"{sizes}, float64 with gradients", exact, gradient=(0, 1, 2)),
+        Case(f"{sizes}, the same, padding holds 500, NaN and inf", wild(exact), gradient=(0, 1, 2)),
+        Case(f"{sizes}, the same, no token counts", (*exact[:3], nobody), gradient=(0, 1, 2)),
         Case(
             f"{sizes}, float64, the first update with its gradient",
             (exact[1], exact[1].clone(), exact[2], exact[3]),
@@ -98,6 +110,11 @@ PPO_MISTAKES = (
     ("what stands at padding is not hidden: NaN or 0 times inf. What should be filled before the exponential?",
      "(log_probs - old_log_probs.detach()).masked_fill(~mask, 0).exp()", "(log_probs - old_log_probs.detach()).exp()",
      "advantages.detach().masked_fill(~mask, 0)", "advantages.detach() * mask"),
+    ("padding is hidden behind the exponential only: the loss is right, but its gradient is NaN. What should be filled before?",
+     "(log_probs - old_log_probs.detach()).masked_fill(~mask, 0).exp()", "(log_probs - old_log_probs.detach()).exp()",
+     "advantages.detach().masked_fill(~mask, 0)", "advantages.detach()", LOWER, f"{LOWER}.masked_fill(~mask, 0)"),
+    ("the loss of no token is a constant, so that `backward` fails. What is the sum of no gains?",
+     "return -gains", "if not mask.any():\n        return log_probs.new_zeros(())\n    return -gains"),
     ("padding counts as if it were text.", "gains.sum() /", "(gains.sum() + (~mask).sum()) /"),
     ("a gradient goes through the old probabilities. They are data; what cuts it off?",
      "old_log_probs.detach()", "old_log_probs"),
@@ -129,15 +146,21 @@ def dpo_cases(seed: int) -> list[Case]:
 
     a, b, c, d = pairs()
     far = torch.tensor([-900.0, -20.0, -30.0]), torch.tensor([-20.0, -900.0, -31.0])
+    extreme = (*far, *(torch.full_like(x, -25.0) for x in far))
     return [
         Case("one pair, β = 0.5: by hand", (*(torch.tensor([x]) for x in (-3.0, -5.0, -5.0, -5.0)), 0.5)),
         Case(f"{B} pairs, the policy is the reference", (c, d, c.clone(), d.clone(), 0.3)),
         Case(f"{B} pairs, β = 0.1", (a, b, c, d, 0.1)),
         Case(f"{B} pairs, β = 1", (a, b, c, d, 1.0)),
         Case(f"{B} pairs, β = 3", (*pairs(), 3.0)),
-        Case("three pairs, very wrong and very right", (*far, far[0] * 0 - 25, far[1] * 0 - 25, 1.0)),
+        Case("three pairs, very wrong and very right", (*extreme, 1.0)),
         Case(f"{B} pairs, not contiguous", (*map(scattered, pairs()), 0.4)),
         Case(f"{B} pairs, float64 with gradients", (*pairs(F64), 0.7), gradient=(0, 1, 2, 3)),
+        Case(
+            "the three pairs, float64 with gradients",
+            (*(x.double() for x in extreme), 1.0),
+            gradient=(0, 1, 2, 3),
+        ),
     ]
 
 
@@ -168,6 +191,9 @@ DPO_MISTAKES = (
      "-F.logsigmoid(beta * (gained - lost)).mean()", "-F.logsigmoid((beta * (gained - lost)).mean())"),
     ("the logarithm is taken of a sigmoid that is rounded to 0: inf. Which function of torch.nn.functional does both at once?",
      "-F.logsigmoid(beta * (gained - lost))", "-torch.log(torch.sigmoid(beta * (gained - lost)))"),
+    ("the branch of `torch.where` that is not taken overflows: the loss is right, but its gradient is NaN. Which function of "
+     "torch.nn.functional needs no branches?",
+     "-F.logsigmoid(beta * (gained - lost))", "torch.where(gained > lost - 50 / beta, torch.log1p(torch.exp(beta * (lost - gained))), beta * (lost - gained))"),
     ("the probability of the wrong preference is averaged, not minus the logarithm of the right one.",
      "-F.logsigmoid(beta * (gained - lost))", "torch.sigmoid(-beta * (gained - lost))"),
     ("it is a hinge, max(0, 1 - x). Which loss has the Bradley-Terry model?",

@@ -3,33 +3,49 @@
 import torch
 from torch import Tensor
 
+from lecture_lib.checks.chance import until
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case, Exercise
+from lecture_lib.rlhf import answer_mask
 
 
-def mask_cases(seed: int) -> list[Case]:
-    """One answer, several, none; cut off; ends outside and begins inside an answer; empty answers; one text and a batch."""
-    draw = Draw(seed)
-    begin, end, a, b, c = draw.order(9)[:5].tolist()
-    rows = [
+def texts_of(begin: int, end: int, a: int, b: int, c: int) -> list[list[int]]:
+    """Four texts of ten tokens: two answers, an end too early, an answer that is cut off, none."""
+    return [
         [a, b, begin, c, a, end, b, begin, b, end],
         [end, a, begin, b, begin, c, end, c, a, c],
         [begin, end, a, begin, a, b, b, c, b, a],
         [a, b, c, a, end, b, a, c, c, end],
     ]
-    chosen = [rows[i] for i in draw.order(4).tolist()]
-    random = torch.tensor([begin, end, a, b])[draw.ids(3, 14, below=4)]
+
+
+def mask_cases(seed: int) -> list[Case]:
+    """One answer, several, none; cut off; ends outside and begins inside an answer; empty answers; one text and a batch."""
+    draw = Draw(seed)
+    small, large = draw.order(9)[:5].tolist(), (300 + draw.order(50_000)[:5]).tolist()
+    large[2] = large[0] + 256  # equal in eight bits
+    begin, end, a, b, c = small
+    rows = texts_of(*small)
+    order = until(
+        lambda: draw.order(4).tolist(), lambda each: each[-1] != 2
+    )  # a text stands behind the one that is cut off
+    chosen = torch.tensor(texts_of(*large))[order]
+    random = torch.tensor(large[:4])[draw.ids(3, 14, below=4)]
+    many = [begin, a, end, begin, b, c, end, begin, end, begin, begin, end, a, begin, b, end, end]
+    digits = torch.tensor(texts_of(1, 2, 11, 10, 21))[order].to(torch.uint8)
     return [
         Case("one answer, padding behind it", (torch.tensor([[a, begin, b, c, end, a, a]]), begin, end)),
-        Case("two answers in one text", (torch.tensor([rows[0]]), begin, end)),
+        Case("two answers in one text, large ids", (torch.tensor([texts_of(*large)[0]]), *large[:2])),
         Case("an end before the answer, a second begin inside it", (torch.tensor([rows[1]]), begin, end)),
         Case("an empty answer, then one that is cut off", (torch.tensor([rows[2]]), begin, end)),
         Case("no answer, two ends", (torch.tensor([rows[3]]), begin, end)),
-        Case("four texts", (torch.tensor(chosen), begin, end)),
-        Case("three random texts", (random, begin, end)),
+        Case("five answers, most of them right behind one another", (torch.tensor([many]), begin, end)),
+        Case("four texts", (chosen, *large[:2])),
+        Case("three random texts", (random, *large[:2])),
         Case("one text of shape (N,)", (torch.tensor(rows[0]), begin, end)),
         Case("one token", (torch.tensor([[begin]]), begin, end)),
-        Case("ids are int32", (torch.tensor(chosen, dtype=torch.int32), begin, end)),
+        Case("ids are int32", (chosen.int(), *large[:2])),
+        Case("ids are uint8", (digits, 1, 2)),
     ]
 
 
@@ -45,6 +61,11 @@ def by_searching(ids: Tensor, begin_id: int, end_id: int) -> Tensor:
             place = stop
         marked.append(here)
     return torch.tensor(marked).reshape(ids.shape)
+
+
+def across_texts(ids: Tensor, begin_id: int, end_id: int) -> Tensor:
+    """Read a batch as one long text."""
+    return answer_mask(ids.flatten(), begin_id, end_id).reshape(ids.shape)
 
 
 STEP = "inside = inside & (token != end_id) | ~inside & (token == begin_id)"
@@ -67,6 +88,7 @@ MASK_MISTAKES = (
      STEP, "inside = inside & (token != end_id) | ~inside & ((token == begin_id) | (token == end_id))"),
     ("an answer that is cut off is not marked. How far does it run?",
      "return mask", "return mask & (ids == end_id).flip(-1).cumsum(-1).flip(-1).bool()"),
+    ("an answer that is cut off goes on in the next text. Where does it end?", across_texts),
     ("only the last answer of a text is marked. How many answers may a text have?",
      "return mask", "return mask & ~((ids == begin_id) & ~mask).flip(-1).cumsum(-1).flip(-1).bool()"),
     ("the mask is one place early: it marks the places at which the tokens are predicted. Which are the tokens themselves?",
