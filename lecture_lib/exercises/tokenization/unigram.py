@@ -46,6 +46,19 @@ def drawn_case(draw: random.Random, letters: str, length: int, pieces: int, rare
     return Case(f"a text of {length}, {len(log_probs)} pieces", (text, log_probs))
 
 
+def drawn_cases(draw: random.Random, a: str, b: str, c: str, d: str) -> list[Case]:
+    """No text, no pieces; short texts and long ones."""
+    return [
+        Case("an empty text", ("", {a: -3.0})),
+        Case("no pieces: ValueError", (a + b, {})),
+        drawn_case(draw, a + b + c, 9, 6),
+        drawn_case(draw, a + b, 14, 8),
+        drawn_case(draw, a + b + c, 60, 14),
+        drawn_case(draw, a + b + c + d, 300, 20),
+        drawn_case(draw, a + b + d, 300, 12, rare=6.0),  # e to the sum of its ln p is no float
+    ]
+
+
 def ways(text: str, log_probs: LogProbs) -> int:
     """Count the cuts that are as likely as the likeliest, or differ from it by rounding alone."""
     best, counts = [0.0], [1]
@@ -82,8 +95,6 @@ def cut_cases(seed: int) -> list[Case]:
         Case("the last letter alone has no piece", (a + b + c, {a: -1.0, b + c: -7.0, a + b: -0.1})),
         Case("one letter", (a, letters)),
         Case("one letter without a piece: ValueError", (a, {b: -1.0})),
-        Case("an empty text", ("", letters)),
-        Case("no pieces: ValueError", (a + b, {})),
         Case(
             "letters of several bytes",
             ("größer", {"g": -3.0, "r": -3.2, "ö": -4.0, "ß": -4.1, "e": -2.0, "öß": -5.5}),
@@ -101,11 +112,7 @@ def cut_cases(seed: int) -> list[Case]:
             (f" {a.upper()} ", {a: -1.0, a.upper(): -3.0, " ": -2.0, f"{a} ": -1.5}),
         ),
         Case("a piece that is certain: ln p = 0", (a + a, {a: 0.0})),
-        drawn_case(draw, a + b + c, 9, 6),
-        drawn_case(draw, a + b, 14, 8),
-        drawn_case(draw, a + b + c, 60, 14),
-        drawn_case(draw, a + b + c + d, 300, 20),
-        drawn_case(draw, a + b + d, 300, 12, rare=6.0),  # e to the sum of its ln p is no float
+        *drawn_cases(draw, a, b, c, d),
     ]
 
 
