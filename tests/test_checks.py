@@ -290,6 +290,51 @@ def same_objects(_right):
     return merge
 
 
+def angles_in_its_own_type(right):
+    def apply_rotary(x, positions, theta=1e4):
+        right(x, positions, theta)  # refuses what does not fit
+        pairs = torch.arange(x.shape[-1] // 2)
+        angles = positions.to(x.dtype)[..., None] * (theta ** (-2 * pairs / x.shape[-1])).to(x.dtype)
+        a, b = x.chunk(2, dim=-1)
+        return torch.cat([a * angles.cos() - b * angles.sin(), b * angles.cos() + a * angles.sin()], dim=-1)
+
+    return apply_rotary
+
+
+def checked_at_the_last_axis(right):
+    def apply_rotary(x, positions, theta=1e4):
+        if x.shape[-1] % 2 or positions.ndim >= x.ndim or positions.shape[-1] not in (1, x.shape[-2]):
+            raise ValueError("it does not fit")
+        x = x.expand(*torch.broadcast_shapes(positions.shape, x.shape[:-1]), x.shape[-1])
+        return right(x, positions, theta)
+
+    return apply_rotary
+
+
+def odd_widths_of_tensors(right):
+    def sinusoidal_positions(positions, d_model, halves=False):
+        even = d_model if isinstance(positions, int) else d_model - d_model % 2
+        return right(positions, even, halves)
+
+    return sinusoidal_positions
+
+
+def one_less_than_the_logarithms(_right):
+    def softmax_factors(P):
+        D = max(int(torch.linalg.matrix_rank(P.log(), rtol=1e-7)) - 1, 1)
+        U, S, Vh = torch.linalg.svd(P.log() - P.log().mean(-1, keepdim=True), full_matrices=False)
+        return U[:, :D] * S[:D], Vh[:D].mT
+
+    return softmax_factors
+
+
+def by_functional_autograd(_right):
+    def loss(table, ids, targets):
+        return torch.nn.functional.cross_entropy(table[ids] @ table.mT, targets)
+
+    return lambda ids, targets, table: torch.func.grad(loss)(table, ids, targets)
+
+
 def table_of_512(right):
     def sinusoidal_positions(positions, d_model, halves=False):
         rows = slice(positions) if isinstance(positions, int) else positions
@@ -322,6 +367,11 @@ NEAR_MISSES = [
     ("embedding.apply_rotary", lambda right: lambda x, positions, base=1e4: right(x, positions, base)),
     ("transformer.layer_norm", lambda right: lambda x, gain, bias, e=1e-5: right(x, gain, bias, e)),
     ("tokenization.merge", same_objects),
+    ("embedding.apply_rotary", angles_in_its_own_type),
+    ("embedding.apply_rotary", checked_at_the_last_axis),
+    ("embedding.sinusoidal_positions", odd_widths_of_tensors),
+    ("embedding.softmax_factors", one_less_than_the_logarithms),
+    ("embedding.tied_gradient", by_functional_autograd),
     ("attention.scaled_dot_product_attention", only_causal),
     *(("embedding.sinusoidal_positions", table_of(rows)) for rows in (2048, 5000)),
     *(

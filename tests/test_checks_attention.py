@@ -122,6 +122,28 @@ def first_head_mask(X, *maps, mask=None):
     return attention_by_many(X, *maps[:5], mask)
 
 
+def finite_stand_in(Q, K, V, mask=None):
+    attention.check_attention(Q, K, V, mask)
+    if mask is None:
+        return attention_by_torch_softmax(Q, K, V)
+    scores = (Q @ K.mT / Q.shape[-1] ** 0.5).masked_fill(~mask, -1e30)
+    return torch.softmax(scores, dim=-1).masked_fill(~mask.any(-1, keepdim=True), 0) @ V
+
+
+def nowhere_by_counting(Q, K, V, mask=None):
+    read = attention_by_torch_softmax(Q, K, V, mask)
+    none = torch.tensor(False) if mask is None else (~mask).sum(-1, keepdim=True) == K.shape[-2]
+    return (
+        torch.where(none, torch.zeros_like(read), read) if mask is None or mask.shape[-1] > 1 else none * read
+    )
+
+
+def same_mask_for_all_heads(X, *maps, mask=None):
+    mask = maps[5] if len(maps) > 5 else mask
+    mask = mask if mask is None or mask.ndim < 4 else mask[:, :1]
+    return attention_by_many(X, *maps[:5], mask)
+
+
 def attention_by_many(X, W_q, W_k, W_v, W_o, n_heads, mask):
     return many_heads_by_einsum(X, W_q, W_k, W_v, W_o, n_heads, mask)
 
@@ -143,7 +165,18 @@ def attention_by_many(X, W_q, W_k, W_v, W_o, n_heads, mask):
         ),
         ("split_heads", lambda X, n_heads: torch.stack(X.chunk(n_heads, dim=-1))),
         ("merge_heads", lambda X: X.permute(0, 2, 1, 3).flatten(2)),
+        ("scaled_dot_product_attention", finite_stand_in),
+        ("scaled_dot_product_attention", nowhere_by_counting),
+        (
+            "split_heads",
+            lambda X, n_heads: X.unflatten(-1, (n_heads, X.shape[-1] // n_heads)).transpose(-3, -2),
+        ),
+        (
+            "softmax",
+            lambda x, dim=-1: softmax_by_loops(x.clamp_min(-1e4), dim) * (x > -math.inf).any(dim, True),
+        ),
         ("multi_head_attention", first_head_mask),
+        ("multi_head_attention", same_mask_for_all_heads),
         (
             "cross_attention",
             lambda X, memory, *maps, lengths=None: cross_row_by_row(X, memory, *maps[:5], lengths=lengths),

@@ -39,6 +39,7 @@ def multi_head_cases(seed: int) -> list[Case]:
             f"batch ({B},), {size}, padded, row 1 all padding", call(B), {"mask": torch.arange(N) < lengths}
         ),
         Case(f"{size}, its own mask for each head", (*call(), draw.mask(H, N, N))),
+        Case(f"batch ({B},), {size}, its own mask for each text and head", (*call(B), draw.mask(B, H, N, N))),
         Case(f"batch ({B},), {size}, bfloat16", call(B, dtype=BF16)),
         Case(
             f"batch ({B},), {size}, masked, token 0 looks nowhere, float64, with gradients",

@@ -28,7 +28,8 @@ def softmax_cases(seed: int) -> list[Case]:
         Case(f"x ({a}, {b}, {c}, {d}), dim=-3", (draw.normal(a, b, c, d), -3)),
         Case(f"x ({a}, {b}), float64, rows near +1000 and near -1000", (heights,)),
         Case(
-            f"x ({b}, {c}), float64, dim=0, scores spread over 1000", (1000 * draw.normal(b, c, dtype=F64), 0)
+            f"x ({b}, {c}), float64, dim=0, scores spread over 1000 around -10^5",
+            (1000 * draw.normal(b, c, dtype=F64) - 1e5, 0),
         ),
         Case(f"x ({a}, {b}, {c}), dim=1, one score -inf and one whole slice -inf", (shut, 1)),
         Case("x (2, 2), the first row -inf throughout", (torch.tensor([[-torch.inf] * 2, [0.0, 1.0]]),)),
@@ -115,7 +116,7 @@ def attention_cases(seed: int) -> list[Case]:
     Q, K, V = qkv(B, dtype=F64)
     large, far = (
         (30 * (1 + Q.abs()), 30 * (1 + K.abs()), 10 * V),
-        (1e6 * (1 + Q.abs()), -1e6 * (1 + K.abs()), V),
+        (3e17 * (1 + Q.abs()), -3e17 * (1 + K.abs()), V),
     )
     (Q, K, V), learned = qkv(B), (*qkv(B, dtype=F64), nowhere)
     return [
@@ -133,7 +134,7 @@ def attention_cases(seed: int) -> list[Case]:
         Case(f"{many}, a mask ({B}, 1, {N}, {M}) for each batch", (*qkv(B, H), draw.mask(B, 1, N, M))),
         Case(f"batch (1,), one query, M={M} keys, D_k={D_k}, one value", qkv(1, n=1, d_v=1)),
         Case(f"batch ({B},), {one}, scores above 1000, float64", large),
-        Case(f"batch ({B},), {one}, scores below -10^12, masked", (*far, draw.mask(N, M))),
+        Case(f"batch ({B},), {one}, scores below -10^34, masked", (*far, draw.mask(N, M))),
         Case(f"batch ({B},), {one}, not contiguous", (scattered(Q), columns(K), scattered(V))),
         Case(f"batch ({B},), {one}, bfloat16, masked", (*qkv(B, dtype=BF16), draw.mask(N, M))),
         Case(f"{one}, float16", qkv(dtype=F16)),
@@ -148,7 +149,8 @@ def few_queries(draw: Draw) -> list[Case]:
     few = (draw.normal(2, 2), draw.normal(3, 2), draw.normal(3, 1))
     two_of_three = torch.tensor([[True, False, True], [False, True, True]])
     what = "N=2 queries, M=3 keys, D_k=2, D_v=1"
-    return [Case(what, few), Case(f"{what}, masked", (*few, two_of_three))]
+    nowhere = Case(f"{what}, a mask (2, 1): query 0 nowhere", (*few, torch.tensor([[False], [True]])))
+    return [Case(what, few), Case(f"{what}, masked", (*few, two_of_three)), nowhere]
 
 
 def fused_kernel(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -192,7 +194,7 @@ SCALED_DOT_PRODUCT_MISTAKES = (
      "number does no score lie?",
      "torch.inf", "10000.0"),
     ("a query that may look nowhere reads the mean of all values. What is left to read for it?",
-     "torch.inf", "1e+30"),
+     "torch.inf", "3e+38"),
     ("a query that may look nowhere gives NaN: its softmax is 0/0. Does your softmax know that case?",
      "softmax", "torch.softmax"),
     ("the exponentials overflow for large scores. What does a safe softmax subtract first?",

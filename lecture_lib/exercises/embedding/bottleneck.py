@@ -20,12 +20,16 @@ def by_columns(P: Tensor) -> tuple[Tensor, Tensor]:
     return X, table
 
 
-def planted(draw: Draw, N: int, V: int, D: int, biased: bool = False) -> Case:
-    """Draw probabilities of N contexts that D features give, and no fewer; `biased`: one score moves all tokens alike."""
+def planted(draw: Draw, N: int, V: int, D: int, biased: bool = False, weak: float = 1.0) -> Case:
+    """Draw probabilities of N contexts that D features give, and no fewer; the last feature is `weak`.
+
+    `biased`: one more score moves all tokens alike.
+    """
 
     def drawn() -> Tensor:
         table = draw.normal(V, D, dtype=F64)
         X = draw.normal(N, D, dtype=F64)
+        X[:, -1] *= weak
         if biased:
             X, table = (
                 torch.cat([X, draw.normal(N, 1, dtype=F64)], 1),
@@ -35,10 +39,12 @@ def planted(draw: Draw, N: int, V: int, D: int, biased: bool = False) -> Case:
 
     def well_posed(P: Tensor) -> bool:
         A = P.log() - P.log().mean(-1, keepdim=True)
-        S = torch.linalg.svdvals(A)
-        return bool(S[D - 1] > 1e-2 * S[0]) and bool(P.min() > 1e-9)
+        U, S, Vh = torch.linalg.svd(A, full_matrices=False)
+        without = torch.softmax((U[:, : D - 1] * S[: D - 1]) @ Vh[: D - 1], dim=-1)
+        least = 1e-2 * weak * S[0] < S[D - 1] and (weak == 1 or S[D - 1] < weak * S[0])
+        return bool(least) and bool((without - P).abs().max() > 5e-6) and bool(P.min() > 1e-9)
 
-    more = ", one feature that moves all scores alike" if biased else ""
+    more = ", one feature that moves all scores alike" if biased else ", one weak feature" if weak < 1 else ""
     return Case(f"{N} contexts, |V|={V}{more}", (until(drawn, well_posed),), hidden=D)
 
 
@@ -52,7 +58,9 @@ def factor_cases(seed: int) -> list[Case]:
         planted(draw, 4, 9, 2),
         planted(draw, 8, 5, 4),
         planted(draw, 12, 7, 6),
+        planted(draw, 3, 6, 3),
         planted(draw, 9, 7, 2, biased=True),
+        planted(draw, 10, 8, 3, weak=1e-4),
         planted(draw, 30, 20, draw.size(4, 9)),
     ]
 
@@ -105,6 +113,8 @@ FACTORS = Exercise(
          "P.log()", "P"),
         ("all singular vectors are kept. Which singular values are only rounding errors?",
          "int((S / S[0] > 1e-07).sum())", "len(S)"),
+        ("a weak feature is dropped with the rounding errors. How small may a singular value be that counts?",
+         "1e-07", "0.0001"),
         ("one singular value too few is kept. How many are not zero?",
          "int((S / S[0] > 1e-07).sum())", "max(int((S / S[0] > 1e-07).sum()) - 1, 1)"),
         ("the singular values are left out. What is U Vᵀ without them?", " * S[:D]", ""),

@@ -36,7 +36,7 @@ def sinusoidal_cases(seed: int) -> list[Case]:
     draw = Draw(seed)
     D, N = 2 * draw.size(4, 7), draw.size(5, 12)
     anywhere, late = draw.ids(4, below=60), draw.ids(4, low=700, below=760)
-    later, before = draw.ids(3, low=5100, below=9000), -draw.ids(3, low=1, below=40)
+    later, before = draw.ids(3, low=90_000, below=99_000), -draw.ids(3, low=1, below=40)
     return [
         Case("positions 0 to 2, d_model=4", (3, 4)),
         Case("positions 0 to 2, d_model=4, halves=True", (3, 4), {"halves": True}),
@@ -57,6 +57,7 @@ def sinusoidal_cases(seed: int) -> list[Case]:
         Case(f"one position, d_model={D}", (1, D)),
         Case(f"positions 0 to {N - 1}, d_model=2", (N, 2)),
         Case("d_model=5: a sine without its cosine", (3, 5)),
+        Case("d_model=7 and a tensor of positions: a sine without its cosine", (anywhere, 7)),
     ]
 
 
@@ -148,12 +149,17 @@ def rotary_cases(seed: int) -> list[Case]:
         Case(f"x ({N}, 2): a single pair", (draw.normal(N, 2), anywhere)),
         Case("x that is not contiguous", (draw.normal(D, N).mT, anywhere)),
         Case(f"x ({B}, {H}, {N}, {D}), not contiguous", (scattered(turned), anywhere)),
-        Case(f"x ({N}, {D}) in bfloat16", (draw.normal(N, D, dtype=BF16), anywhere)),
+        Case(f"x ({N}, {D}) in bfloat16, late", (draw.normal(N, D, dtype=BF16), late)),
+        Case(f"x ({B}, {N}, {D}), positions ({B}, {N})", (draw.normal(B, N, D), draw.ids(B, N, below=90))),
         Case("float64, with the gradient of x", (draw.normal(N, D, dtype=F64), anywhere), gradient=(0,)),
         Case("D_k=5: a feature without a partner", (draw.normal(3, 5), torch.arange(3))),
         Case("four tokens, three positions: they do not fit", (draw.normal(4, 6), torch.arange(3))),
         Case(
             "x (3, 4), two rows of positions for one of tokens", (draw.normal(3, 4), draw.ids(2, 3, below=9))
+        ),
+        Case(
+            "x (1, 4, 6), positions (3, 4): three rows for one text",
+            (draw.normal(1, 4, 6), draw.ids(3, 4, below=9)),
         ),
     ]
 

@@ -161,6 +161,7 @@ TIED_GRADIENT = Exercise(
     right=tied_gradient,
     cases=gradient_cases,
     use=without_autograd,
+    owned=("torch.autograd.grad", "torch.autograd.backward", "torch.func.jacfwd", "torch.func.jvp"),
     mistakes=(
         ("only the read-out is differentiated. At which other place does the table enter the loss?",
          "read_out.index_add(0, ids, errors @ table)", "read_out"),

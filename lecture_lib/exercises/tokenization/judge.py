@@ -4,12 +4,14 @@ import random
 
 from lecture_lib.checks.chance import until
 from lecture_lib.checks.kinds import impossible
+from lecture_lib.tokenization import learn_merges
 
 FIRST, LENGTH, KINDS = 256, 6, ("too early", "itself", "twice")
+TWICE = ((0, LENGTH - 1), (1, 2), (2, 4), (1, LENGTH - 1))  # where a merge stands that comes twice
 
 
-def possible(draw: random.Random) -> list[tuple[int, int]]:
-    """Merges that training could give: each of two ids that exist, no pair twice, merges of merges among them."""
+def possible(draw: random.Random, turned: bool = False) -> list[tuple[int, int]]:
+    """Merges that training gives for some text, merges of merges among them; `turned`: also ab and ba."""
 
     def merges() -> list[tuple[int, int]]:
         pairs: list[tuple[int, int]] = []
@@ -19,26 +21,50 @@ def possible(draw: random.Random) -> list[tuple[int, int]]:
             pairs += [pair] if pair not in pairs else []
         return pairs
 
-    return until(merges, lambda pairs: max(map(max, pairs)) >= FIRST)
+    def bites(pairs: list[tuple[int, int]]) -> bool:
+        both = any(a != b and (b, a) in pairs for a, b in pairs)
+        return max(map(max, pairs)) >= FIRST and both >= turned and trained(pairs)
+
+    return until(merges, bites)
 
 
-def broken(draw: random.Random, kind: str) -> list[tuple[int, int]]:
-    """Merges with one that uses an id before it is made, or the id that it makes, or a pair for the second time."""
-    merges, place = possible(draw), draw.randrange(1, LENGTH)
+def trained(pairs: list[tuple[int, int]]) -> bool:
+    """Whether training gives these merges for the text of their tokens, the earlier the more often.
+
+    To have both ids is not enough: where bc is merged first, (ab, c) is never met.
+    """
+    spelled: dict[int, tuple[int, ...]] = {}
+    words: dict[tuple[int, ...], int] = {}
+    for rank, (left, right) in enumerate(pairs):
+        word = spelled.get(left, (left,)) + spelled.get(right, (right,))
+        spelled[FIRST + rank] = word
+        words[word] = 100 ** (LENGTH - rank)
+    return learn_merges(words, LENGTH, FIRST) == pairs
+
+
+def broken(draw: random.Random, kind: str, turn: int) -> list[tuple[int, int]]:
+    """Merges with one that uses an id before it is made, or the id that it makes, or a pair for the second time.
+
+    By turns in the first, the last and other places, with the wrong id on either side, and just too early or far.
+    """
+    merges = possible(draw)
     if kind == "twice":
-        merges[place] = merges[draw.randrange(place)]
+        first, again = TWICE[turn]
+        merges[again] = merges[first]
         return merges
-    place = draw.randrange(LENGTH - 1)
-    wrong = FIRST + place if kind == "itself" else FIRST + draw.randrange(place + 1, LENGTH)
-    other = draw.randrange(97, 103)
-    merges[place] = draw.choice([(wrong, other), (other, wrong)])
+    place = (0, LENGTH - 2, *draw.choices(range(LENGTH - 1), k=2))[turn]
+    made = place if kind == "itself" else place + 1 if turn < 2 else draw.randrange(place + 1, LENGTH)
+    pair = FIRST + made, draw.randrange(97, 103)
+    merges[place] = pair if turn % 2 else pair[::-1]
     return merges
 
 
 def five(seed: int, each: int) -> tuple[str, list, int]:
     """Four possible lists, and one that is not."""
-    draw, place = random.Random(f"{seed} {each}"), (seed + 3 * each) % 5
-    lists = [broken(draw, KINDS[each % 3]) if i == place else possible(draw) for i in range(5)]
+    draw, (turn, kind) = random.Random(f"{seed} {each}"), divmod(each, 3)
+    places = random.Random(seed).sample(range(5), 5)
+    place = places[(turn + kind) % 5]  # another one in each turn of a kind, and for each kind in a turn
+    lists = [broken(draw, KINDS[kind], turn) if i == place else possible(draw, turn > 1) for i in range(5)]
     return f"five lists of {LENGTH} merges", lists, place
 
 

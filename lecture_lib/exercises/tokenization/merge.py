@@ -1,7 +1,7 @@
 """Replace a pair of neighbours by one id."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.tokenization import merge
@@ -10,6 +10,18 @@ from lecture_lib.tokenization import merge
 def replaced(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[int]:
     """Use Python's own str.replace, on a string with one character an id."""
     return [ord(c) for c in "".join(map(chr, ids)).replace("".join(map(chr, pair)), chr(new_id))]
+
+
+def new_list(result: object, ids: object) -> object:
+    """A result that is not the caller's own list: whoever changes one of the two would change the other."""
+    if result is ids and isinstance(ids, list):
+        raise ValueError("the very list that was handed in comes back; return a new one, list(ids)")
+    return result
+
+
+def merged_anew(answer: Callable, ids: Sequence[int], pair: tuple[int, int], new_id: int) -> object:
+    """Merge, and look whether the list is a new one."""
+    return new_list(answer(ids, pair, new_id), ids)
 
 
 def merge_cases(seed: int) -> list[Case]:
@@ -43,6 +55,7 @@ def merge_cases(seed: int) -> list[Case]:
         Case("a new id that occurs already", ([new, a, b, new, b], (a, b), new)),
         Case("the id 0, which counts as false", ([0, b, 0, 0, b], (0, b), new)),
         Case("a new id that is part of the pair", ([a, b, b, a, b], (a, b), a)),
+        Case("a new id that is the second of the pair", ([a, a, b, c, a, a, a, b], (a, b), b)),
         Case("a large id, not one object but equal ones", (million(a, b), (a, int("1000000")), 10**6 + 1)),
     ]
 
@@ -89,6 +102,9 @@ MERGE_MISTAKES = (
      by_digits),
     ("the first id of the pair alone decides. Which ids have to be compared?",
      "tuple(ids[i:i + 2]) == pair", "ids[i] == pair[0]"),
+    ("where there is no pair, the list that was handed in comes back itself. What happens to it when "
+     "somebody changes your result?",
+     "i = 0\n", "i = 0\n    if pair not in zip(ids, ids[1:]):\n        return ids\n"),
 )
 # fmt: on
 
@@ -100,6 +116,7 @@ MERGE = Exercise(
     against="Python's str.replace on a string with one character an id",
     reference=replaced,
     cases=merge_cases,
+    use=merged_anew,
     entry="id",
     mistakes=MERGE_MISTAKES,
 )

@@ -26,15 +26,17 @@ def library_pieces(text: str, log_probs: LogProbs) -> list[str]:
     return [token.value for token in tokens]
 
 
-def drawn_case(draw: random.Random, letters: str, length: int, pieces: int) -> Case:
-    """Draw pieces, all letters among them, and a text that the longest piece first cuts less likely."""
+def drawn_case(draw: random.Random, letters: str, length: int, pieces: int, rare: float = 1.0) -> Case:
+    """Draw pieces, all letters among them, and a text that the longest piece first cuts less likely; `rare` scales ln p."""
 
     def call() -> tuple:
         drawn = {"".join(draw.choices(letters, k=draw.randrange(2, 5))) for _ in range(pieces)}
         drawn = {
             piece for piece in drawn if piece not in (piece + piece)[1:-1]
         }  # aa·a and a·aa would be equal
-        log_probs = {piece: -draw.uniform(1, 4) * len(piece) ** 0.6 for piece in sorted({*letters, *drawn})}
+        log_probs = {
+            piece: -rare * draw.uniform(1, 4) * len(piece) ** 0.6 for piece in sorted({*letters, *drawn})
+        }
         return "".join(draw.choices(letters, k=length)), log_probs
 
     def bites(call: tuple) -> bool:
@@ -42,6 +44,19 @@ def drawn_case(draw: random.Random, letters: str, length: int, pieces: int) -> C
 
     text, log_probs = until(call, bites)
     return Case(f"a text of {length}, {len(log_probs)} pieces", (text, log_probs))
+
+
+def drawn_cases(draw: random.Random, a: str, b: str, c: str, d: str) -> list[Case]:
+    """No text, no pieces; short texts and long ones."""
+    return [
+        Case("an empty text", ("", {a: -3.0})),
+        Case("no pieces: ValueError", (a + b, {})),
+        drawn_case(draw, a + b + c, 9, 6),
+        drawn_case(draw, a + b, 14, 8),
+        drawn_case(draw, a + b + c, 60, 14),
+        drawn_case(draw, a + b + c + d, 300, 20),
+        drawn_case(draw, a + b + d, 300, 12, rare=6.0),  # e to the sum of its ln p is no float
+    ]
 
 
 def ways(text: str, log_probs: LogProbs) -> int:
@@ -80,24 +95,24 @@ def cut_cases(seed: int) -> list[Case]:
         Case("the last letter alone has no piece", (a + b + c, {a: -1.0, b + c: -7.0, a + b: -0.1})),
         Case("one letter", (a, letters)),
         Case("one letter without a piece: ValueError", (a, {b: -1.0})),
-        Case("an empty text", ("", letters)),
-        Case("no pieces: ValueError", (a + b, {})),
         Case(
             "letters of several bytes",
             ("größer", {"g": -3.0, "r": -3.2, "ö": -4.0, "ß": -4.1, "e": -2.0, "öß": -5.5}),
         ),
         Case(
-            "a piece of nine letters",
-            (a + b * 8 + c, letters | {a + b * 8: -9.0, b * 8 + c: -9.5, b * 4: -7.0}),
+            "a piece of fifty letters",
+            (a + b * 49 + c, letters | {a + b * 49: -9.0, b * 49 + c: -9.5, b * 4: -7.0}),
         ),
         Case(
             "a space is a character",
             (f"{a} {b}", {a: -1.0, f"{a} ": -3.0, f" {b}": -1.2, " ": -2.0, b: -1.5}),
         ),
-        drawn_case(draw, a + b + c, 9, 6),
-        drawn_case(draw, a + b, 14, 8),
-        drawn_case(draw, a + b + c, 60, 14),
-        drawn_case(draw, a + b + c + d, 300, 20),
+        Case(
+            "spaces at both ends, a capital letter",
+            (f" {a.upper()} ", {a: -1.0, a.upper(): -3.0, " ": -2.0, f"{a} ": -1.5}),
+        ),
+        Case("a piece that is certain: ln p = 0", (a + a, {a: 0.0})),
+        *drawn_cases(draw, a, b, c, d),
     ]
 
 
@@ -127,6 +142,21 @@ def fewest(text: str, log_probs: LogProbs) -> list[str]:
     return best_cut(text, {piece: value - 1e4 for piece, value in log_probs.items()})
 
 
+def multiplied(text: str, log_probs: LogProbs) -> list[str]:
+    """Compare products of probabilities: that of a long text is 0."""
+    best = [(1.0, [])]
+    for end in range(1, len(text) + 1):
+        cuts = [
+            (best[start][0] * math.exp(log_probs[text[start:end]]), [*best[start][1], text[start:end]])
+            for start in range(end)
+            if text[start:end] in log_probs
+        ]
+        best.append(max(cuts, default=(0.0, [])))
+    if not best[-1][0]:
+        raise ValueError("no cut")
+    return best[-1][1]
+
+
 BEST_CUT = Exercise(
     name="tokenization.best_cut",
     points=5,
@@ -154,6 +184,11 @@ BEST_CUT = Exercise(
         ("the pieces come out in reverse order. From which end do you walk back?", "pieces[::-1]", "pieces"),
         ("pieces of the greatest length are never tried. Where does the range of starts begin?",
          "end - longest", "end - longest + 1"),
+        ("probabilities are multiplied: for a long text the product is too small for a float and becomes 0. "
+         "What is the logarithm of a product?",
+         multiplied),
+        ("pieces of more than 16 letters are never tried. How long may a piece be?",
+         "max(map(len, log_probs), default=0)", "min(16, max(map(len, log_probs), default=0))"),
         ("a text that cannot be cut gets no ValueError. What is the sum of ln p of no cut at all?",
          "best[-1][0] == -math.inf", "False"),
     ),

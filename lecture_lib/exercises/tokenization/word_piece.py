@@ -39,7 +39,7 @@ def longest_cases(seed: int) -> list[Case]:
     trap = {a, a + b, f"##{b}{c}{d}", f"##{c}", f"##{b}", f"##{d}{e}"}
     umlauts = {"grö", "g", "##ö", "##ß", "##ße", "##er", "##r", "##中"}
     capitals = {a, f"##{b}", a.upper(), f"##{b.upper()}", f"##{c}"}
-    nine = {a, f"##{b}", f"##{a}", a + b * 8, f"##{a * 9}"}
+    long = {a, f"##{b}", f"##{a}", a + b * 49, f"##{a * 60}"}
     return [
         Case("the word itself is a piece", (a + b + c, {a, a + b, a + b + c, f"##{b}", f"##{c}"})),
         Case("the longest first piece", (a + b + c, {a, a + b, f"##{b}{c}", f"##{c}"})),
@@ -61,8 +61,8 @@ def longest_cases(seed: int) -> list[Case]:
         Case("another name for unknown", (a + e, {a, "<unk>"}), {"unknown": "<unk>"}),
         Case("letters of several bytes", ("größer中", umlauts)),
         Case("capital letters", ((a + b).upper() + c, capitals)),
-        Case("a word that holds the mark", (f"{a}##{b}", {a, "###", f"##{b}", "####", f"##{a}"})),
-        Case("a piece of nine letters", (a + b * 8 + a * 9, nine)),
+        Case("a word that holds the mark", (f"{a}##{b}##", {a, "###", f"##{b}", "####", f"##{a}"})),
+        Case("pieces of 50 and 60 letters", (a + b * 49 + a * 60, long)),
         Case("the pieces as a list", (a + b + c, [a, f"##{b}", f"##{b}{c}", a + b])),
         Case(
             "a dictionary and a long word",

@@ -90,11 +90,14 @@ MENDED = find_the_bug(
 DAYS = predict(
     "transformer.training_days",
     lambda: 6 * 124.4e6 * 10e9 / 1e11 / 86_400,
-    1.5,
+    1.3,
     "6 operations for each parameter and token",
     misses=(
         ("only the way forward is counted, 2 operations for each parameter and token. What does the way back cost?",
          2 * 124.4e6 * 10e9 / 1e11 / 86_400),
+        ("the way back is taken to cost what the way forward costs, 2 operations. Of how many things does it take "
+         "the gradient: of the parameters alone?",
+         4 * 124.4e6 * 10e9 / 1e11 / 86_400),
         ("one operation is counted for each parameter and token.", 124.4e6 * 10e9 / 1e11 / 86_400),
         ("that is the number of hours. How many hours has a day?", 6 * 124.4e6 * 10e9 / 1e11 / 3600),
         ("that is the number of seconds.", 6 * 124.4e6 * 10e9 / 1e11),

@@ -21,6 +21,8 @@ def layer_norm_cases(seed: int) -> list[Case]:
 
     corners = torch.tensor([1.0, 2.0, 4.0, 9.0])[draw.order(4)]
     by_hand = (corners, torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([0.0, 0.0, 1.0, -1.0]))
+    flat = draw.normal(n, 5).double()
+    flat[1] = 2.0
     far_away = 4096 + 4 * draw.whole(n, 8) + torch.arange(8.0)  # its mean is exact, its squares are not
     return [
         Case("one vector of four whole numbers: by hand", by_hand),
@@ -37,7 +39,7 @@ def layer_norm_cases(seed: int) -> list[Case]:
         case(f"x ({n}, 8), in each vector all numbers the same", draw.whole(n, 1).expand(n, 8)),
         case(f"x ({n}, 1), vectors of one number", draw.normal(n, 1)),
         case(f"x (2, {n}, 6) in bfloat16", draw.normal(2, n, 6, dtype=BF16)),
-        case(f"x ({n}, 5) in float64, with its gradients", draw.normal(n, 5).double(), gradient=(0, 1, 2)),
+        case(f"x ({n}, 5) in float64, one vector all the same, gradients", flat, gradient=(0, 1, 2)),
     ]
 
 
@@ -86,6 +88,10 @@ LAYER_NORM_MISTAKES = (
     ("the numbers are right but mean and variance are taken for constants: the gradient misses how they "
      "move with x. What was detached?",
      "variance +", "variance.detach() +"),
+    ("a vector whose numbers are all the same is treated by itself, and passes no gradient back to x. What does "
+     "the formula with eps give for it?",
+     "gain * centred / torch.sqrt(variance + eps) + bias",
+     "torch.where(variance == 0, bias, gain * centred / torch.sqrt(variance + eps) + bias)"),
 )
 # fmt: on
 
