@@ -168,10 +168,6 @@ def attention_by_many(X, W_q, W_k, W_v, W_o, n_heads, mask):
         ("scaled_dot_product_attention", finite_stand_in),
         ("scaled_dot_product_attention", nowhere_by_counting),
         (
-            "split_heads",
-            lambda X, n_heads: X.unflatten(-1, (n_heads, X.shape[-1] // n_heads)).transpose(-3, -2),
-        ),
-        (
             "softmax",
             lambda x, dim=-1: softmax_by_loops(x.clamp_min(-1e4), dim) * (x > -math.inf).any(dim, True),
         ),

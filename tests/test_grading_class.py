@@ -247,7 +247,7 @@ class Late:
 def test_what_the_wall_clock_ended_is_graded_again_alone_and_once(tmp_path, monkeypatch, jobs):
     grader = Late(always=("slow2",))
     monkeypatch.setattr(classes, "grade", grader)
-    monkeypatch.setattr(classes, "Server", lambda way: contextlib.nullcontext())
+    monkeypatch.setattr(classes, "Server", lambda way, stem: contextlib.nullcontext())
     (tmp_path / "notebooks" / ASSIGNMENT).mkdir(parents=True)
     Places(tmp_path, ASSIGNMENT).release.write_bytes(b"{}")
     todo = [Submission(name, name, name.encode(), 0.0) for name in ("slow1", "slow2", "a", "b", "c", "d")]

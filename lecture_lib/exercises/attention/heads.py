@@ -34,10 +34,10 @@ def split_cases(seed: int) -> list[Case]:
 
 
 def split_by_hand(X: Tensor, n_heads: int) -> Tensor:
-    """Take slices of the features, one head after the other."""
+    """Take slices of the features, one head after the other. Any error does for a width that does not divide."""
     d = X.shape[-1] // n_heads
     if d * n_heads != X.shape[-1]:
-        raise ValueError("the width does not divide")
+        raise Exception("the width does not divide")
     return torch.stack([X[..., h * d : (h + 1) * d] for h in range(n_heads)], dim=-3)
 
 
