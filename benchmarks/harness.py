@@ -42,9 +42,8 @@ from lecture_lib.files import write_text
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
     os.environ[variable] = "1"
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[1])
-)  # for `scripts`, whatever folder is the current one
+# For `scripts`, whatever folder is the current one.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

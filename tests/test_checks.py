@@ -480,6 +480,17 @@ def test_a_script_is_shown_call_by_call_up_to_the_one_that_differs(name, part, r
     assert shown[shown.index(f"    {rows[-1]}") + 1].startswith("  This is")  # nothing of what comes after
 
 
+def test_complex_numbers_are_named_also_where_a_gradient_is_asked_for():
+    def softmax(x, dim=-1):
+        heights = torch.exp(x - x.amax(dim, keepdim=True))
+        return heights / heights.sum(dim, keepdim=True) + 0j
+
+    found = verdict(
+        checks.exercise("attention.softmax"), softmax, checks.exercise("attention.softmax").cases(0)
+    )
+    assert all("complex" in words for words in found.reasons if words)
+
+
 def test_an_error_in_a_trace_reads_as_one():
     task = checks.exercise("serving.Blocks")
     cases = task.cases(0)

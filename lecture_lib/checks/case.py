@@ -47,10 +47,10 @@ def gradients(output: object, inputs: tuple, case: Case, names: list[str]) -> di
     if type(output) is not torch.Tensor or not output.requires_grad:
         none = "a result that carries no gradient back to the inputs (no .detach(), .item(), numpy)"
         return dict.fromkeys(words, Refused(none))
-    direction = torch.cos(torch.arange(output.numel(), dtype=output.dtype)).reshape(output.shape)
+    direction = torch.cos(torch.arange(output.numel(), dtype=output.real.dtype)).reshape(output.shape)
     sources = [inputs[place] for place in case.gradient]
     # A number, not a vector and a direction: for those torch imports sympy, half a second.
-    found = torch.autograd.grad((output * direction).sum(), sources, allow_unused=True)
+    found = torch.autograd.grad((output * direction).sum().real, sources, allow_unused=True)
     filled = (torch.zeros_like(x) if g is None else g for x, g in zip(sources, found, strict=True))
     return dict(zip(words, map(plain, filled), strict=True))
 

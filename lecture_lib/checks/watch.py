@@ -112,10 +112,8 @@ def kernels_noted(words: tuple[str, ...], seen: list[str]) -> Iterator[None]:
 
     class Watch(TorchDispatchMode):
         @classmethod
-        def _should_skip_dynamo(
-            cls,
-        ) -> bool:  # else the first check of a session imports torch's compiler: 1.8 s, 75 MB
-            return False
+        def _should_skip_dynamo(cls) -> bool:
+            return False  # else the first check of a session imports torch's compiler: 1.8 s, 75 MB
 
         def __torch_dispatch__(
             self, function: Callable, types: object, args: tuple = (), kwargs: dict | None = None

@@ -42,8 +42,8 @@ class PagedCache:
         self.spare = whole("n_blocks", n_blocks, 1)
         shape = (config.n_layers, 2, self.spare + 1, self.block_size, config.n_kv_heads, config.d_head)
         self.pool = torch.zeros(shape, dtype=dtype, device=device)
-        self.is_rotary = config.positions == "rotary"
-        self.clocks = clocks_of(config, config.context_length, self.pool.device) if self.is_rotary else None
+        is_rotary = config.positions == "rotary"
+        self.clocks = clocks_of(config, config.context_length, self.pool.device) if is_rotary else None
 
     @property
     def nbytes(self) -> int:
@@ -76,7 +76,9 @@ class PagedCache:
         window, near = self.config.sliding_window, None
         if window is not None:
             near = mask & ~behind(positions - window, stored)
-        turned = turn(self.config, positions, stored, self.clocks) if self.is_rotary else None
+        turned = None
+        if self.config.positions == "rotary":
+            turned = turn(self.config, positions, stored, self.clocks)
 
         def keep(layer: int, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
             keys, values = (self.pool[layer, i].flatten(0, 1) for i in (0, 1))  # (blocks x S, H_kv, D_k)

@@ -8,7 +8,7 @@ The weights are kept, since a training ends with slightly other numbers on anoth
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_model, save_model
 from torch import Tensor
 
 from lecture_lib.corpora import word_problems
@@ -57,7 +57,7 @@ def train_solver(seed: int = 0, steps: int = 400) -> Decoder:
 def small_solver() -> Decoder:
     """Give the trained decoder of seed 0, as it is kept."""
     model = new_model()
-    model.load_state_dict({name: weight.float() for name, weight in load_file(WEIGHTS).items()}, strict=False)
+    load_model(model, WEIGHTS)
     return model.eval().requires_grad_(False)
 
 
@@ -73,5 +73,4 @@ def new_problems() -> Tensor:
 
 
 if __name__ == "__main__":
-    solver = train_solver()
-    save_file({name: weight.half().contiguous() for name, weight in solver.named_parameters()}, WEIGHTS)
+    save_model(train_solver().half(), WEIGHTS)
