@@ -12,7 +12,7 @@ LEAST_EXPECTED = 10  # outcomes expected less often than this are counted togeth
 
 def until(draw: Callable[[], object], holds: Callable[[object], bool]) -> object:
     """Draw until a property holds, so that no seed gives a case that hides a mistake."""
-    for _ in range(1000):
+    for _ in range(10**5):
         if holds(drawn := draw()):
             return drawn
     raise CourseError("a property of a drawn case never holds")
