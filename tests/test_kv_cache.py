@@ -193,6 +193,23 @@ def test_texts_may_grow_unevenly():
         rows = [row + [9] * n for row, n in zip(rows, grown, strict=True)]
 
 
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_one_recording_serves_a_memory_that_grows(name, monkeypatch):
+    from lecture_lib.kv_cache import reader as module
+
+    made = []
+    monkeypatch.setattr(module, "record", lambda *given, old=module.record: made.append(1) or old(*given))
+    model = Decoder(dataclasses.replace(CONFIGS[name], context_length=130), generator=seeded(1)).eval()
+    reader, rooms = Cached(model, recorded=True), set()
+    slow, text = Reread(model), [1]
+    for n in range(120):
+        logits = reader.read([text])
+        assert_close(logits, slow.read([text]), atol=1e-4, rtol=1e-4)
+        rooms.add(reader.cache.max_length)
+        text = [*text, (3 * text[-1] + n) % 31]
+    assert len(made) == 1 and len(rooms) > 2
+
+
 # Tokens: those of the slow loop, whatever the arguments
 
 

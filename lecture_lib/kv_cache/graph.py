@@ -15,23 +15,23 @@ from torch import Tensor, nn
 
 from lecture_lib.packed import objects_of, recorded_with_objects
 
-Step = Callable[[Tensor, Tensor, Tensor], Tensor]  # tokens, positions, stored keys and values -> logits
+Step = Callable[..., Tensor]  # tokens, positions, stored keys and values, clocks if there are any -> logits
 
 
 @torch.no_grad()
-def record(model: nn.Module, step: Step, tokens: Tensor, positions: Tensor, stored: Tensor) -> Step:
+def record(model: nn.Module, step: Step, tokens: Tensor, positions: Tensor, *memory: Tensor) -> Step:
     """Record a step from examples of its arguments: a function of the same ones with the same results.
 
-    It knows the weights of now alone. On a GPU every replay uses the memory of `stored` itself, (L, 2, B, M, H_kv, D_k), and
-    gives its results in the same memory each time.
+    It knows the weights of now alone. `memory` is what is stored, (L, 2, B, M, H_kv, D_k), and the clocks of a rotary model: on
+    a GPU every replay uses these very tensors, and gives its results in the same memory each time.
     """
-    if stored.is_cuda:
-        return graph(step, tokens, positions, stored)
+    if tokens.is_cuda:
+        return graph(step, tokens, positions, *memory)
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:  # a program's constants need no gradients
         for parameter in learning:
             parameter.requires_grad_(False)
-        return trace(model, step, tokens, positions, stored)
+        return trace(model, step, tokens, positions, *memory)
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)
@@ -46,9 +46,9 @@ class Recordable(nn.Module):
         for i, each in enumerate(objects):
             setattr(self, f"weights_{i}", each)
 
-    def forward(self, tokens: Tensor, positions: Tensor, stored: Tensor) -> Tensor:
+    def forward(self, *given: Tensor) -> Tensor:
         """Do the step."""
-        return self.step[0](tokens, positions, stored)
+        return self.step[0](*given)
 
 
 def trace(model: nn.Module, step: Step, *examples: Tensor) -> Step:
@@ -67,20 +67,20 @@ def trace(model: nn.Module, step: Step, *examples: Tensor) -> Step:
             recorded_with_objects.reset(before)
 
 
-def graph(step: Step, tokens: Tensor, positions: Tensor, stored: Tensor) -> Step:
+def graph(step: Step, tokens: Tensor, positions: Tensor, *memory: Tensor) -> Step:
     """Write the step's kernels down as a CUDA graph."""
     tokens, positions = tokens.clone(), positions.clone()
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(3):  # kernels are loaded and workspaces made before anything is recorded
-            step(tokens, positions, stored)
+            step(tokens, positions, *memory)
     torch.cuda.current_stream().wait_stream(aside)
     recorded = torch.cuda.CUDAGraph()
     with torch.cuda.graph(recorded):
-        logits = step(tokens, positions, stored)
+        logits = step(tokens, positions, *memory)
 
-    def replay(new_tokens: Tensor, new_positions: Tensor, _: Tensor) -> Tensor:
+    def replay(new_tokens: Tensor, new_positions: Tensor, *_: Tensor) -> Tensor:
         tokens.copy_(new_tokens), positions.copy_(new_positions)
         recorded.replay()
         return logits

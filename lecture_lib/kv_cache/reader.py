@@ -77,8 +77,10 @@ class Cached:
         if not goes_on:
             self.start(len(rows), room, same)
         self.cache.lengths = [len(text) for text in self.texts]  # a read that failed has counted more
-        if longest > self.cache.max_length:  # a recorded step knows the old memory and its clocks alone
-            self.cache, self.steps = self.cache.grown(room), {}
+        if longest > self.cache.max_length:
+            self.cache = self.cache.grown(room)
+            if self.device.type == "cuda":  # a graph knows the old memory alone
+                self.steps = {}
         starts = self.cache.lengths
         if min(starts) and all(len(row) == n + 1 for row, n in zip(rows, starts, strict=True)):
             logits = self.read_one(rows)
@@ -126,15 +128,16 @@ class Cached:
         tokens = torch.tensor([row[-1:] for row in rows], device=self.device)  # (B, 1)
         positions = torch.tensor(at[:1] if alike else [[n] for n in at], device=self.device)
         stored = self.cache.pool[:, :, :, : self.cache.max_length if whole_memory else max(at) + 1]
+        given = tokens, positions, stored, *(self.cache.clocks or ())
         if eager:
-            return self.look_and_read(tokens, positions, stored)
+            return self.look_and_read(*given)
         if alike not in self.steps:
-            self.steps[alike] = record(self.whole, self.look_and_read, tokens, positions, stored)
-        return self.steps[alike](tokens, positions, stored)
+            self.steps[alike] = record(self.whole, self.look_and_read, *given)
+        return self.steps[alike](*given)
 
-    def look_and_read(self, tokens: Tensor, positions: Tensor, stored: Tensor) -> Tensor:
+    def look_and_read(self, tokens: Tensor, positions: Tensor, stored: Tensor, *clocks: Tensor) -> Tensor:
         """Do one step as a function of tensors alone, which is what can be recorded."""
-        here = look(self.config, stored, positions, self.cache.clocks)
+        here = look(self.config, stored, positions, clocks or None)
         return self.whole.head(self.features(tokens, here=here)[:, -1])
 
 
