@@ -124,35 +124,6 @@ LEFT, TOKENS = (
 )
 BACK = "self.running -= 1\n        self.calls -= 1"
 
-# fmt: off
-BUDGET_MISTAKES = (
-    ("calls are counted when they end: two that run at the same time share the last one. When is a call spent?",
-     "self.calls += n", "pass", "self.tokens += tokens", "self.tokens += tokens\n        self.calls += 1", BACK, "self.running -= 1"),
-    ("it is all or nothing: where not all calls fit, none begins. How many may?", LEFT, "n = n if n <= self.max_calls - self.calls else 0"),
-    ("as many begin as were asked for. What is left of the calls?", LEFT, "n = n if self.calls < self.max_calls else 0"),
-    ("one more call is granted when the tokens are exactly used up. Is the limit still below?", TOKENS, TOKENS.replace(" < ", " <= ")),
-    ("tokens are not looked at. After how many does no call begin?", TOKENS, "True"),
-    ("tokens are looked at where calls are limited only. Which limit stands alone?",
-     "if not self.has_tokens()", "if self.max_calls is not None and (not self.has_tokens())"),
-    ("a call that never began is counted. What was it reserved for?", BACK, "self.running -= 1"),
-    ("a call that is given back is still running. What does it become?", BACK, "self.calls -= 1"),
-    ("a call that has ended is given back: calls never run out. Which calls are counted?",
-     "self.tokens += tokens", "self.tokens += tokens\n        self.calls -= 1"),
-    ("0 calls are taken for no limit. Which value says that there is none?", "if self.max_calls is not None:", "if self.max_calls:"),
-    ("0 tokens are taken for no limit. Which value says that there is none?", "self.max_tokens is None or", "not self.max_tokens or"),
-    ("0 is taken for no limit, of calls and of tokens. Which value says that there is none?",
-     "if self.max_calls is not None:", "if self.max_calls:", "self.max_tokens is None or", "not self.max_tokens or"),
-    ("the calls that were asked for are counted, also those that may not begin. How many began?",
-     "self.calls += n", "self.calls += asked", "if self.max_calls is not None:", "asked = n\n        if self.max_calls is not None:"),
-    ("a call that nobody reserved may end. What is to be raised?", "self.running -= 1\n        self.tokens += tokens",
-     "self.running -= 1\n        self.tokens += tokens", "if self.running == 0:\n            raise ValueError('no call is running: reserve one first')\n        self.running -= 1\n        self.tokens",
-     "self.running -= 1\n        self.tokens"),
-    ("the tokens of the last call stand there, not of all. Are they added up?", "self.tokens += tokens", "self.tokens = tokens"),
-    ("a call that is refused for its tokens is not told from one that ran out of calls: tokens are counted as calls.",
-     "self.max_calls - self.calls", "self.max_calls - self.calls - self.tokens"),
-)
-# fmt: on
-
 BUDGET = Exercise(
     name="agents.Budget",
     points=4,
@@ -161,9 +132,34 @@ BUDGET = Exercise(
     against="a bookkeeper who keeps every entry and adds them up anew (exactly)",
     reference=Bookkeeper,
     cases=budget_cases,
-    mistakes=BUDGET_MISTAKES,
     right=Purse,
     owned=("lecture_lib.agents.Purse",),
     use=scripted,
     entry="call",
-)
+    mistakes=(
+        ("calls are counted when they end: two that run at the same time share the last one. When is a call spent?",
+         "self.calls += n", "pass", "self.tokens += tokens", "self.tokens += tokens\n        self.calls += 1", BACK, "self.running -= 1"),
+        ("it is all or nothing: where not all calls fit, none begins. How many may?", LEFT, "n = n if n <= self.max_calls - self.calls else 0"),
+        ("as many begin as were asked for. What is left of the calls?", LEFT, "n = n if self.calls < self.max_calls else 0"),
+        ("one more call is granted when the tokens are exactly used up. Is the limit still below?", TOKENS, TOKENS.replace(" < ", " <= ")),
+        ("tokens are not looked at. After how many does no call begin?", TOKENS, "True"),
+        ("tokens are looked at where calls are limited only. Which limit stands alone?",
+         "if not self.has_tokens()", "if self.max_calls is not None and (not self.has_tokens())"),
+        ("a call that never began is counted. What was it reserved for?", BACK, "self.running -= 1"),
+        ("a call that is given back is still running. What does it become?", BACK, "self.calls -= 1"),
+        ("a call that has ended is given back: calls never run out. Which calls are counted?",
+         "self.tokens += tokens", "self.tokens += tokens\n        self.calls -= 1"),
+        ("0 calls are taken for no limit. Which value says that there is none?", "if self.max_calls is not None:", "if self.max_calls:"),
+        ("0 tokens are taken for no limit. Which value says that there is none?", "self.max_tokens is None or", "not self.max_tokens or"),
+        ("0 is taken for no limit, of calls and of tokens. Which value says that there is none?",
+         "if self.max_calls is not None:", "if self.max_calls:", "self.max_tokens is None or", "not self.max_tokens or"),
+        ("the calls that were asked for are counted, also those that may not begin. How many began?",
+         "self.calls += n", "self.calls += asked", "if self.max_calls is not None:", "asked = n\n        if self.max_calls is not None:"),
+        ("a call that nobody reserved may end. What is to be raised?", "self.running -= 1\n        self.tokens += tokens",
+         "self.running -= 1\n        self.tokens += tokens", "if self.running == 0:\n            raise ValueError('no call is running: reserve one first')\n        self.running -= 1\n        self.tokens",
+         "self.running -= 1\n        self.tokens"),
+        ("the tokens of the last call stand there, not of all. Are they added up?", "self.tokens += tokens", "self.tokens = tokens"),
+        ("a call that is refused for its tokens is not told from one that ran out of calls: tokens are counted as calls.",
+         "self.max_calls - self.calls", "self.max_calls - self.calls - self.tokens"),
+    ),
+)  # fmt: skip

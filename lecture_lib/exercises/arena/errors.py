@@ -52,35 +52,6 @@ def sandwich_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-SANDWICH_MISTAKES = (
-    ("every vote is taken for a win or a loss: that is Fisher's covariance. What is the square of the residual of a tie?",
-     "bread @ laplacian(seen + seen.T) @ bread", "bread"),
-    ("one slice of bread is missing. How many inverses stand in the formula?",
-     "bread @ laplacian(seen + seen.T) @ bread", "bread @ laplacian(seen + seen.T)"),
-    ("the residuals are not squared. What is summed in S?",
-     "residuals ** 2", "np.abs(residuals)"),
-    ("a tie counts as a win of the first. How many points is k = 1?",
-     "[0, 0.5, 1]", "[0, 1, 1]"),
-    ("the half points are taken for points. How many points are two halves?",
-     "[0, 0.5, 1]", "[0, 1, 2]"),
-    ("the expected points are those of the other side. Who is i in p[i, j]?",
-     "p[..., None]", "p.T[..., None]"),
-    ("votes count for the first model only. Does b learn nothing from a battle?",
-     "laplacian(seen + seen.T)", "laplacian(seen)"),
-    ("the information of a pair is counted in one order only. How often did i and j meet?",
-     "(met + met.T)", "met"),
-    ("the result is in log-odds². Which unit has a variance of scores?",
-     "SCALE ** 2 * bread", "bread"),
-    ("the result is multiplied by SCALE once. Which unit has a variance of scores?",
-     "SCALE ** 2", "SCALE"),
-    ("the squared weights are not used. Which weight has a squared residual?",
-     "(counts if squares is None else squares)", "counts"),
-    ("the information of a vote is taken as 1/4, whoever meets. What is p (1 - p) for a clear favourite?",
-     "(met + met.T) * p * (1 - p)", "(met + met.T) / 4"),
-)
-# fmt: on
-
 SANDWICH = Exercise(
     name="arena.sandwich_covariance",
     points=4,
@@ -91,8 +62,33 @@ SANDWICH = Exercise(
     cases=sandwich_cases,
     tolerance=1e-8,
     owned=("lecture_lib.arena.leaderboard",),
-    mistakes=SANDWICH_MISTAKES,
-)
+    mistakes=(
+        ("every vote is taken for a win or a loss: that is Fisher's covariance. What is the square of the residual of a tie?",
+         "bread @ laplacian(seen + seen.T) @ bread", "bread"),
+        ("one slice of bread is missing. How many inverses stand in the formula?",
+         "bread @ laplacian(seen + seen.T) @ bread", "bread @ laplacian(seen + seen.T)"),
+        ("the residuals are not squared. What is summed in S?",
+         "residuals ** 2", "np.abs(residuals)"),
+        ("a tie counts as a win of the first. How many points is k = 1?",
+         "[0, 0.5, 1]", "[0, 1, 1]"),
+        ("the half points are taken for points. How many points are two halves?",
+         "[0, 0.5, 1]", "[0, 1, 2]"),
+        ("the expected points are those of the other side. Who is i in p[i, j]?",
+         "p[..., None]", "p.T[..., None]"),
+        ("votes count for the first model only. Does b learn nothing from a battle?",
+         "laplacian(seen + seen.T)", "laplacian(seen)"),
+        ("the information of a pair is counted in one order only. How often did i and j meet?",
+         "(met + met.T)", "met"),
+        ("the result is in log-odds². Which unit has a variance of scores?",
+         "SCALE ** 2 * bread", "bread"),
+        ("the result is multiplied by SCALE once. Which unit has a variance of scores?",
+         "SCALE ** 2", "SCALE"),
+        ("the squared weights are not used. Which weight has a squared residual?",
+         "(counts if squares is None else squares)", "counts"),
+        ("the information of a vote is taken as 1/4, whoever meets. What is p (1 - p) for a clear favourite?",
+         "(met + met.T) * p * (1 - p)", "(met + met.T) / 4"),
+    ),
+)  # fmt: skip
 
 VOTES = predict(
     "arena.votes_for_20_points",

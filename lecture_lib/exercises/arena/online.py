@@ -71,31 +71,6 @@ def in_whole_numbers(
     return scores
 
 
-# fmt: off
-ELO_MISTAKES = (
-    ("b's score is changed with the new score of a. From which scores is a battle expected?", with_new_scores),
-    ("all battles are reckoned from the scores at the start. Which scores hold before the second battle?",
-     all_at_once),
-    ("only a's score changes. Where do the points come from?",
-     "scores[j] -= k * (taken - expected)", "pass"),
-    ("the expectation is that of b. Who should be expected to win if s_a is larger?",
-     "scores[j] - scores[i]", "scores[i] - scores[j]"),
-    ("the odds are powers of e, not of 10. Which odds are 400 points?",
-     "10 ** (", "2.718281828459045 ** ("),
-    ("a tie counts as a loss of a. What does a take from a tie?",
-     "taken - expected)\n        scores[j]", "(taken == 1) - expected)\n        scores[j]",
-     "k * (taken - expected)", "k * ((taken == 1) - expected)"),
-    ("`k` is not used, always 4. Where does the stake go?",
-     "scores[i] += k *", "scores[i] += 4.0 *", "scores[j] -= k *", "scores[j] -= 4.0 *"),
-    ("everyone starts at 1000. Which argument says where they start?",
-     "float(start)", "1000.0"),
-    ("the scores are whole numbers if `start` is one. Which number type has `np.full(3, 1000)`?", in_whole_numbers),
-    ("the battles are played from the last to the first. Which order was given?",
-     "zip(a.tolist(), b.tolist(), points.tolist(), strict=True)",
-     "zip(a.tolist()[::-1], b.tolist()[::-1], points.tolist()[::-1], strict=True)"),
-)
-# fmt: on
-
 ELO = Exercise(
     name="arena.elo",
     points=2,
@@ -104,5 +79,26 @@ ELO = Exercise(
     against="the same game in natural log-odds",
     reference=in_natural_units,
     cases=elo_cases,
-    mistakes=ELO_MISTAKES,
-)
+    mistakes=(
+        ("b's score is changed with the new score of a. From which scores is a battle expected?", with_new_scores),
+        ("all battles are reckoned from the scores at the start. Which scores hold before the second battle?",
+         all_at_once),
+        ("only a's score changes. Where do the points come from?",
+         "scores[j] -= k * (taken - expected)", "pass"),
+        ("the expectation is that of b. Who should be expected to win if s_a is larger?",
+         "scores[j] - scores[i]", "scores[i] - scores[j]"),
+        ("the odds are powers of e, not of 10. Which odds are 400 points?",
+         "10 ** (", "2.718281828459045 ** ("),
+        ("a tie counts as a loss of a. What does a take from a tie?",
+         "taken - expected)\n        scores[j]", "(taken == 1) - expected)\n        scores[j]",
+         "k * (taken - expected)", "k * ((taken == 1) - expected)"),
+        ("`k` is not used, always 4. Where does the stake go?",
+         "scores[i] += k *", "scores[i] += 4.0 *", "scores[j] -= k *", "scores[j] -= 4.0 *"),
+        ("everyone starts at 1000. Which argument says where they start?",
+         "float(start)", "1000.0"),
+        ("the scores are whole numbers if `start` is one. Which number type has `np.full(3, 1000)`?", in_whole_numbers),
+        ("the battles are played from the last to the first. Which order was given?",
+         "zip(a.tolist(), b.tolist(), points.tolist(), strict=True)",
+         "zip(a.tolist()[::-1], b.tolist()[::-1], points.tolist()[::-1], strict=True)"),
+    ),
+)  # fmt: skip

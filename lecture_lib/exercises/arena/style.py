@@ -109,34 +109,6 @@ def in_two_steps(
     return 1000 + 400 / np.log(10) * (theta - theta.mean()), beta
 
 
-# fmt: off
-STYLE_MISTAKES = (
-    ("style is left out of what is expected. What does a vote owe to x · β?",
-     " + SCALE * (X @ beta)", ""),
-    ("the style is that of b less a. Whose vote does x · β help?",
-     "SCALE * (X @ beta)", "-SCALE * (X @ beta)", "p * (1 - p), X, n_models)", "p * (1 - p), -X, n_models)",
-     "+ X @ step", "- X @ step"),
-    ("β is in points. In which unit is it asked for?",
-     "scores.mean(), beta", "scores.mean(), SCALE * beta"),
-    ("β stands with points instead of log-odds inside the sigmoid, and comes out too large. What is SCALE for?",
-     "scores.mean(), beta", "scores.mean(), beta * 400"),
-    ("the mean score is 0. Where should it be?",
-     "1000 + scores", "scores"),
-    ("the first score is held at 1000 and not the mean.",
-     "scores.mean()", "scores[0]"),
-    ("one step is taken only. When has Newton's method arrived?",
-     "change < 1e-06", "True"),
-    ("nobody looks whether the votes fix β: by rounding, a matrix without an inverse gets one. Which rank must it have?",
-     without_a_look),
-    ("a tie counts as a win of a. How many points does it give?",
-     "points - p", "(points > 0) - p"),
-    ("the style is fitted first, alone, and takes what the models deserve. Why must both be fitted together?",
-     in_two_steps),
-    ("the scores are natural log-odds. How many points are a factor e in the odds?",
-     "scores - scores.mean()", "(scores - scores.mean()) / SCALE"),
-)
-# fmt: on
-
 STYLE = Exercise(
     name="arena.fit_style",
     points=4,
@@ -146,5 +118,29 @@ STYLE = Exercise(
     reference=by_autograd,
     cases=style_cases,
     tolerance=1e-5,
-    mistakes=STYLE_MISTAKES,
-)
+    mistakes=(
+        ("style is left out of what is expected. What does a vote owe to x · β?",
+         " + SCALE * (X @ beta)", ""),
+        ("the style is that of b less a. Whose vote does x · β help?",
+         "SCALE * (X @ beta)", "-SCALE * (X @ beta)", "p * (1 - p), X, n_models)", "p * (1 - p), -X, n_models)",
+         "+ X @ step", "- X @ step"),
+        ("β is in points. In which unit is it asked for?",
+         "scores.mean(), beta", "scores.mean(), SCALE * beta"),
+        ("β stands with points instead of log-odds inside the sigmoid, and comes out too large. What is SCALE for?",
+         "scores.mean(), beta", "scores.mean(), beta * 400"),
+        ("the mean score is 0. Where should it be?",
+         "1000 + scores", "scores"),
+        ("the first score is held at 1000 and not the mean.",
+         "scores.mean()", "scores[0]"),
+        ("one step is taken only. When has Newton's method arrived?",
+         "change < 1e-06", "True"),
+        ("nobody looks whether the votes fix β: by rounding, a matrix without an inverse gets one. Which rank must it have?",
+         without_a_look),
+        ("a tie counts as a win of a. How many points does it give?",
+         "points - p", "(points > 0) - p"),
+        ("the style is fitted first, alone, and takes what the models deserve. Why must both be fitted together?",
+         in_two_steps),
+        ("the scores are natural log-odds. How many points are a factor e in the odds?",
+         "scores - scores.mean()", "(scores - scores.mean()) / SCALE"),
+    ),
+)  # fmt: skip

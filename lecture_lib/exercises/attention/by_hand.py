@@ -52,22 +52,6 @@ def mostly_before(case: Case, output: object, _asked: list) -> str | None:
     )
 
 
-# fmt: off
-PREVIOUS_TOKEN_MISTAKES = (
-    ("every token looks at itself. Which direction must the query of token n have: that of key n?",
-     lambda: looks_back(steps=0)),
-    ("the query looks for the token behind, which the mask hides, or for none. Which key has the "
-     "direction of query n?",
-     lambda: looks_back(steps=-1)),
-    ("every token looks two back. Which key should the query of token n fit?",
-     lambda: looks_back(steps=2)),
-    ("the right token is preferred, but not strongly. How large must a score be for a weight of 0.99?",
-     lambda: looks_back(strength=5.0)),
-    ("the words are matched, not the positions. In which rows of W_q and W_k do the positions enter?",
-     lambda: looks_back(by_word=True)),
-)
-# fmt: on
-
 PREVIOUS_TOKEN = by_hand(
     "attention.previous_token_head",
     machine=head_weights,
@@ -78,5 +62,17 @@ PREVIOUS_TOKEN = by_hand(
     points=3,
     difficulty=3,
     minutes=20,
-    mistakes=PREVIOUS_TOKEN_MISTAKES,
-)
+    mistakes=(
+        ("every token looks at itself. Which direction must the query of token n have: that of key n?",
+         lambda: looks_back(steps=0)),
+        ("the query looks for the token behind, which the mask hides, or for none. Which key has the "
+         "direction of query n?",
+         lambda: looks_back(steps=-1)),
+        ("every token looks two back. Which key should the query of token n fit?",
+         lambda: looks_back(steps=2)),
+        ("the right token is preferred, but not strongly. How large must a score be for a weight of 0.99?",
+         lambda: looks_back(strength=5.0)),
+        ("the words are matched, not the positions. In which rows of W_q and W_k do the positions enter?",
+         lambda: looks_back(by_word=True)),
+    ),
+)  # fmt: skip

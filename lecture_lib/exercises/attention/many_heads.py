@@ -70,39 +70,6 @@ def multi_head_reference(
     return head_by_head(X, X, (W_q, W_k, W_v, W_o), n_heads, mask)
 
 
-# fmt: off
-MULTI_HEAD_MISTAKES = (
-    ("there is one wide head. Where are the features cut into heads?",
-     "W, n_heads", "W, 1"),
-    ("the projected numbers are reshaped to (H, N, D_k) in their old order, which mixes tokens.",
-     "split_heads(X @ W, n_heads)", "(X @ W).reshape(*X.shape[:-2], n_heads, X.shape[-2], -1)"),
-    ("the heads are joined by reshaping alone, which mixes tokens. Which axes have to change places first?",
-     "merge_heads(heads)", "heads.reshape(*X.shape[:-2], X.shape[-2], -1)"),
-    ("each token's heads look at one another, and no token at another token. Which axis has to stand "
-     "second to last when attention is called?",
-     "split_heads(X @ W, n_heads)", "(X @ W).unflatten(-1, (n_heads, -1))", "merge_heads(heads)",
-     "heads.flatten(-2)"),
-    ("each head takes every H-th feature. Which columns of W_q belong to head 0?",
-     "split_heads(X @ W, n_heads)", "(X @ W).unflatten(-1, (-1, n_heads)).movedim(-1, -3)",
-     "merge_heads(heads)", "heads.movedim(-3, -1).flatten(-2)"),
-    ("queries and keys are exchanged: who asks is asked. Which map makes the queries?",
-     "W_q, W_k", "W_k, W_q"),
-    ("the scores are divided by the square root of the width of all heads together. Over how many "
-     "features does one head's dot product run?",
-     ", K, V,", " / n_heads ** 0.5, K, V,"),
-    ("the scores are divided by √D_k twice. Does scaled_dot_product_attention do it already?",
-     ", K, V,", " / Q.shape[-1] ** 0.5, K, V,"),
-    ("the mask is not handed on to the heads.",
-     "V, mask", "V"),
-    ("the joined heads are returned without W_o. What mixes what the heads have read?",
-     " @ W_o", ""),
-    ("W_o is transposed. Rows are tokens: which of its axes meets the joined heads?",
-     "@ W_o", "@ W_o.mT"),
-    ("the tokens themselves are added to the result. The residual path comes later, with the layer.",
-     "@ W_o", "@ W_o + X"),
-)
-# fmt: on
-
 MULTI_HEAD = Exercise(
     name="attention.multi_head_attention",
     points=5,
@@ -113,8 +80,37 @@ MULTI_HEAD = Exercise(
     cases=multi_head_cases,
     kernels=("multi_head_attention",),
     owned=("torch.nn.functional.multi_head_attention_forward", "lecture_lib.attention.MultiHeadAttention"),
-    mistakes=MULTI_HEAD_MISTAKES,
-)
+    mistakes=(
+        ("there is one wide head. Where are the features cut into heads?",
+         "W, n_heads", "W, 1"),
+        ("the projected numbers are reshaped to (H, N, D_k) in their old order, which mixes tokens.",
+         "split_heads(X @ W, n_heads)", "(X @ W).reshape(*X.shape[:-2], n_heads, X.shape[-2], -1)"),
+        ("the heads are joined by reshaping alone, which mixes tokens. Which axes have to change places first?",
+         "merge_heads(heads)", "heads.reshape(*X.shape[:-2], X.shape[-2], -1)"),
+        ("each token's heads look at one another, and no token at another token. Which axis has to stand "
+         "second to last when attention is called?",
+         "split_heads(X @ W, n_heads)", "(X @ W).unflatten(-1, (n_heads, -1))", "merge_heads(heads)",
+         "heads.flatten(-2)"),
+        ("each head takes every H-th feature. Which columns of W_q belong to head 0?",
+         "split_heads(X @ W, n_heads)", "(X @ W).unflatten(-1, (-1, n_heads)).movedim(-1, -3)",
+         "merge_heads(heads)", "heads.movedim(-3, -1).flatten(-2)"),
+        ("queries and keys are exchanged: who asks is asked. Which map makes the queries?",
+         "W_q, W_k", "W_k, W_q"),
+        ("the scores are divided by the square root of the width of all heads together. Over how many "
+         "features does one head's dot product run?",
+         ", K, V,", " / n_heads ** 0.5, K, V,"),
+        ("the scores are divided by √D_k twice. Does scaled_dot_product_attention do it already?",
+         ", K, V,", " / Q.shape[-1] ** 0.5, K, V,"),
+        ("the mask is not handed on to the heads.",
+         "V, mask", "V"),
+        ("the joined heads are returned without W_o. What mixes what the heads have read?",
+         " @ W_o", ""),
+        ("W_o is transposed. Rows are tokens: which of its axes meets the joined heads?",
+         "@ W_o", "@ W_o.mT"),
+        ("the tokens themselves are added to the result. The residual path comes later, with the layer.",
+         "@ W_o", "@ W_o + X"),
+    ),
+)  # fmt: skip
 
 
 def cross_cases(seed: int) -> list[Case]:
@@ -176,42 +172,6 @@ def cross_reference(
     return head_by_head(X, memory, (W_q, W_k, W_v, W_o), n_heads, mask)
 
 
-# fmt: off
-CROSS_MISTAKES = (
-    ("the memory is not read at all: keys and values come from X. Who is asked?",
-     "memory ", "X "),
-    ("the memory asks and X answers. Which text should come out with new vectors?",
-     "(X @ W_q, n_heads)\n    K, V = (split_heads(memory @ W, n_heads) for W in (W_k, W_v))",
-     "(memory @ W_q, n_heads)\n    K, V = (split_heads(X @ W, n_heads) for W in (W_k, W_v))"),
-    ("the keys are made with W_v and the values with W_k. Which map makes what is matched?",
-     "W_k, W_v", "W_v, W_k"),
-    ("padding is read like text: `lengths` is not used.",
-     "padding_mask(lengths, memory.shape[-2])", "None"),
-    ("one token of padding is read. Is token number `length`, counted from 0, still real?",
-     "lengths,", "(lengths + 1).clamp_max(memory.shape[-2]),"),
-    ("the last real token is not read. Counted from 0, which number does it have?",
-     "lengths,", "(lengths - 1).clamp_min(0),"),
-    ("the padding is read and the text is hidden. Does True mean hidden, or may look?",
-     "padding_mask", "~padding_mask"),
-    ("the real tokens are sought at the end of each row. On which side is the padding?",
-     "(lengths, memory.shape[-2])", "(lengths, memory.shape[-2]).flip(-1)"),
-    ("the length of the first row is used for all. Which shape must the mask have to differ from row to row?",
-     "lengths,", "lengths[:1].expand_as(lengths),"),
-    ("the longest length is used for all rows. Which shape must the mask have to differ from row to row?",
-     "lengths,", "lengths.clamp_min(lengths.max()),"),
-    ("queries are hidden instead of keys. To which text do the lengths belong?",
-     "(lengths, memory.shape[-2])", "(lengths.clamp_max(X.shape[-2]), X.shape[-2]).mT"),
-    ("an empty memory is read all the same. What can be read from no tokens?",
-     "lengths,", "lengths.clamp_min(1),"),
-    ("a causal mask is used: token i of X reads tokens 0 ... i of the memory only. Is anything in the "
-     "other text still in the future?",
-     "(lengths, memory.shape[-2])",
-     "(lengths, memory.shape[-2]) & X.new_ones(X.shape[-2], memory.shape[-2]).tril().bool()"),
-    ("the joined heads are returned without W_o. What mixes what the heads have read?",
-     " @ W_o", ""),
-)
-# fmt: on
-
 CROSS = Exercise(
     name="attention.cross_attention",
     points=3,
@@ -222,5 +182,37 @@ CROSS = Exercise(
     cases=cross_cases,
     kernels=("multi_head_attention",),
     owned=("torch.nn.functional.multi_head_attention_forward", "lecture_lib.attention.MultiHeadAttention"),
-    mistakes=CROSS_MISTAKES,
-)
+    mistakes=(
+        ("the memory is not read at all: keys and values come from X. Who is asked?",
+         "memory ", "X "),
+        ("the memory asks and X answers. Which text should come out with new vectors?",
+         "(X @ W_q, n_heads)\n    K, V = (split_heads(memory @ W, n_heads) for W in (W_k, W_v))",
+         "(memory @ W_q, n_heads)\n    K, V = (split_heads(X @ W, n_heads) for W in (W_k, W_v))"),
+        ("the keys are made with W_v and the values with W_k. Which map makes what is matched?",
+         "W_k, W_v", "W_v, W_k"),
+        ("padding is read like text: `lengths` is not used.",
+         "padding_mask(lengths, memory.shape[-2])", "None"),
+        ("one token of padding is read. Is token number `length`, counted from 0, still real?",
+         "lengths,", "(lengths + 1).clamp_max(memory.shape[-2]),"),
+        ("the last real token is not read. Counted from 0, which number does it have?",
+         "lengths,", "(lengths - 1).clamp_min(0),"),
+        ("the padding is read and the text is hidden. Does True mean hidden, or may look?",
+         "padding_mask", "~padding_mask"),
+        ("the real tokens are sought at the end of each row. On which side is the padding?",
+         "(lengths, memory.shape[-2])", "(lengths, memory.shape[-2]).flip(-1)"),
+        ("the length of the first row is used for all. Which shape must the mask have to differ from row to row?",
+         "lengths,", "lengths[:1].expand_as(lengths),"),
+        ("the longest length is used for all rows. Which shape must the mask have to differ from row to row?",
+         "lengths,", "lengths.clamp_min(lengths.max()),"),
+        ("queries are hidden instead of keys. To which text do the lengths belong?",
+         "(lengths, memory.shape[-2])", "(lengths.clamp_max(X.shape[-2]), X.shape[-2]).mT"),
+        ("an empty memory is read all the same. What can be read from no tokens?",
+         "lengths,", "lengths.clamp_min(1),"),
+        ("a causal mask is used: token i of X reads tokens 0 ... i of the memory only. Is anything in the "
+         "other text still in the future?",
+         "(lengths, memory.shape[-2])",
+         "(lengths, memory.shape[-2]) & X.new_ones(X.shape[-2], memory.shape[-2]).tril().bool()"),
+        ("the joined heads are returned without W_o. What mixes what the heads have read?",
+         " @ W_o", ""),
+    ),
+)  # fmt: skip

@@ -144,31 +144,6 @@ def write_tokens(
 
 STOP, STEP = "token in end_ids or len(new) == max_new_tokens", "scores, past = read([token], past)"
 
-# fmt: off
-LOOP_MISTAKES = (
-    ("the whole text is read again for each token. What does `past` hold?", STEP, "scores, past = read(ids + new, None)"),
-    ("the new token is read without what came before it. What is handed on from call to call?",
-     STEP, "scores, past = read([token], None)"),
-    ("every new token is read behind the prompt alone. Which `past` belongs to the text so far?",
-     STEP, "scores, _ = read([token], past)"),
-    ("`read` gets the whole text *and* what is kept of it. Which tokens are new?", STEP, "scores, past = read(ids + new, past)"),
-    ("no new token is read: all are chosen from the scores behind the prompt. When do scores change?", STEP, "pass"),
-    ("the loop does not stop at an end token. Which tokens end a text?", "token in end_ids or ", ""),
-    ("end tokens of the prompt count, too. Which tokens may end the text?",
-     "token in end_ids or", "set(ids + new) & set(end_ids) or"),
-    ("only the first of the end tokens ends the text. May a model have several?", "in end_ids", "in end_ids[:1]"),
-    ("the token that ends the text is left out. Is it part of the text?", "return new", "return [each for each in new if each not in end_ids]"),
-    ("`choose` sees the new tokens alone. Which tokens are the text so far?", "choose(scores, ids + new)", "choose(scores, new)"),
-    ("`choose` sees the prompt alone. Which tokens are the text so far?", "choose(scores, ids + new)", "choose(scores, ids)"),
-    ("one token too many is written. When are there `max_new_tokens`?", "== max_new_tokens", "== max_new_tokens + 1"),
-    ("the prompt is returned as well. Which tokens are new?", "return new", "return ids + new"),
-    ("the last token is read although nothing is chosen after it. What is it read for?",
-     f"if {STOP}:\n            return new\n        {STEP}", f"{STEP}\n        if {STOP}:\n            return new"),
-    ("the prompt is read token by token. How many calls of `read` does it need?",
-     "scores, past = read(ids, None)", "past = None\n    for each in ids:\n        scores, past = read([each], past)"),
-)
-# fmt: on
-
 LOOP = Exercise(
     name="capstone.write_tokens",
     points=4,
@@ -179,5 +154,26 @@ LOOP = Exercise(
     right=write_tokens,
     cases=loop_cases,
     use=use_loop,
-    mistakes=LOOP_MISTAKES,
-)
+    mistakes=(
+        ("the whole text is read again for each token. What does `past` hold?", STEP, "scores, past = read(ids + new, None)"),
+        ("the new token is read without what came before it. What is handed on from call to call?",
+         STEP, "scores, past = read([token], None)"),
+        ("every new token is read behind the prompt alone. Which `past` belongs to the text so far?",
+         STEP, "scores, _ = read([token], past)"),
+        ("`read` gets the whole text *and* what is kept of it. Which tokens are new?", STEP, "scores, past = read(ids + new, past)"),
+        ("no new token is read: all are chosen from the scores behind the prompt. When do scores change?", STEP, "pass"),
+        ("the loop does not stop at an end token. Which tokens end a text?", "token in end_ids or ", ""),
+        ("end tokens of the prompt count, too. Which tokens may end the text?",
+         "token in end_ids or", "set(ids + new) & set(end_ids) or"),
+        ("only the first of the end tokens ends the text. May a model have several?", "in end_ids", "in end_ids[:1]"),
+        ("the token that ends the text is left out. Is it part of the text?", "return new", "return [each for each in new if each not in end_ids]"),
+        ("`choose` sees the new tokens alone. Which tokens are the text so far?", "choose(scores, ids + new)", "choose(scores, new)"),
+        ("`choose` sees the prompt alone. Which tokens are the text so far?", "choose(scores, ids + new)", "choose(scores, ids)"),
+        ("one token too many is written. When are there `max_new_tokens`?", "== max_new_tokens", "== max_new_tokens + 1"),
+        ("the prompt is returned as well. Which tokens are new?", "return new", "return ids + new"),
+        ("the last token is read although nothing is chosen after it. What is it read for?",
+         f"if {STOP}:\n            return new\n        {STEP}", f"{STEP}\n        if {STOP}:\n            return new"),
+        ("the prompt is read token by token. How many calls of `read` does it need?",
+         "scores, past = read(ids, None)", "past = None\n    for each in ids:\n        scores, past = read([each], past)"),
+    ),
+)  # fmt: skip

@@ -68,41 +68,6 @@ def text_log_probability(next_probabilities: Callable, words: list[str]) -> floa
     return total
 
 
-# fmt: off
-TEXT_MISTAKES = (
-    ("the first word is not counted. Which factor of the lecture's product has no condition?",
-     "n, word in enumerate(words)", "n, word in list(enumerate(words))[1:]"),
-    ("the last word is not counted. How many factors has a text of N words?",
-     "n, word in enumerate(words)", "n, word in list(enumerate(words))[:-1]"),
-    ("the model is shown the word that it should predict. Where does `words[:n]` end?",
-     "words[:n]", "words[:n + 1]"),
-    ("the model is shown the last word only. What stands right of the bar in Pr(great | It takes)?",
-     "words[:n]", "words[max(n - 1, 0):n]"),
-    ("the model is never shown a word. What stands right of the bar in Pr(great | It takes)?",
-     "words[:n]", "[]"),
-    ("the word just before is not shown. Which words come before word n, counted from 0?",
-     "words[:n]", "words[:max(n - 1, 0)]"),
-    ("the whole text is shown at every place. What is a word allowed to depend on?",
-     "words[:n]", "words"),
-    ("the probabilities are multiplied first: 500 factors are smaller than the smallest float, and "
-     "the logarithm is taken of 0. Which sum is the logarithm of a product?",
-     "total = 0.0", "total = 1.0", "total += math.log(p) if p > 0 else -math.inf", "total *= p",
-     "return total", "return math.log(total) if total > 0 else -math.inf"),
-    ("the probabilities are added, not their logarithms.",
-     "math.log(p) if p > 0 else -math.inf", "p"),
-    ("the result is the mean over the words. Is the probability of a text a mean?",
-     "return total", "return total / max(len(words), 1)"),
-    ("the sign is turned round. Is the logarithm of a number below 1 positive?",
-     "return total", "return -total"),
-    ("the logarithms have base 2. Which unit is asked for?",
-     "math.log(p)", "math.log2(p)"),
-    ("a word without probability gets a small one. How probable is a text with an impossible word?",
-     "math.log(p) if p > 0 else -math.inf", "math.log(max(p, 1e-12))"),
-    ("a word without probability is passed over. How probable is a text with an impossible word?",
-     "else -math.inf", "else 0.0"),
-)
-# fmt: on
-
 TEXT = Exercise(
     name="decoder.text_log_probability",
     points=2,
@@ -113,5 +78,36 @@ TEXT = Exercise(
     right=text_log_probability,
     cases=text_cases,
     use=use_text,
-    mistakes=TEXT_MISTAKES,
-)
+    mistakes=(
+        ("the first word is not counted. Which factor of the lecture's product has no condition?",
+         "n, word in enumerate(words)", "n, word in list(enumerate(words))[1:]"),
+        ("the last word is not counted. How many factors has a text of N words?",
+         "n, word in enumerate(words)", "n, word in list(enumerate(words))[:-1]"),
+        ("the model is shown the word that it should predict. Where does `words[:n]` end?",
+         "words[:n]", "words[:n + 1]"),
+        ("the model is shown the last word only. What stands right of the bar in Pr(great | It takes)?",
+         "words[:n]", "words[max(n - 1, 0):n]"),
+        ("the model is never shown a word. What stands right of the bar in Pr(great | It takes)?",
+         "words[:n]", "[]"),
+        ("the word just before is not shown. Which words come before word n, counted from 0?",
+         "words[:n]", "words[:max(n - 1, 0)]"),
+        ("the whole text is shown at every place. What is a word allowed to depend on?",
+         "words[:n]", "words"),
+        ("the probabilities are multiplied first: 500 factors are smaller than the smallest float, and "
+         "the logarithm is taken of 0. Which sum is the logarithm of a product?",
+         "total = 0.0", "total = 1.0", "total += math.log(p) if p > 0 else -math.inf", "total *= p",
+         "return total", "return math.log(total) if total > 0 else -math.inf"),
+        ("the probabilities are added, not their logarithms.",
+         "math.log(p) if p > 0 else -math.inf", "p"),
+        ("the result is the mean over the words. Is the probability of a text a mean?",
+         "return total", "return total / max(len(words), 1)"),
+        ("the sign is turned round. Is the logarithm of a number below 1 positive?",
+         "return total", "return -total"),
+        ("the logarithms have base 2. Which unit is asked for?",
+         "math.log(p)", "math.log2(p)"),
+        ("a word without probability gets a small one. How probable is a text with an impossible word?",
+         "math.log(p) if p > 0 else -math.inf", "math.log(max(p, 1e-12))"),
+        ("a word without probability is passed over. How probable is a text with an impossible word?",
+         "else -math.inf", "else 0.0"),
+    ),
+)  # fmt: skip

@@ -55,33 +55,6 @@ def lookup_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-LOOKUP_MISTAKES = (
-    ("ids are counted from 1, so that every token gets its neighbour's row. Which row belongs to id 0?",
-     "ids.long()", "(ids.long() - 1) % len(table)"),
-    ("columns of the table are taken instead of rows. Which axis of (vocab_size, d_model) counts the tokens?",
-     "@ table", "@ table.mT"),
-    ("the one-hot vectors are as long as the largest id that occurs. Who says how many tokens there are?",
-     "(), table.shape[0]", "()"),
-    ("an id outside the vocabulary is not refused with a ValueError. What is table[-1], and would you "
-     "notice?",
-     lambda ids, table: table[ids]),
-    ("only ids that are too large are refused. What does a negative index mean in Python?",
-     "(ids, table.shape[0])\n    one_hot = F.one_hot(ids.long(), table.shape[0])",
-     "(ids.abs(), table.shape[0])\n    one_hot = F.one_hot(ids.long() % len(table), table.shape[0])"),
-    ("ids that are no integers are rounded and looked up. Which token is 1.5?",
-     "ids,", "ids.long(),"),
-    ("the vectors of a row are summed: a bag of words. Does each token still have a vector of its own?",
-     "one_hot @ table", "(one_hot @ table).sum(-2)"),
-    ("the table is cut off from the gradient. How would it ever be learned?",
-     "@ table", "@ table.detach()"),
-    ("leading axes are lost: a batch of sentences comes back as one list of vectors. What is ids.shape for?",
-     "one_hot @ table", "(one_hot @ table).reshape(-1, table.shape[1])"),
-    ("everything is turned into float32. Which number type does the table have?",
-     "one_hot @ table", "(one_hot @ table).float()"),
-)
-# fmt: on
-
 LOOKUP = Exercise(
     name="embedding.one_hot_lookup",
     points=0,
@@ -91,8 +64,31 @@ LOOKUP = Exercise(
     reference=row_by_row,
     cases=lookup_cases,
     kernels=("embedding",),
-    mistakes=LOOKUP_MISTAKES,
-)
+    mistakes=(
+        ("ids are counted from 1, so that every token gets its neighbour's row. Which row belongs to id 0?",
+         "ids.long()", "(ids.long() - 1) % len(table)"),
+        ("columns of the table are taken instead of rows. Which axis of (vocab_size, d_model) counts the tokens?",
+         "@ table", "@ table.mT"),
+        ("the one-hot vectors are as long as the largest id that occurs. Who says how many tokens there are?",
+         "(), table.shape[0]", "()"),
+        ("an id outside the vocabulary is not refused with a ValueError. What is table[-1], and would you "
+         "notice?",
+         lambda ids, table: table[ids]),
+        ("only ids that are too large are refused. What does a negative index mean in Python?",
+         "(ids, table.shape[0])\n    one_hot = F.one_hot(ids.long(), table.shape[0])",
+         "(ids.abs(), table.shape[0])\n    one_hot = F.one_hot(ids.long() % len(table), table.shape[0])"),
+        ("ids that are no integers are rounded and looked up. Which token is 1.5?",
+         "ids,", "ids.long(),"),
+        ("the vectors of a row are summed: a bag of words. Does each token still have a vector of its own?",
+         "one_hot @ table", "(one_hot @ table).sum(-2)"),
+        ("the table is cut off from the gradient. How would it ever be learned?",
+         "@ table", "@ table.detach()"),
+        ("leading axes are lost: a batch of sentences comes back as one list of vectors. What is ids.shape for?",
+         "one_hot @ table", "(one_hot @ table).reshape(-1, table.shape[1])"),
+        ("everything is turned into float32. Which number type does the table have?",
+         "one_hot @ table", "(one_hot @ table).float()"),
+    ),
+)  # fmt: skip
 
 
 def by_autograd(ids: Tensor, targets: Tensor, table: Tensor) -> Tensor:

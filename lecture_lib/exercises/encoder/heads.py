@@ -89,33 +89,6 @@ def text_probability(
     return torch.sigmoid(torch.tanh(cls @ W_pool) @ w)
 
 
-# fmt: off
-TEXT_PROBABILITY_MISTAKES = (
-    ("the padding is read. A mask has an axis of tokens that ask and one of tokens that are read: which one is which?",
-     "real[:, None, :]", "real[:, :, None]"),
-    ("the padding is read and the text is hidden. Does True mean hidden, or may look?",
-     "real[:, None, :]", "~real[:, None, :]"),
-    ("one token of padding is read. Is token number `length`, counted from 0, still real?",
-     "< lengths[:, None]", "<= lengths[:, None]"),
-    ("the last real token is hidden. Counted from 0, which number does it have?",
-     "< lengths[:, None]", "< (lengths[:, None] - 1).clamp_min(1)"),
-    ("the length of the first text is used for all.",
-     "< lengths[:, None]", "< lengths[:1, None].expand(len(X), 1)"),
-    ("the length of the longest text is used for all.",
-     "< lengths[:, None]", "< lengths.max().expand(len(X), 1)"),
-    ("the vector of the last token is used, padding or not. Which token stands for the text?",
-     "Y[:, 0]", "Y[:, -1]"),
-    ("the mean of all vectors is used. Which token stands for the text?",
-     "Y[:, 0]", "Y.mean(1)"),
-    ("what the token was itself is lost. What does a residual connection add?",
-     "X + scaled", "scaled"),
-    ("the tanh is missing.",
-     "torch.tanh(cls @ W_pool)", "(cls @ W_pool)"),
-    ("the number before the logistic function is returned. Is it a probability?",
-     "torch.sigmoid(torch.tanh(cls @ W_pool) @ w)", "torch.tanh(cls @ W_pool) @ w"),
-)
-# fmt: on
-
 READ_A_TEXT = Exercise(
     name="encoder.read_a_text",
     points=3,
@@ -125,8 +98,31 @@ READ_A_TEXT = Exercise(
     reference=one_by_one,
     right=text_probability,
     cases=text_cases,
-    mistakes=TEXT_PROBABILITY_MISTAKES,
-)
+    mistakes=(
+        ("the padding is read. A mask has an axis of tokens that ask and one of tokens that are read: which one is which?",
+         "real[:, None, :]", "real[:, :, None]"),
+        ("the padding is read and the text is hidden. Does True mean hidden, or may look?",
+         "real[:, None, :]", "~real[:, None, :]"),
+        ("one token of padding is read. Is token number `length`, counted from 0, still real?",
+         "< lengths[:, None]", "<= lengths[:, None]"),
+        ("the last real token is hidden. Counted from 0, which number does it have?",
+         "< lengths[:, None]", "< (lengths[:, None] - 1).clamp_min(1)"),
+        ("the length of the first text is used for all.",
+         "< lengths[:, None]", "< lengths[:1, None].expand(len(X), 1)"),
+        ("the length of the longest text is used for all.",
+         "< lengths[:, None]", "< lengths.max().expand(len(X), 1)"),
+        ("the vector of the last token is used, padding or not. Which token stands for the text?",
+         "Y[:, 0]", "Y[:, -1]"),
+        ("the mean of all vectors is used. Which token stands for the text?",
+         "Y[:, 0]", "Y.mean(1)"),
+        ("what the token was itself is lost. What does a residual connection add?",
+         "X + scaled", "scaled"),
+        ("the tanh is missing.",
+         "torch.tanh(cls @ W_pool)", "(cls @ W_pool)"),
+        ("the number before the logistic function is returned. Is it a probability?",
+         "torch.sigmoid(torch.tanh(cls @ W_pool) @ w)", "torch.tanh(cls @ W_pool) @ w"),
+    ),
+)  # fmt: skip
 
 # Symptom: the probability of a short text changes when a longer text joins its batch.
 TEXT_PROBABILITY = find_the_bug(
@@ -195,33 +191,6 @@ def align_labels(words: list[str], labels: list[int], vocabulary: set[str]) -> t
     return tokens + ["[SEP]"], aligned + [-100]
 
 
-# fmt: off
-ALIGN_LABELS_MISTAKES = (
-    ("every piece of a word gets its label. How often would a long word count in the loss?",
-     "[label] + [-100] * (len(pieces) - 1)", "[label] * len(pieces)"),
-    ("the last piece of a word gets its label. Which piece was asked for?",
-     "[label] + [-100] * (len(pieces) - 1)", "[-100] * (len(pieces) - 1) + [label]"),
-    ("each word has one label, however many pieces it has. How many labels does the row of tokens need?",
-     "[label] + [-100] * (len(pieces) - 1)", "[label]"),
-    ("the other pieces get label 0. Which number says that nothing is asked?",
-     "[label] + [-100] *", "[label] + [0] *"),
-    ("the special tokens get label 0. Which number says that nothing is asked?",
-     "['[CLS]'], [-100]", "['[CLS]'], [0]", "aligned + [-100])", "aligned + [0])"),
-    ("the labels stand one place too early: [CLS] has none. How long must both lists be?",
-     "['[CLS]'], [-100]", "['[CLS]'], []", "aligned + [-100])", "aligned + [-100, -100])"),
-    ("the text does not begin with [CLS]. Which token is the text's own?",
-     "['[CLS]'], [-100]", "[], []"),
-    ("the text does not end with [SEP].",
-     "(tokens + ['[SEP]'], aligned + [-100])", "(tokens, aligned)"),
-    ("a word that is unknown is not asked for. Has it no label?",
-     "[label] +", "[-100 if pieces == ['[UNK]'] else label] +"),
-    ("a word that is unknown is left out. Which token stands for it?",
-     "pieces = longest_match(word, vocabulary)", "pieces = longest_match(word, vocabulary)\n        if pieces == ['[UNK]']:\n            continue"),
-    ("the words are not cut. Does the model know every word?",
-     "longest_match(word, vocabulary)", "[word]"),
-)
-# fmt: on
-
 ALIGN_LABELS = Exercise(
     name="encoder.align_labels",
     points=3,
@@ -231,5 +200,28 @@ ALIGN_LABELS = Exercise(
     reference=library_labels,
     right=align_labels,
     cases=label_cases,
-    mistakes=ALIGN_LABELS_MISTAKES,
-)
+    mistakes=(
+        ("every piece of a word gets its label. How often would a long word count in the loss?",
+         "[label] + [-100] * (len(pieces) - 1)", "[label] * len(pieces)"),
+        ("the last piece of a word gets its label. Which piece was asked for?",
+         "[label] + [-100] * (len(pieces) - 1)", "[-100] * (len(pieces) - 1) + [label]"),
+        ("each word has one label, however many pieces it has. How many labels does the row of tokens need?",
+         "[label] + [-100] * (len(pieces) - 1)", "[label]"),
+        ("the other pieces get label 0. Which number says that nothing is asked?",
+         "[label] + [-100] *", "[label] + [0] *"),
+        ("the special tokens get label 0. Which number says that nothing is asked?",
+         "['[CLS]'], [-100]", "['[CLS]'], [0]", "aligned + [-100])", "aligned + [0])"),
+        ("the labels stand one place too early: [CLS] has none. How long must both lists be?",
+         "['[CLS]'], [-100]", "['[CLS]'], []", "aligned + [-100])", "aligned + [-100, -100])"),
+        ("the text does not begin with [CLS]. Which token is the text's own?",
+         "['[CLS]'], [-100]", "[], []"),
+        ("the text does not end with [SEP].",
+         "(tokens + ['[SEP]'], aligned + [-100])", "(tokens, aligned)"),
+        ("a word that is unknown is not asked for. Has it no label?",
+         "[label] +", "[-100 if pieces == ['[UNK]'] else label] +"),
+        ("a word that is unknown is left out. Which token stands for it?",
+         "pieces = longest_match(word, vocabulary)", "pieces = longest_match(word, vocabulary)\n        if pieces == ['[UNK]']:\n            continue"),
+        ("the words are not cut. Does the model know every word?",
+         "longest_match(word, vocabulary)", "[word]"),
+    ),
+)  # fmt: skip

@@ -65,36 +65,6 @@ def zero_of_its_own(logits: Tensor, targets: Tensor) -> Tensor:
     return torch_loss(logits, targets)
 
 
-# fmt: off
-MASKED_LOSS_MISTAKES = (
-    ("the sum is divided by the number of all places. Which places does the mean run over?",
-     "losses.numel()", "targets.numel()"),
-    ("the losses are summed. What should become of a loss when the batch has twice the rows?",
-     " / max(losses.numel(), 1)", ""),
-    ("it is divided by the number of texts. Which places does the mean run over?",
-     "losses.numel()", "len(targets)"),
-    ("each text is averaged by itself, then the texts. Which weight has every asked place of the batch?", mean_of_means),
-    ("places where nothing is asked count as if token 0 were the target. What does -100 say?",
-     "targets != -100", "targets < logits.shape[-1]", "targets[asked]", "targets[asked].clamp_min(0)"),
-    ("token 0 is taken for a place where nothing is asked. Can it be a target?",
-     "targets != -100", "targets > 0"),
-    ("nothing asked gives NaN. By which number may a sum of no terms be divided?",
-     "max(losses.numel(), 1)", "losses.numel()"),
-    ("the 0 of a batch without targets is a new number. How can it be made of the logits, so that `backward()` works?",
-     zero_of_its_own),
-    ("the sign is wrong: a good guess gets a large loss.",
-     "-log_probs", "log_probs"),
-    ("the loss is in bits. Which logarithm was asked for?",
-     "max(losses.numel(), 1)", "max(losses.numel(), 1) / torch.tensor(2.0).log().to(logits.dtype)"),
-    ("the exponentials overflow for large logits. Which function gives ln p without them?",
-     "torch.log_softmax(logits[asked], dim=-1)", "(logits[asked].exp() / logits[asked].exp().sum(-1, keepdim=True)).log()"),
-    ("the logits are taken for logarithms of probabilities. What must e to their power sum to?",
-     "torch.log_softmax(logits[asked], dim=-1)", "logits[asked]"),
-    ("1 - p is averaged instead of -ln p.",
-     "-log_probs.gather(-1, targets[asked][:, None])", "1 - log_probs.gather(-1, targets[asked][:, None]).exp()"),
-)
-# fmt: on
-
 MASKED_LOSS = Exercise(
     name="encoder.masked_loss",
     points=2,
@@ -110,5 +80,31 @@ MASKED_LOSS = Exercise(
         "lecture_lib.training.mlm_loss",
         "lecture_lib.training.target_loss",
     ),
-    mistakes=MASKED_LOSS_MISTAKES,
-)
+    mistakes=(
+        ("the sum is divided by the number of all places. Which places does the mean run over?",
+         "losses.numel()", "targets.numel()"),
+        ("the losses are summed. What should become of a loss when the batch has twice the rows?",
+         " / max(losses.numel(), 1)", ""),
+        ("it is divided by the number of texts. Which places does the mean run over?",
+         "losses.numel()", "len(targets)"),
+        ("each text is averaged by itself, then the texts. Which weight has every asked place of the batch?", mean_of_means),
+        ("places where nothing is asked count as if token 0 were the target. What does -100 say?",
+         "targets != -100", "targets < logits.shape[-1]", "targets[asked]", "targets[asked].clamp_min(0)"),
+        ("token 0 is taken for a place where nothing is asked. Can it be a target?",
+         "targets != -100", "targets > 0"),
+        ("nothing asked gives NaN. By which number may a sum of no terms be divided?",
+         "max(losses.numel(), 1)", "losses.numel()"),
+        ("the 0 of a batch without targets is a new number. How can it be made of the logits, so that `backward()` works?",
+         zero_of_its_own),
+        ("the sign is wrong: a good guess gets a large loss.",
+         "-log_probs", "log_probs"),
+        ("the loss is in bits. Which logarithm was asked for?",
+         "max(losses.numel(), 1)", "max(losses.numel(), 1) / torch.tensor(2.0).log().to(logits.dtype)"),
+        ("the exponentials overflow for large logits. Which function gives ln p without them?",
+         "torch.log_softmax(logits[asked], dim=-1)", "(logits[asked].exp() / logits[asked].exp().sum(-1, keepdim=True)).log()"),
+        ("the logits are taken for logarithms of probabilities. What must e to their power sum to?",
+         "torch.log_softmax(logits[asked], dim=-1)", "logits[asked]"),
+        ("1 - p is averaged instead of -ln p.",
+         "-log_probs.gather(-1, targets[asked][:, None])", "1 - log_probs.gather(-1, targets[asked][:, None]).exp()"),
+    ),
+)  # fmt: skip

@@ -109,47 +109,6 @@ def teacher_forcing_loss(
     return -chosen[is_real].mean()
 
 
-# fmt: off
-LOSS_MISTAKES = (
-    ("every word is asked for at the place where the model reads it: there is no shift. Which word may the "
-     "logits at place m already know?",
-     "given, wanted = (target_ids[:, :-1], target_ids[:, 1:])", "given, wanted = (target_ids, target_ids)",
-     "target_lengths[:, None] - 1", "target_lengths[:, None]"),
-    ("the shift goes the wrong way: each place is asked for the word before it. Which word comes next?",
-     "(target_ids[:, :-1], target_ids[:, 1:])", "(target_ids[:, 1:], target_ids[:, :-1])"),
-    ("padding counts as words. How long is each translation?",
-     "target_lengths[:, None] - 1", "target_ids.shape[1]"),
-    ("one place of padding counts for each shorter translation. How many words are asked for when start and "
-     "end are among the `length` tokens?",
-     "target_lengths[:, None] - 1", "target_lengths[:, None]"),
-    ("the end token is not asked for. How would the model learn to stop?",
-     "target_lengths[:, None] - 1", "target_lengths[:, None] - 2"),
-    ("word number 0 is taken for padding wherever it stands. What says how long a translation is?",
-     "torch.arange(wanted.shape[1]) < target_lengths[:, None] - 1",
-     "(wanted != 0) & (torch.arange(wanted.shape[1]) < target_lengths[:, None] - 1)"),
-    ("every translation counts alike, however long it is: a mean of means. Over what does the mean run?",
-     "chosen[is_real].mean()", "((chosen * is_real).sum(1) / is_real.sum(1)).mean()"),
-    ("the losses are added up, not averaged. Should twice as many sentences give twice the loss?",
-     "[is_real].mean()", "[is_real].sum()"),
-    ("the sum is divided by the number of sentences. Over what does the mean run?",
-     "chosen[is_real].mean()", "chosen[is_real].sum() / len(chosen)"),
-    ("the sum over the real words is divided by all places, padding too. How many words were asked for?",
-     "chosen[is_real].mean()", "(chosen * is_real).mean()"),
-    ("padding of the source is read: the model is not told the source lengths.",
-     "given, source_lengths)", "given)"),
-    ("the sign is wrong. Is a probability larger or smaller than 1?",
-     "-chosen", "chosen"),
-    ("the loss is in bits. Which logarithm does a loss in nats take?",
-     "-chosen[is_real].mean()", "-chosen[is_real].mean() / torch.tensor(2.0).log()"),
-    ("logits are averaged, not log-probabilities. What turns logits into probabilities that sum to one?",
-     ".log_softmax(dim=-1)", ""),
-    ("the softmax runs over the places. Over which axis do the probabilities of the next word sum to one?",
-     "log_softmax(dim=-1)", "log_softmax(dim=1)"),
-    ("the model reads only the start token. Which true words does it read when it is asked for word m?",
-     "given, source_lengths)", "given[:, :1].expand_as(given), source_lengths)"),
-)
-# fmt: on
-
 LOSS = Exercise(
     name="encoder_decoder.teacher_forcing_loss",
     points=2,
@@ -160,8 +119,45 @@ LOSS = Exercise(
     right=teacher_forcing_loss,
     cases=loss_cases,
     use=use_loss,
-    mistakes=LOSS_MISTAKES,
-)
+    mistakes=(
+        ("every word is asked for at the place where the model reads it: there is no shift. Which word may the "
+         "logits at place m already know?",
+         "given, wanted = (target_ids[:, :-1], target_ids[:, 1:])", "given, wanted = (target_ids, target_ids)",
+         "target_lengths[:, None] - 1", "target_lengths[:, None]"),
+        ("the shift goes the wrong way: each place is asked for the word before it. Which word comes next?",
+         "(target_ids[:, :-1], target_ids[:, 1:])", "(target_ids[:, 1:], target_ids[:, :-1])"),
+        ("padding counts as words. How long is each translation?",
+         "target_lengths[:, None] - 1", "target_ids.shape[1]"),
+        ("one place of padding counts for each shorter translation. How many words are asked for when start and "
+         "end are among the `length` tokens?",
+         "target_lengths[:, None] - 1", "target_lengths[:, None]"),
+        ("the end token is not asked for. How would the model learn to stop?",
+         "target_lengths[:, None] - 1", "target_lengths[:, None] - 2"),
+        ("word number 0 is taken for padding wherever it stands. What says how long a translation is?",
+         "torch.arange(wanted.shape[1]) < target_lengths[:, None] - 1",
+         "(wanted != 0) & (torch.arange(wanted.shape[1]) < target_lengths[:, None] - 1)"),
+        ("every translation counts alike, however long it is: a mean of means. Over what does the mean run?",
+         "chosen[is_real].mean()", "((chosen * is_real).sum(1) / is_real.sum(1)).mean()"),
+        ("the losses are added up, not averaged. Should twice as many sentences give twice the loss?",
+         "[is_real].mean()", "[is_real].sum()"),
+        ("the sum is divided by the number of sentences. Over what does the mean run?",
+         "chosen[is_real].mean()", "chosen[is_real].sum() / len(chosen)"),
+        ("the sum over the real words is divided by all places, padding too. How many words were asked for?",
+         "chosen[is_real].mean()", "(chosen * is_real).mean()"),
+        ("padding of the source is read: the model is not told the source lengths.",
+         "given, source_lengths)", "given)"),
+        ("the sign is wrong. Is a probability larger or smaller than 1?",
+         "-chosen", "chosen"),
+        ("the loss is in bits. Which logarithm does a loss in nats take?",
+         "-chosen[is_real].mean()", "-chosen[is_real].mean() / torch.tensor(2.0).log()"),
+        ("logits are averaged, not log-probabilities. What turns logits into probabilities that sum to one?",
+         ".log_softmax(dim=-1)", ""),
+        ("the softmax runs over the places. Over which axis do the probabilities of the next word sum to one?",
+         "log_softmax(dim=-1)", "log_softmax(dim=1)"),
+        ("the model reads only the start token. Which true words does it read when it is asked for word m?",
+         "given, source_lengths)", "given[:, :1].expand_as(given), source_lengths)"),
+    ),
+)  # fmt: skip
 
 # Symptom: the training loss falls to 0.00, and the trained model writes the start token for ever.
 MENDED_LOSS = find_the_bug(

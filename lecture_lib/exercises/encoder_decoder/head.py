@@ -90,28 +90,6 @@ def mostly_right(case: Case, output: object, _asked: list) -> str | None:
     )
 
 
-# fmt: off
-HEAD_MISTAKES = (
-    ("all adjectives come before the noun, as in English. Which kinds of word does a noun ask for?",
-     lambda: head_by_hand({DETERMINER: {BEFORE: 3, AFTER: 2, NOUN: 1}, BEFORE: {AFTER: 2, NOUN: 1},
-                           AFTER: {NOUN: 2}, NOUN: {END: 2}})),
-    ("all adjectives come behind the noun. Which of them does a determiner ask for?",
-     lambda: head_by_hand({DETERMINER: {NOUN: 2}, NOUN: {BEFORE: 3, AFTER: 2, END: 1}})),
-    ("after a determiner the adjective and the noun get the same score. Which is wanted first?",
-     lambda: head_by_hand({DETERMINER: {BEFORE: 2, NOUN: 2}})),
-    ("after a noun the adjective and the end get the same score. Which is wanted first?",
-     lambda: head_by_hand({NOUN: {AFTER: 2, END: 2}})),
-    ("after a noun only an adjective is asked for. Where does the head look when there is none?",
-     lambda: head_by_hand({NOUN: {AFTER: 2}})),
-    ("after a determiner only an adjective is asked for. Where does the head look when there is none?",
-     lambda: head_by_hand({DETERMINER: {BEFORE: 2}})),
-    ("each word looks at the English word that it translates itself. Which word does row m decide?",
-     lambda: head_by_hand(late=True)),
-    ("the right word is preferred, but not strongly. How large must a difference of scores be for 0.99?",
-     lambda: head_by_hand(strength=4.0)),
-)
-# fmt: on
-
 SWAPPING_HEAD = by_hand(
     "encoder_decoder.swapping_head",
     machine=looks,
@@ -122,5 +100,23 @@ SWAPPING_HEAD = by_hand(
     points=4,
     difficulty=3,
     minutes=25,
-    mistakes=HEAD_MISTAKES,
-)
+    mistakes=(
+        ("all adjectives come before the noun, as in English. Which kinds of word does a noun ask for?",
+         lambda: head_by_hand({DETERMINER: {BEFORE: 3, AFTER: 2, NOUN: 1}, BEFORE: {AFTER: 2, NOUN: 1},
+                               AFTER: {NOUN: 2}, NOUN: {END: 2}})),
+        ("all adjectives come behind the noun. Which of them does a determiner ask for?",
+         lambda: head_by_hand({DETERMINER: {NOUN: 2}, NOUN: {BEFORE: 3, AFTER: 2, END: 1}})),
+        ("after a determiner the adjective and the noun get the same score. Which is wanted first?",
+         lambda: head_by_hand({DETERMINER: {BEFORE: 2, NOUN: 2}})),
+        ("after a noun the adjective and the end get the same score. Which is wanted first?",
+         lambda: head_by_hand({NOUN: {AFTER: 2, END: 2}})),
+        ("after a noun only an adjective is asked for. Where does the head look when there is none?",
+         lambda: head_by_hand({NOUN: {AFTER: 2}})),
+        ("after a determiner only an adjective is asked for. Where does the head look when there is none?",
+         lambda: head_by_hand({DETERMINER: {BEFORE: 2}})),
+        ("each word looks at the English word that it translates itself. Which word does row m decide?",
+         lambda: head_by_hand(late=True)),
+        ("the right word is preferred, but not strongly. How large must a difference of scores be for 0.99?",
+         lambda: head_by_hand(strength=4.0)),
+    ),
+)  # fmt: skip

@@ -121,55 +121,6 @@ SELF = "attention(attention_norm(X), mask=causal_mask(X.shape[1]))"
 FIRST = f"X = X + {SELF}"
 CROSS = "X = X + cross_attention(cross_attention_norm(X), memory, mask=hidden)"
 
-# fmt: off
-LAYER_MISTAKES = (
-    ("the target looks at its own future: there is no causal mask. What may word 3 read when word 4 is "
-     "still to be written?",
-     "causal_mask(X.shape[1])", "None"),
-    ("the causal mask is turned round: words look at themselves and at what comes. Where is True?",
-     "causal_mask(X.shape[1])", "causal_mask(X.shape[1]).mT"),
-    ("a word may not look at itself, only at the words before it. Is the diagonal of the mask True?",
-     "causal_mask(X.shape[1])", "causal_mask(X.shape[1]).tril(-1) | (torch.arange(X.shape[1]) == 0)[:, None].mul(torch.arange(X.shape[1]) == 0)"),
-    ("padding of the source is read like text: `source_lengths` is not used.",
-     "None if source_lengths is None else padding_mask(source_lengths, memory.shape[1])", "None"),
-    ("the padding is read and the text is hidden. Does True mean hidden, or may look?",
-     "padding_mask(source_lengths, memory.shape[1])", "~padding_mask(source_lengths.clamp_max(memory.shape[1] - 1), memory.shape[1])"),
-    ("one token of padding is read. Is token number `length`, counted from 0, still real?",
-     "padding_mask(source_lengths,", "padding_mask((source_lengths + 1).clamp_max(memory.shape[1]),"),
-    ("the length of the first source is used for all. Which shape must the mask have to differ from text to "
-     "text?",
-     "padding_mask(source_lengths,", "padding_mask(source_lengths[:1].expand_as(source_lengths),"),
-    ("the source is hidden causally too: word i reads only source tokens 0 ... i. Is any of the source in "
-     "the future?",
-     "mask=hidden", "mask=torch.ones(X.shape[1], memory.shape[1]).tril().bool() & (torch.tensor(True) if hidden is None else hidden)"),
-    ("the source is not read: the second attention looks at X again. What is its second argument?",
-     "cross_attention_norm(X), memory, mask=hidden", "cross_attention_norm(X), mask=causal_mask(X.shape[1])"),
-    ("the source is read before what is written. In which order does the layer read?",
-     FIRST, "X = X + cross_attention(cross_attention_norm(X), memory, mask=hidden)", CROSS + "\n    return", FIRST + "\n    return"),
-    ("both attentions read the same X side by side. What does the second one work on?",
-     FIRST, f"X, Z = (X + {SELF}, X)", "cross_attention_norm(X)", "cross_attention_norm(Z)"),
-    ("the memory is normed as well. It comes out of the encoder, whose last operation is a norm: what does "
-     "cross_attention_norm belong to?",
-     "memory, mask=hidden", "cross_attention_norm(memory), mask=hidden"),
-    ("the residual around the first attention is missing. What did the token itself say?",
-     "X = X + attention(", "X = attention("),
-    ("the residual around the cross-attention is missing. Where does the word keep what it has read so far?",
-     "X = X + cross", "X = cross"),
-    ("the residual around the network is missing. What did the token itself say?",
-     "return X + feed", "return feed"),
-    ("the norms stand behind the sums (post-LN, as in 2017). Where does this layer put them?",
-     FIRST, "X = attention_norm(X + attention(X, mask=causal_mask(X.shape[1])))",
-     CROSS, "X = cross_attention_norm(X + cross_attention(X, memory, mask=hidden))",
-     "return X + feed_forward(feed_forward_norm(X))", "return feed_forward_norm(X + feed_forward(X))"),
-    ("the queries of the cross-attention are not normed. Which norm is left over?",
-     "cross_attention_norm(X)", "X"),
-    ("one norm serves both attentions. Does each part not have its own?",
-     "cross_attention_norm(X)", "attention_norm(X)"),
-    ("the network is left out. What comes after the two attentions?",
-     "return X + feed_forward(feed_forward_norm(X))", "return X"),
-)
-# fmt: on
-
 DECODER_LAYER = Exercise(
     name="encoder_decoder.decoder_layer",
     points=4,
@@ -181,5 +132,50 @@ DECODER_LAYER = Exercise(
     cases=layer_cases,
     use=use_layer,
     owned=("lecture_lib.transformer.TransformerLayer", "torch.nn.TransformerDecoderLayer"),
-    mistakes=LAYER_MISTAKES,
-)
+    mistakes=(
+        ("the target looks at its own future: there is no causal mask. What may word 3 read when word 4 is "
+         "still to be written?",
+         "causal_mask(X.shape[1])", "None"),
+        ("the causal mask is turned round: words look at themselves and at what comes. Where is True?",
+         "causal_mask(X.shape[1])", "causal_mask(X.shape[1]).mT"),
+        ("a word may not look at itself, only at the words before it. Is the diagonal of the mask True?",
+         "causal_mask(X.shape[1])", "causal_mask(X.shape[1]).tril(-1) | (torch.arange(X.shape[1]) == 0)[:, None].mul(torch.arange(X.shape[1]) == 0)"),
+        ("padding of the source is read like text: `source_lengths` is not used.",
+         "None if source_lengths is None else padding_mask(source_lengths, memory.shape[1])", "None"),
+        ("the padding is read and the text is hidden. Does True mean hidden, or may look?",
+         "padding_mask(source_lengths, memory.shape[1])", "~padding_mask(source_lengths.clamp_max(memory.shape[1] - 1), memory.shape[1])"),
+        ("one token of padding is read. Is token number `length`, counted from 0, still real?",
+         "padding_mask(source_lengths,", "padding_mask((source_lengths + 1).clamp_max(memory.shape[1]),"),
+        ("the length of the first source is used for all. Which shape must the mask have to differ from text to "
+         "text?",
+         "padding_mask(source_lengths,", "padding_mask(source_lengths[:1].expand_as(source_lengths),"),
+        ("the source is hidden causally too: word i reads only source tokens 0 ... i. Is any of the source in "
+         "the future?",
+         "mask=hidden", "mask=torch.ones(X.shape[1], memory.shape[1]).tril().bool() & (torch.tensor(True) if hidden is None else hidden)"),
+        ("the source is not read: the second attention looks at X again. What is its second argument?",
+         "cross_attention_norm(X), memory, mask=hidden", "cross_attention_norm(X), mask=causal_mask(X.shape[1])"),
+        ("the source is read before what is written. In which order does the layer read?",
+         FIRST, "X = X + cross_attention(cross_attention_norm(X), memory, mask=hidden)", CROSS + "\n    return", FIRST + "\n    return"),
+        ("both attentions read the same X side by side. What does the second one work on?",
+         FIRST, f"X, Z = (X + {SELF}, X)", "cross_attention_norm(X)", "cross_attention_norm(Z)"),
+        ("the memory is normed as well. It comes out of the encoder, whose last operation is a norm: what does "
+         "cross_attention_norm belong to?",
+         "memory, mask=hidden", "cross_attention_norm(memory), mask=hidden"),
+        ("the residual around the first attention is missing. What did the token itself say?",
+         "X = X + attention(", "X = attention("),
+        ("the residual around the cross-attention is missing. Where does the word keep what it has read so far?",
+         "X = X + cross", "X = cross"),
+        ("the residual around the network is missing. What did the token itself say?",
+         "return X + feed", "return feed"),
+        ("the norms stand behind the sums (post-LN, as in 2017). Where does this layer put them?",
+         FIRST, "X = attention_norm(X + attention(X, mask=causal_mask(X.shape[1])))",
+         CROSS, "X = cross_attention_norm(X + cross_attention(X, memory, mask=hidden))",
+         "return X + feed_forward(feed_forward_norm(X))", "return feed_forward_norm(X + feed_forward(X))"),
+        ("the queries of the cross-attention are not normed. Which norm is left over?",
+         "cross_attention_norm(X)", "X"),
+        ("one norm serves both attentions. Does each part not have its own?",
+         "cross_attention_norm(X)", "attention_norm(X)"),
+        ("the network is left out. What comes after the two attentions?",
+         "return X + feed_forward(feed_forward_norm(X))", "return X"),
+    ),
+)  # fmt: skip

@@ -74,35 +74,6 @@ def rotation_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-ROTATION_MISTAKES = (
-    ("the same product is used for both ways: R where its transpose belongs. In which order come signs and Hadamard on the way back?",
-     "hadamard(rotated) * signs", "hadamard(rotated * signs)"),
-    ("the first product is with R and not with its transpose. Which of the two, signs or Hadamard, meets W first?",
-     "hadamard(W * signs)", "hadamard(W) * signs"),
-    ("the step is taken before the rotation, from W. Where do the outliers still stand?",
-     "absmax_scale(rotated, bits)", "absmax_scale(W, bits)"),
-    ("what was turned is never turned back. In which basis do the inputs come?",
-     "return hadamard(rotated) * signs", "return rotated"),
-    ("the signs have no effect: they are left out, or follow Hadamard, where they only flip codes. What meets W first?",
-     "W * signs", "W", "hadamard(rotated) * signs", "hadamard(rotated)"),
-    ("the matrix is not turned at all before it is rounded.",
-     "hadamard(W * signs)", "W * signs", "hadamard(rotated) * signs", "rotated * signs"),
-    ("one step serves all rows. How many steps does a matrix of N rows have?",
-     "absmax_scale(rotated, bits)", "absmax_scale(rotated, bits, per_tensor=True)"),
-    ("`bits` is not used for the step, always 8.",
-     "absmax_scale(rotated, bits)", "absmax_scale(rotated)"),
-    ("`bits` is not used: there are always 8. What do the library's functions take if you do not say it?",
-     "absmax_scale(rotated, bits)", "absmax_scale(rotated)", "scale, bits=bits)", "scale)"),
-    ("the codes are turned back without their step. What does a code stand for?",
-     "dequantize(quantize(rotated, scale, bits=bits), scale)", "quantize(rotated, scale, bits=bits).to(W.dtype)"),
-    ("it is rounded even where `bits` is None.",
-     "bits is not None", "True", "scale = absmax_scale(rotated, bits)", "bits = bits or 4\n        scale = absmax_scale(rotated, bits)"),
-    ("the signs are divided out twice, or squared away: one way has them and the other not.",
-     "hadamard(rotated) * signs", "hadamard(rotated)"),
-)
-# fmt: on
-
 ROTATION = Exercise(
     name="quantization.rotate_and_round",
     points=4,
@@ -111,5 +82,30 @@ ROTATION = Exercise(
     against="Hadamard's matrix written out, in float64 (1e-5)",
     reference=by_matrix,
     cases=rotation_cases,
-    mistakes=ROTATION_MISTAKES,
-)
+    mistakes=(
+        ("the same product is used for both ways: R where its transpose belongs. In which order come signs and Hadamard on the way back?",
+         "hadamard(rotated) * signs", "hadamard(rotated * signs)"),
+        ("the first product is with R and not with its transpose. Which of the two, signs or Hadamard, meets W first?",
+         "hadamard(W * signs)", "hadamard(W) * signs"),
+        ("the step is taken before the rotation, from W. Where do the outliers still stand?",
+         "absmax_scale(rotated, bits)", "absmax_scale(W, bits)"),
+        ("what was turned is never turned back. In which basis do the inputs come?",
+         "return hadamard(rotated) * signs", "return rotated"),
+        ("the signs have no effect: they are left out, or follow Hadamard, where they only flip codes. What meets W first?",
+         "W * signs", "W", "hadamard(rotated) * signs", "hadamard(rotated)"),
+        ("the matrix is not turned at all before it is rounded.",
+         "hadamard(W * signs)", "W * signs", "hadamard(rotated) * signs", "rotated * signs"),
+        ("one step serves all rows. How many steps does a matrix of N rows have?",
+         "absmax_scale(rotated, bits)", "absmax_scale(rotated, bits, per_tensor=True)"),
+        ("`bits` is not used for the step, always 8.",
+         "absmax_scale(rotated, bits)", "absmax_scale(rotated)"),
+        ("`bits` is not used: there are always 8. What do the library's functions take if you do not say it?",
+         "absmax_scale(rotated, bits)", "absmax_scale(rotated)", "scale, bits=bits)", "scale)"),
+        ("the codes are turned back without their step. What does a code stand for?",
+         "dequantize(quantize(rotated, scale, bits=bits), scale)", "quantize(rotated, scale, bits=bits).to(W.dtype)"),
+        ("it is rounded even where `bits` is None.",
+         "bits is not None", "True", "scale = absmax_scale(rotated, bits)", "bits = bits or 4\n        scale = absmax_scale(rotated, bits)"),
+        ("the signs are divided out twice, or squared away: one way has them and the other not.",
+         "hadamard(rotated) * signs", "hadamard(rotated)"),
+    ),
+)  # fmt: skip

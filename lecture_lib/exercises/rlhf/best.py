@@ -68,36 +68,6 @@ def reply_by_reply(probs: Tensor, rewards: Tensor, n: int) -> Tensor:
 SHARE = "(upto ** n - (upto - mass).clamp(min=0) ** n) / mass.clamp(min=torch.finfo(mass.dtype).tiny)"
 RESULT = "(probs * share[which])"
 
-# fmt: off
-BEST_MISTAKES = (
-    ("a level that never comes gives NaN. What is 0 / 0?", "mass.clamp(min=torch.finfo(mass.dtype).tiny)", "mass"),
-    ("equally good replies are put in an order, and the later one wins. Which of several equally good draws is taken?",
-     reply_by_reply),
-    ("every reply of a level gets the probability of the whole level: they sum to more than 1. How is it shared?",
-     RESULT, "(mass * share)[which]"),
-    ("equally good replies get equal shares. How much more often is the likelier one drawn first?",
-     RESULT, "(mass * share / which.bincount())[which]"),
-    ("rewards that nearly agree are taken for equal. When is one reply better than another?",
-     "rewards.unique", "(1000000.0 * rewards).round().unique"),
-    ("at most a hundred draws are made. How many are asked for?", "n = whole('n', n, 1)", "n = min(100, whole('n', n, 1))"),
-    ("the worst of n is taken.", "rewards.unique", "(-rewards).unique"),
-    ("one draw too many is made.", "upto ** n - (upto - mass).clamp(min=0) ** n",
-     "upto ** (n + 1) - (upto - mass).clamp(min=0) ** (n + 1)"),
-    ("that is the probability that all n draws are at most as good. How often is the best one worse?",
-     "(upto ** n - (upto - mass).clamp(min=0) ** n)", "upto ** n"),
-    ("that is the density n p F^(n-1), for levels of no weight. What is the difference of two powers?",
-     SHARE, "n * upto ** (n - 1)"),
-    ("that is n p F_<^(n-1): the others must all be worse, and a tie is lost.",
-     SHARE, "n * (upto - mass).clamp(min=0) ** (n - 1)"),
-    ("that is the probability that all n draws are the same reply, normalised.",
-     RESULT, "(probs ** n / (probs ** n).sum())"),
-    ("that is the probability that a reply is among the n draws, normalised. Does the reward play no part?",
-     RESULT, "((1 - (1 - probs) ** n) / (1 - (1 - probs) ** n).sum())"),
-    ("the numbers stand in the order of the rewards, not of the replies. Which reply is which?",
-     RESULT, "(probs * share[which])[rewards.argsort(stable=True)]"),
-)
-# fmt: on
-
 BEST_OF_N = Exercise(
     name="rlhf.best_of_n_distribution",
     points=4,
@@ -106,5 +76,31 @@ BEST_OF_N = Exercise(
     against="a sum over the draw at which the winner comes (float64 1e-9)",
     reference=by_the_winning_draw,
     cases=best_cases,
-    mistakes=BEST_MISTAKES,
-)
+    mistakes=(
+        ("a level that never comes gives NaN. What is 0 / 0?", "mass.clamp(min=torch.finfo(mass.dtype).tiny)", "mass"),
+        ("equally good replies are put in an order, and the later one wins. Which of several equally good draws is taken?",
+         reply_by_reply),
+        ("every reply of a level gets the probability of the whole level: they sum to more than 1. How is it shared?",
+         RESULT, "(mass * share)[which]"),
+        ("equally good replies get equal shares. How much more often is the likelier one drawn first?",
+         RESULT, "(mass * share / which.bincount())[which]"),
+        ("rewards that nearly agree are taken for equal. When is one reply better than another?",
+         "rewards.unique", "(1000000.0 * rewards).round().unique"),
+        ("at most a hundred draws are made. How many are asked for?", "n = whole('n', n, 1)", "n = min(100, whole('n', n, 1))"),
+        ("the worst of n is taken.", "rewards.unique", "(-rewards).unique"),
+        ("one draw too many is made.", "upto ** n - (upto - mass).clamp(min=0) ** n",
+         "upto ** (n + 1) - (upto - mass).clamp(min=0) ** (n + 1)"),
+        ("that is the probability that all n draws are at most as good. How often is the best one worse?",
+         "(upto ** n - (upto - mass).clamp(min=0) ** n)", "upto ** n"),
+        ("that is the density n p F^(n-1), for levels of no weight. What is the difference of two powers?",
+         SHARE, "n * upto ** (n - 1)"),
+        ("that is n p F_<^(n-1): the others must all be worse, and a tie is lost.",
+         SHARE, "n * (upto - mass).clamp(min=0) ** (n - 1)"),
+        ("that is the probability that all n draws are the same reply, normalised.",
+         RESULT, "(probs ** n / (probs ** n).sum())"),
+        ("that is the probability that a reply is among the n draws, normalised. Does the reward play no part?",
+         RESULT, "((1 - (1 - probs) ** n) / (1 - (1 - probs) ** n).sum())"),
+        ("the numbers stand in the order of the rewards, not of the replies. Which reply is which?",
+         RESULT, "(probs * share[which])[rewards.argsort(stable=True)]"),
+    ),
+)  # fmt: skip

@@ -125,27 +125,6 @@ def above_the_frontier(claims: list) -> int:
     return excess.index(max(excess))
 
 
-# fmt: off
-ABOVE_MISTAKES = (
-    ("the largest reward is named, whatever the world. What can be reached there?",
-     "(reward - best) / (best - start)", "reward"),
-    ("the largest gain is named, whatever the world. What can be reached there?",
-     "(reward - best) / (best - start)", "reward - start"),
-    ("the largest gain for a nat is named. How does the frontier bend?",
-     "(reward - best) / (best - start)", "(reward - start) / kl"),
-    ("the claim furthest below its frontier is named.", "index(max(excess))", "index(min(excess))"),
-    ("the frontier is taken as a square root all the way. Where does it bend away from its beginning?",
-     "(reward - best) / (best - start)",
-     "(reward - start) / math.sqrt(2 * kl * float(log_reference.exp() @ (rewards - start) ** 2))"),
-    ("the frontier is drawn as a part of a circle from the reference to the best reply. Which curve do the Gibbs policies make?",
-     "(reward - best) / (best - start)",
-     "(reward - start) / (float(rewards.max()) - start) - math.sqrt(1 - (1 + kl / float(log_reference[rewards.argmax()])) ** 2)"),
-    ("the claims are counted from 1. Which number has the first?",
-     "return excess.index(max(excess))", "return excess.index(max(excess)) + 1"),
-    ("the claim with the smallest distance is named.", "(reward - best) / (best - start)", "-kl"),
-)
-# fmt: on
-
 ABOVE = impossible(
     "rlhf.above_the_frontier",
     five_claims,
@@ -155,5 +134,22 @@ ABOVE = impossible(
     points=3,
     difficulty=2,
     minutes=15,
-    mistakes=ABOVE_MISTAKES,
-)
+    mistakes=(
+        ("the largest reward is named, whatever the world. What can be reached there?",
+         "(reward - best) / (best - start)", "reward"),
+        ("the largest gain is named, whatever the world. What can be reached there?",
+         "(reward - best) / (best - start)", "reward - start"),
+        ("the largest gain for a nat is named. How does the frontier bend?",
+         "(reward - best) / (best - start)", "(reward - start) / kl"),
+        ("the claim furthest below its frontier is named.", "index(max(excess))", "index(min(excess))"),
+        ("the frontier is taken as a square root all the way. Where does it bend away from its beginning?",
+         "(reward - best) / (best - start)",
+         "(reward - start) / math.sqrt(2 * kl * float(log_reference.exp() @ (rewards - start) ** 2))"),
+        ("the frontier is drawn as a part of a circle from the reference to the best reply. Which curve do the Gibbs policies make?",
+         "(reward - best) / (best - start)",
+         "(reward - start) / (float(rewards.max()) - start) - math.sqrt(1 - (1 + kl / float(log_reference[rewards.argmax()])) ** 2)"),
+        ("the claims are counted from 1. Which number has the first?",
+         "return excess.index(max(excess))", "return excess.index(max(excess)) + 1"),
+        ("the claim with the smallest distance is named.", "(reward - best) / (best - start)", "-kl"),
+    ),
+)  # fmt: skip

@@ -146,41 +146,6 @@ TOP_K, TOP_P = "logits = sampling.top_k(logits, top_k)", "logits = sampling.top_
 HEAT = "logits = sampling.apply_temperature(logits, temperature)"
 PENALISE = "logits = torch.where(appeared, penalised, logits)"
 
-# fmt: off
-PLAYGROUND_MISTAKES = (
-    ("top-p is applied before top-k. Of which tokens does the nucleus then hold p?",
-     f"{TOP_K}\n    {TOP_P}", f"{TOP_P}\n    {TOP_K}"),
-    ("the temperature is applied after the cuts. From which probabilities should the nucleus be taken?",
-     f"{HEAT}\n    {TOP_K}\n    {TOP_P}", f"{TOP_K}\n    {TOP_P}\n    {HEAT}"),
-    ("the penalty is applied after the cuts. May a token that has appeared fall out of the k best?",
-     PENALISE, "pass", TOP_P, f"{TOP_P}\n    {PENALISE}"),
-    ("the penalty divides negative logits, too, which makes them more likely. What lowers a negative number?",
-     "logits * penalty)", "logits / penalty)"),
-    ("a token is penalised once for each time it has appeared. Does it matter here how often it did?",
-     "penalised = torch.where(logits > 0, logits / penalty, logits * penalty)",
-     "often = torch.zeros_like(logits).scatter_add(-1, ids, torch.ones_like(ids, dtype=logits.dtype))\n"
-     "    penalised = torch.where(logits > 0, logits / penalty ** often, logits * penalty ** often)"),
-    ("the penalty is not used. Which tokens should it make less likely?", PENALISE, "pass"),
-    ("tokens that have not appeared are penalised. Which ones should be?", "(appeared, ", "(~appeared, "),
-    ("every text is penalised for the tokens of all texts. Which ids belong to a row?",
-     ".scatter(-1, ids, True)", ".index_fill(-1, ids.unique(), True)"),
-    ("the penalty is subtracted from the logits. What does the formula do with a positive logit?",
-     "torch.where(logits > 0, logits / penalty, logits * penalty)", "logits - (penalty - 1)"),
-    ("the logits are multiplied by T. Does a low temperature sharpen or flatten?",
-     HEAT, "logits = logits * temperature"),
-    ("the temperature is not used, T = 1 always. Where does the argument go?", HEAT, "pass"),
-    ("the most likely token is taken. Should the others never come?",
-     "torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]", "logits.argmax(-1)"),
-    ("all tokens that are left are equally likely. Which probabilities do they have?",
-     "logits.softmax(-1)", "(logits > -torch.inf).float()"),
-    ("top-k is left out. Where does the argument go?", TOP_K, "pass"),
-    ("k is always 50. Where does the argument go?", "(logits, top_k)", "(logits, 50)"),
-    ("top-p is left out. Where does the argument go?", TOP_P, "pass"),
-    ("random numbers come from a generator of your own. Which one was handed over?",
-     "generator=generator", "generator=torch.Generator().manual_seed(0)"),
-)
-# fmt: on
-
 PLAYGROUND = Exercise(
     name="sampling.playground",
     points=4,
@@ -196,5 +161,36 @@ PLAYGROUND = Exercise(
         *("lecture_lib.sampling.sample", "lecture_lib.sampling.process_logits"),
         *("lecture_lib.sampling.repetition_penalty",),
     ),
-    mistakes=PLAYGROUND_MISTAKES,
-)
+    mistakes=(
+        ("top-p is applied before top-k. Of which tokens does the nucleus then hold p?",
+         f"{TOP_K}\n    {TOP_P}", f"{TOP_P}\n    {TOP_K}"),
+        ("the temperature is applied after the cuts. From which probabilities should the nucleus be taken?",
+         f"{HEAT}\n    {TOP_K}\n    {TOP_P}", f"{TOP_K}\n    {TOP_P}\n    {HEAT}"),
+        ("the penalty is applied after the cuts. May a token that has appeared fall out of the k best?",
+         PENALISE, "pass", TOP_P, f"{TOP_P}\n    {PENALISE}"),
+        ("the penalty divides negative logits, too, which makes them more likely. What lowers a negative number?",
+         "logits * penalty)", "logits / penalty)"),
+        ("a token is penalised once for each time it has appeared. Does it matter here how often it did?",
+         "penalised = torch.where(logits > 0, logits / penalty, logits * penalty)",
+         "often = torch.zeros_like(logits).scatter_add(-1, ids, torch.ones_like(ids, dtype=logits.dtype))\n"
+         "    penalised = torch.where(logits > 0, logits / penalty ** often, logits * penalty ** often)"),
+        ("the penalty is not used. Which tokens should it make less likely?", PENALISE, "pass"),
+        ("tokens that have not appeared are penalised. Which ones should be?", "(appeared, ", "(~appeared, "),
+        ("every text is penalised for the tokens of all texts. Which ids belong to a row?",
+         ".scatter(-1, ids, True)", ".index_fill(-1, ids.unique(), True)"),
+        ("the penalty is subtracted from the logits. What does the formula do with a positive logit?",
+         "torch.where(logits > 0, logits / penalty, logits * penalty)", "logits - (penalty - 1)"),
+        ("the logits are multiplied by T. Does a low temperature sharpen or flatten?",
+         HEAT, "logits = logits * temperature"),
+        ("the temperature is not used, T = 1 always. Where does the argument go?", HEAT, "pass"),
+        ("the most likely token is taken. Should the others never come?",
+         "torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]", "logits.argmax(-1)"),
+        ("all tokens that are left are equally likely. Which probabilities do they have?",
+         "logits.softmax(-1)", "(logits > -torch.inf).float()"),
+        ("top-k is left out. Where does the argument go?", TOP_K, "pass"),
+        ("k is always 50. Where does the argument go?", "(logits, top_k)", "(logits, 50)"),
+        ("top-p is left out. Where does the argument go?", TOP_P, "pass"),
+        ("random numbers come from a generator of your own. Which one was handed over?",
+         "generator=generator", "generator=torch.Generator().manual_seed(0)"),
+    ),
+)  # fmt: skip

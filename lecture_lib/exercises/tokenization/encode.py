@@ -135,29 +135,6 @@ def by(key: str) -> str:
     return f"best = min(ranked, key=lambda m: {key} if m is not never else math.inf)"
 
 
-# fmt: off
-ENCODE_MISTAKES = (
-    ("the word is merged from left to right as soon as a pair is known. Which of several pairs comes first?",
-     left_to_right),
-    ("the pair that was learned last goes first. Is rank 0 the first or the last?",
-     BEST, by("-m[0]")),
-    ("the order of the dictionary decides instead of the rank. Does it have to be sorted?",
-     BEST, by("list(merges.values()).index(m)")),
-    ("the lowest new id goes first instead of the lowest rank. Which of the two numbers is the rank?",
-     BEST, by("m[1]")),
-    ("only one merge is applied. When is a word finished?",
-     "while len(ids) > 1", "for _ in ids[1:2]"),
-    ("the rank is written into the word instead of the new id. Which of the two numbers names the token?",
-     "best[1]", "best[0]"),
-    ("in a run the rightmost pair is merged first. Which of equals goes first?",
-     "ranked.", "len(ranked) - 1 - ranked[::-1]."),
-    ("the longest token of the vocabulary is taken from the left, as WordPiece does. What do the ranks say?",
-     longest_token),
-    ("pairs made by a merge are never merged themselves. Is the word looked at again?",
-     never_again),
-)
-# fmt: on
-
 ENCODE = Exercise(
     name="tokenization.encode_word",
     points=4,
@@ -169,5 +146,24 @@ ENCODE = Exercise(
     use=encoded_anew,
     entry="id",
     owned=("lecture_lib.tokenization.encode_long_word",),
-    mistakes=ENCODE_MISTAKES,
-)
+    mistakes=(
+        ("the word is merged from left to right as soon as a pair is known. Which of several pairs comes first?",
+         left_to_right),
+        ("the pair that was learned last goes first. Is rank 0 the first or the last?",
+         BEST, by("-m[0]")),
+        ("the order of the dictionary decides instead of the rank. Does it have to be sorted?",
+         BEST, by("list(merges.values()).index(m)")),
+        ("the lowest new id goes first instead of the lowest rank. Which of the two numbers is the rank?",
+         BEST, by("m[1]")),
+        ("only one merge is applied. When is a word finished?",
+         "while len(ids) > 1", "for _ in ids[1:2]"),
+        ("the rank is written into the word instead of the new id. Which of the two numbers names the token?",
+         "best[1]", "best[0]"),
+        ("in a run the rightmost pair is merged first. Which of equals goes first?",
+         "ranked.", "len(ranked) - 1 - ranked[::-1]."),
+        ("the longest token of the vocabulary is taken from the left, as WordPiece does. What do the ranks say?",
+         longest_token),
+        ("pairs made by a merge are never merged themselves. Is the word looked at again?",
+         never_again),
+    ),
+)  # fmt: skip

@@ -60,35 +60,6 @@ def fertility_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-FERTILITY_MISTAKES = (
-    ("the tokens around the text are counted, too. Which argument of `encode` leaves them out?",
-     ", add_special_tokens=False", ""),
-    ("the ratio is upside down: words per token. Which of the two numbers is larger?",
-     "(tokenizer.encode(text, add_special_tokens=False)) / len(words)",
-     "(words) / len(tokenizer.encode(text, add_special_tokens=False))"),
-    ("words are what lies between single spaces. How many words are between two spaces, or in two lines?",
-     "(words)", "(text.split(' '))"),
-    ("every word is encoded by itself, without the space before it. Is ` river` the same token as `river`?",
-     "len(tokenizer.encode(text, add_special_tokens=False))",
-     "sum((len(tokenizer.encode(word, add_special_tokens=False)) for word in words))"),
-    ("a token that comes back is counted once. Is it the tokens or the kinds of tokens that cost?",
-     "tokenizer.encode(text, add_special_tokens=False)",
-     "set(tokenizer.encode(text, add_special_tokens=False))"),
-    ("a word that comes back is counted once. Which words does the text hold?",
-     "(words)", "(set(words))"),
-    ("tokens are divided by characters. What is one word?",
-     "(words)", "(text)"),
-    ("the result is rounded down. Which kind of division is asked for?",
-     "len(tokenizer.encode(text, add_special_tokens=False)) / len(words)",
-     "float(len(tokenizer.encode(text, add_special_tokens=False)) // len(words))"),
-    ("punctuation marks end words: don't is two of them. What separates words here?",
-     "text.split()", "__import__('re').findall('\\\\w+', text)"),
-    ("a text without words raises a ZeroDivisionError. Which error does the task ask for?",
-     "not words", "False"),
-)
-# fmt: on
-
 FERTILITY = Exercise(
     name="tokenization.fertility",
     points=0,
@@ -98,5 +69,30 @@ FERTILITY = Exercise(
     reference=counted,
     cases=fertility_cases,
     use=with_tokenizer,
-    mistakes=FERTILITY_MISTAKES,
-)
+    mistakes=(
+        ("the tokens around the text are counted, too. Which argument of `encode` leaves them out?",
+         ", add_special_tokens=False", ""),
+        ("the ratio is upside down: words per token. Which of the two numbers is larger?",
+         "(tokenizer.encode(text, add_special_tokens=False)) / len(words)",
+         "(words) / len(tokenizer.encode(text, add_special_tokens=False))"),
+        ("words are what lies between single spaces. How many words are between two spaces, or in two lines?",
+         "(words)", "(text.split(' '))"),
+        ("every word is encoded by itself, without the space before it. Is ` river` the same token as `river`?",
+         "len(tokenizer.encode(text, add_special_tokens=False))",
+         "sum((len(tokenizer.encode(word, add_special_tokens=False)) for word in words))"),
+        ("a token that comes back is counted once. Is it the tokens or the kinds of tokens that cost?",
+         "tokenizer.encode(text, add_special_tokens=False)",
+         "set(tokenizer.encode(text, add_special_tokens=False))"),
+        ("a word that comes back is counted once. Which words does the text hold?",
+         "(words)", "(set(words))"),
+        ("tokens are divided by characters. What is one word?",
+         "(words)", "(text)"),
+        ("the result is rounded down. Which kind of division is asked for?",
+         "len(tokenizer.encode(text, add_special_tokens=False)) / len(words)",
+         "float(len(tokenizer.encode(text, add_special_tokens=False)) // len(words))"),
+        ("punctuation marks end words: don't is two of them. What separates words here?",
+         "text.split()", "__import__('re').findall('\\\\w+', text)"),
+        ("a text without words raises a ZeroDivisionError. Which error does the task ask for?",
+         "not words", "False"),
+    ),
+)  # fmt: skip

@@ -79,33 +79,6 @@ def stripped(ids: Sequence[int], tokens: Sequence[bytes]) -> str:
     return decode_tokens(ids, tokens).strip()
 
 
-# fmt: off
-DECODE_MISTAKES = (
-    ("every token is read as text by itself. What if a character is spread over two tokens?",
-     "b''.join((tokens[i] for i in ids)).decode('utf-8', errors='replace')",
-     "''.join((tokens[i].decode('utf-8', errors='replace') for i in ids))"),
-    ("broken bytes are left out silently. Which character stands for them?",
-     "replace", "ignore"),
-    ("broken bytes end in an error. Can a model be kept from writing half a character?",
-     "replace", "strict"),
-    ("every byte becomes one character (Latin-1). How many bytes does é take in UTF-8?",
-     "utf-8', errors='replace", "latin-1"),
-    ("a space is put between tokens. Where are the spaces of the text?",
-     "b''.", "b' '."),
-    ("a negative id takes a token from the end of the vocabulary. What does Python do with tokens[-1]?",
-     "0 <= ", ""),
-    ("broken bytes are written as escapes such as \\xff. Which character stands for them?",
-     "replace", "backslashreplace"),
-    ("ids that are in no vocabulary are passed over. What should a wrong id lead to?",
-     passed_over),
-    ("white space at the ends is stripped. Does it belong to the text?",
-     stripped),
-    ("an id that is too large raises an IndexError, which speaks of lists. Which error does the task ask "
-     "for?",
-     "raise ValueError", "raise IndexError"),
-)
-# fmt: on
-
 RIGHT_DECODE = Exercise(
     name="tokenization.decode_tokens",
     points=3,
@@ -115,8 +88,31 @@ RIGHT_DECODE = Exercise(
     reference=library_text,
     cases=decode_cases,
     owned=("lecture_lib.tokenization.BytePairTokenizer",),
-    mistakes=DECODE_MISTAKES,
-)
+    mistakes=(
+        ("every token is read as text by itself. What if a character is spread over two tokens?",
+         "b''.join((tokens[i] for i in ids)).decode('utf-8', errors='replace')",
+         "''.join((tokens[i].decode('utf-8', errors='replace') for i in ids))"),
+        ("broken bytes are left out silently. Which character stands for them?",
+         "replace", "ignore"),
+        ("broken bytes end in an error. Can a model be kept from writing half a character?",
+         "replace", "strict"),
+        ("every byte becomes one character (Latin-1). How many bytes does é take in UTF-8?",
+         "utf-8', errors='replace", "latin-1"),
+        ("a space is put between tokens. Where are the spaces of the text?",
+         "b''.", "b' '."),
+        ("a negative id takes a token from the end of the vocabulary. What does Python do with tokens[-1]?",
+         "0 <= ", ""),
+        ("broken bytes are written as escapes such as \\xff. Which character stands for them?",
+         "replace", "backslashreplace"),
+        ("ids that are in no vocabulary are passed over. What should a wrong id lead to?",
+         passed_over),
+        ("white space at the ends is stripped. Does it belong to the text?",
+         stripped),
+        ("an id that is too large raises an IndexError, which speaks of lists. Which error does the task ask "
+         "for?",
+         "raise ValueError", "raise IndexError"),
+    ),
+)  # fmt: skip
 
 # Symptom: emoji and letters with accents turn into replacement characters, English text is right.
 DECODE = find_the_bug(
