@@ -126,9 +126,7 @@ BACK = "self.running -= 1\n        self.calls -= 1"
 
 BUDGET = Exercise(
     name="agents.Budget",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against="a bookkeeper who keeps every entry and adds them up anew (exactly)",
     reference=Bookkeeper,
     cases=budget_cases,

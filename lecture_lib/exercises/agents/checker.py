@@ -55,9 +55,7 @@ RISE = "(1 - (1 - passing) ** n)"
 
 CHECKER = Exercise(
     name="agents.best_of_n",
-    points=3,
-    difficulty=2,
-    minutes=20,
+    points=3, difficulty=2, minutes=20,
     against="all sequences of draws; exact decimals where they are too many (1e-9)",
     reference=by_sequences,
     cases=checker_cases,

@@ -78,9 +78,7 @@ JUDGE = impossible(
     impossible_report,
     against="how the reports were made",
     rounds=ROUNDS,
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     mistakes=(
         ("the largest accuracy is named. What can be reached there?", "accuracy / bound", "accuracy"),
         ("the largest gain over one answer is named. What can be gained there?", "accuracy / bound", "accuracy - p"),

@@ -83,9 +83,7 @@ REST = "*(place for place in range(n) if place not in order)"
 
 ORDER = Exercise(
     name="agents.ranking",
-    points=2,
-    difficulty=1,
-    minutes=15,
+    points=2, difficulty=1, minutes=15,
     against="a reader who goes from character to character (exactly)",
     reference=by_characters,
     cases=order_cases,

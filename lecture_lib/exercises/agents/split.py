@@ -70,9 +70,7 @@ BUDGET = "n * (1 + k), k, n) for n in range(1, budget + 1) for k in range(budget
 
 SPLIT = Exercise(
     name="agents.answers_or_checks",
-    points=4,
-    difficulty=2,
-    minutes=30,
+    points=4, difficulty=2, minutes=30,
     against="all splits, each by the draw at which the first answer passes (exactly)",
     reference=by_all_splits,
     cases=split_cases,

@@ -82,9 +82,7 @@ WEIGHT = "1.0 if 2 * k > n else 0.5 if 2 * k == n else 0.0"
 
 TOGETHER = Exercise(
     name="agents.correlated_majority",
-    points=5,
-    difficulty=3,
-    minutes=35,
+    points=5, difficulty=3, minutes=35,
     against="an urn, vote after vote (1e-9)",
     reference=by_an_urn,
     cases=together_cases,

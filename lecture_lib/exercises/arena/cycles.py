@@ -53,9 +53,7 @@ def curl_cases(seed: int) -> list[Case]:
 
 CURL = Exercise(
     name="arena.curl_share",
-    points=4,
-    difficulty=3,
-    minutes=30,
+    points=4, difficulty=3, minutes=30,
     against="a projection of the log-odds onto all cycles (1e-7)",
     reference=onto_cycles,
     cases=curl_cases,
@@ -136,9 +134,7 @@ NOT_A_LINE = impossible(
     five_tables,
     not_a_line,
     against="how the tables were drawn",
-    points=2,
-    difficulty=2,
-    minutes=12,
+    points=2, difficulty=2, minutes=12,
     mistakes=(
         ("the share of curl decides. How large is the share by chance, if there are few votes?",
          "(chi2 - freedom) / (2 * freedom) ** 0.5", "share"),

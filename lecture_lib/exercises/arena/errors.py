@@ -54,9 +54,7 @@ def sandwich_cases(seed: int) -> list[Case]:
 
 SANDWICH = Exercise(
     name="arena.sandwich_covariance",
-    points=4,
-    difficulty=3,
-    minutes=25,
+    points=4, difficulty=3, minutes=25,
     against="sums over single votes, with NumPy's pseudo-inverse (1e-8)",
     reference=vote_by_vote,
     cases=sandwich_cases,
@@ -95,9 +93,7 @@ VOTES = predict(
     lambda: votes_to_tell_apart(20),
     factor=1.25,
     against="the normal approximation, which the exact binomial law confirms within 2 %",
-    points=1,
-    difficulty=1,
-    minutes=8,
+    points=1, difficulty=1, minutes=8,
     misses=(
         ("the interval would then hold zero in every second attempt. What does 80 % of the attempts ask for, "
          "beside 95 % of the intervals?", votes_to_tell_apart(20, power=0.5)),

@@ -96,9 +96,7 @@ def accept_points(case: Case, output: object, _asked: list) -> str | None:
 
 FIT = Exercise(
     name="arena.fit_bradley_terry",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against="Hunter's MM algorithm, another way to the same maximum (1e-4 points)",
     reference=by_mm,
     cases=fit_cases,

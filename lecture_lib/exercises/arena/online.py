@@ -73,9 +73,7 @@ def in_whole_numbers(
 
 ELO = Exercise(
     name="arena.elo",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="the same game in natural log-odds",
     reference=in_natural_units,
     cases=elo_cases,

@@ -33,9 +33,7 @@ def rank_cases(seed: int) -> list[Case]:
 
 RANKS = Exercise(
     name="arena.rank_upper_bound",
-    points=1,
-    difficulty=1,
-    minutes=8,
+    points=1, difficulty=1, minutes=8,
     against="a count, one model at a time",
     reference=one_by_one,
     cases=rank_cases,

@@ -111,9 +111,7 @@ def in_two_steps(
 
 STYLE = Exercise(
     name="arena.fit_style",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against="logistic regression on the full design matrix, by torch's L-BFGS (1e-5)",
     reference=by_autograd,
     cases=style_cases,

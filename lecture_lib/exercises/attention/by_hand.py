@@ -59,9 +59,7 @@ PREVIOUS_TOKEN = by_hand(
     cases=head_cases,
     against="the weight on the token before, at least 0.99 in fresh sentences",
     accept=mostly_before,
-    points=3,
-    difficulty=3,
-    minutes=20,
+    points=3, difficulty=3, minutes=20,
     mistakes=(
         ("every token looks at itself. Which direction must the query of token n have: that of key n?",
          lambda: looks_back(steps=0)),

@@ -43,9 +43,7 @@ def split_by_hand(X: Tensor, n_heads: int) -> Tensor:
 
 SPLIT = Exercise(
     name="attention.split_heads",
-    points=0,  # one line
-    difficulty=1,
-    minutes=10,
+    points=0, difficulty=1, minutes=10,  # one line
     against="slices of the features, one head after the other",
     reference=split_by_hand,
     cases=split_cases,
@@ -104,9 +102,7 @@ def merge_by_hand(X: Tensor) -> Tensor:
 
 MERGE = Exercise(
     name="attention.merge_heads",
-    points=0,  # one line
-    difficulty=1,
-    minutes=5,
+    points=0, difficulty=1, minutes=5,  # one line
     against="torch.cat of the heads, one beside the other",
     reference=merge_by_hand,
     cases=merge_cases,

@@ -72,9 +72,7 @@ def multi_head_reference(
 
 MULTI_HEAD = Exercise(
     name="attention.multi_head_attention",
-    points=5,
-    difficulty=2,
-    minutes=20,
+    points=5, difficulty=2, minutes=20,
     against="torch's kernel, head by head with its own slices of the maps (float32 1e-5, float64 1e-9 with gradients)",
     reference=multi_head_reference,
     cases=multi_head_cases,
@@ -174,9 +172,7 @@ def cross_reference(
 
 CROSS = Exercise(
     name="attention.cross_attention",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="torch's kernel, head by head with its own slices of the maps (float32 1e-5, float64 1e-9 with gradients)",
     reference=cross_reference,
     cases=cross_cases,

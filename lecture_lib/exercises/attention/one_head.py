@@ -50,9 +50,7 @@ def torch_softmax(x: Tensor, dim: int = -1) -> Tensor:
 
 SOFTMAX = Exercise(
     name="attention.softmax",
-    points=3,
-    difficulty=1,
-    minutes=15,
+    points=3, difficulty=1, minutes=15,
     against="torch.softmax (float32 1e-5, float64 1e-9 with gradients)",
     reference=torch_softmax,
     cases=softmax_cases,
@@ -162,9 +160,7 @@ def fused_kernel(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) ->
 
 SCALED_DOT_PRODUCT = Exercise(
     name="attention.scaled_dot_product_attention",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="torch.nn.functional.scaled_dot_product_attention (float32 1e-5, float64 1e-9 with gradients)",
     reference=fused_kernel,
     cases=attention_cases,

@@ -85,9 +85,7 @@ NOT_ROUNDING = impossible(
     not_rounding,
     against="how the five were made",
     rounds=20,
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     mistakes=(
         ("the first program that differs at all is named. What can rounding do to two nearly equal logits?", JUDGED, "parted"),
         ("later differences count, too. Do both still read the same text there?",

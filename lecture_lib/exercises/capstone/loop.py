@@ -146,9 +146,7 @@ STOP, STEP = "token in end_ids or len(new) == max_new_tokens", "scores, past = r
 
 LOOP = Exercise(
     name="capstone.write_tokens",
-    points=4,
-    difficulty=3,
-    minutes=25,
+    points=4, difficulty=3, minutes=25,
     against="a loop that reads the whole text anew, and the account of what a reader with a memory must read",
     reference=step_by_step,
     right=write_tokens,

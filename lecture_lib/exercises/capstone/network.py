@@ -72,9 +72,7 @@ SILU, PRODUCT = "F.silu(X @ W_gate)", "gate * (X @ W_in)"
 
 GATED = Exercise(
     name="capstone.gated_feed_forward",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="a sum over the inner features with NumPy's exponential, in float64 (with gradients)",
     reference=by_numpy,
     right=gated_feed_forward,

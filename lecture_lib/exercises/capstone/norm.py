@@ -47,9 +47,7 @@ ROOT = "torch.sqrt(x.square().mean(dim=-1, keepdim=True) + eps)"
 
 RMS_NORM = Exercise(
     name="transformer.rms_norm",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="torch.nn.functional.rms_norm in float64 (with gradients)",
     reference=torch_rms_norm,
     cases=rms_norm_cases,

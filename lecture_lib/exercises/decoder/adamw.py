@@ -120,9 +120,7 @@ def adamw_step(
 
 ADAMW = Exercise(
     name="decoder.adamw_step",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against="torch.optim.AdamW and torch.nn.utils.clip_grad_norm_, step by step (2e-6)",
     reference=torch_step,
     right=adamw_step,

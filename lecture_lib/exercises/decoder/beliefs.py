@@ -103,9 +103,7 @@ def belief_update(T: Tensor, belief: Tensor, token: int) -> Tensor:
 
 BELIEF = Exercise(
     name="decoder.belief_update",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="Bayes' rule, state by state, in Python's floats (float64 1e-9)",
     reference=bayes,
     right=belief_update,
@@ -198,9 +196,7 @@ GUARDED = "longer[texts > 0] / texts[texts > 0, None]"
 
 FLOOR = Exercise(
     name="decoder.entropy_floor",
-    points=4,
-    difficulty=3,
-    minutes=25,
+    points=4, difficulty=3, minutes=25,
     against="the entropy of the next token, averaged over all texts one by one (1e-9)",
     reference=mean_over_texts,
     right=entropy_floor,

@@ -109,9 +109,7 @@ def lowest_floor_of_all(runs: list[dict[str, list[float]]]) -> tuple[int, int]:
 
 LEAKING = Exercise(
     name="decoder.leaking_run",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="how the runs were drawn",
     reference=leaking_run,
     right=leaking_run,

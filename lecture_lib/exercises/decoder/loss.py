@@ -73,9 +73,7 @@ def next_token_loss(logits: Tensor, ids: Tensor, lengths: Tensor | None = None) 
 
 LOSS = Exercise(
     name="decoder.next_token_loss",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="torch.nn.functional.cross_entropy on the predictions one by one (float32 1e-5, float64 gradients)",
     reference=torch_loss,
     right=next_token_loss,

@@ -70,9 +70,7 @@ def text_log_probability(next_probabilities: Callable, words: list[str]) -> floa
 
 TEXT = Exercise(
     name="decoder.text_log_probability",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="the product of exact fractions, which cannot underflow (1e-9)",
     reference=exact_product,
     right=text_log_probability,

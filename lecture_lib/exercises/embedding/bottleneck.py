@@ -93,9 +93,7 @@ def softmax_factors(P: Tensor) -> tuple[Tensor, Tensor]:
 
 FACTORS = Exercise(
     name="embedding.softmax_factors",
-    points=5,
-    difficulty=3,
-    minutes=30,
+    points=5, difficulty=3, minutes=30,
     against="probabilities that were made from vectors of known width (1e-6)",
     reference=by_columns,
     right=softmax_factors,

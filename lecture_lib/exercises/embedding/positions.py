@@ -63,9 +63,7 @@ def sinusoidal_cases(seed: int) -> list[Case]:
 
 SINUSOIDAL = Exercise(
     name="embedding.sinusoidal_positions",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="the formula, clock by clock in Python floats (5e-5)",
     reference=clock_by_clock,
     cases=sinusoidal_cases,
@@ -177,9 +175,7 @@ def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor
 
 ROTARY = Exercise(
     name="embedding.apply_rotary",
-    points=4,
-    difficulty=3,
-    minutes=25,
+    points=4, difficulty=3, minutes=25,
     against="2 × 2 rotation matrices, in float64 (5e-4, with gradients)",
     reference=by_rotation_matrices,
     right=apply_rotary,

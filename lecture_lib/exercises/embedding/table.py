@@ -57,9 +57,7 @@ def lookup_cases(seed: int) -> list[Case]:
 
 LOOKUP = Exercise(
     name="embedding.one_hot_lookup",
-    points=0,
-    difficulty=1,
-    minutes=5,
+    points=0, difficulty=1, minutes=5,
     against="taking row after row (float32 1e-5, float64 1e-9 with the table's gradient)",
     reference=row_by_row,
     cases=lookup_cases,
@@ -149,9 +147,7 @@ def tied_gradient(ids: Tensor, targets: Tensor, table: Tensor) -> Tensor:
 
 TIED_GRADIENT = Exercise(
     name="embedding.tied_gradient",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="torch.autograd (float32 1e-5, float64 1e-9)",
     reference=by_autograd,
     right=tied_gradient,

@@ -54,9 +54,7 @@ def multiplied_all_the_same(X: Tensor, table: Tensor) -> Tensor:
 
 TIED = Exercise(
     name="embedding.tied_logits",
-    points=0,
-    difficulty=1,
-    minutes=5,
+    points=0, difficulty=1, minutes=5,
     against="one dot product after another (float32 1e-5, float64 1e-9 with gradients)",
     reference=dot_by_dot,
     cases=logits_cases,

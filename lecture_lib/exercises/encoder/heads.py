@@ -91,9 +91,7 @@ def text_probability(
 
 READ_A_TEXT = Exercise(
     name="encoder.read_a_text",
-    points=3,
-    difficulty=1,
-    minutes=15,
+    points=3, difficulty=1, minutes=15,
     against="each text alone, without padding, by torch's kernel (float32 1e-5, float64 1e-9 with gradients)",
     reference=one_by_one,
     right=text_probability,
@@ -193,9 +191,7 @@ def align_labels(words: list[str], labels: list[int], vocabulary: set[str]) -> t
 
 ALIGN_LABELS = Exercise(
     name="encoder.align_labels",
-    points=3,
-    difficulty=1,
-    minutes=15,
+    points=3, difficulty=1, minutes=15,
     against="the tokenizers library and the word that it says each piece belongs to",
     reference=library_labels,
     right=align_labels,

@@ -67,9 +67,7 @@ def zero_of_its_own(logits: Tensor, targets: Tensor) -> Tensor:
 
 MASKED_LOSS = Exercise(
     name="encoder.masked_loss",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="torch.nn.functional.cross_entropy (float32 1e-5, float64 1e-9 with gradients)",
     reference=torch_loss,
     right=masked_loss,

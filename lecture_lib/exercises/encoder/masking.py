@@ -191,9 +191,7 @@ def torch_masking(
 
 MASK_TOKENS = Exercise(
     name="training.mask_tokens",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against="the exact law of the rows, 8000 draws a case (a right answer is refused once in 10^9)",
     reference=torch_masking,
     right=mask_tokens,

@@ -120,9 +120,7 @@ def mean_field(J: np.ndarray, s: np.ndarray, hidden: np.ndarray) -> np.ndarray:
 
 MASKED_POSTERIOR = Exercise(
     name="encoder.masked_posterior",
-    points=4,
-    difficulty=3,
-    minutes=30,
+    points=4, difficulty=3, minutes=30,
     against="a transfer matrix on chains, sums over states bond by bond on other graphs (1e-9)",
     reference=summed,
     right=masked_posterior,
@@ -185,7 +183,5 @@ CHAIN_FLOOR = predict(
         ("only one neighbour is used, as a decoder would.", two_sided(STRENGTH / 2, equal=1.0)),
         ("that is the number of bits.", two_sided(STRENGTH) / math.log(2)),
     ),
-    points=1,
-    difficulty=2,
-    minutes=10,
+    points=1, difficulty=2, minutes=10,
 )  # fmt: skip

@@ -111,9 +111,7 @@ def teacher_forcing_loss(
 
 LOSS = Exercise(
     name="encoder_decoder.teacher_forcing_loss",
-    points=2,
-    difficulty=1,
-    minutes=15,
+    points=2, difficulty=1, minutes=15,
     against="every pair by itself, without padding, through torch's cross_entropy (float32 1e-5, float64 gradients)",
     reference=one_by_one,
     right=teacher_forcing_loss,

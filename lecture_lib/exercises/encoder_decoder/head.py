@@ -97,9 +97,7 @@ SWAPPING_HEAD = by_hand(
     cases=sentences,
     against="the weight on the word that comes next in French, at least 0.99 in each of the 54 sentences",
     accept=mostly_right,
-    points=4,
-    difficulty=3,
-    minutes=25,
+    points=4, difficulty=3, minutes=25,
     mistakes=(
         ("all adjectives come before the noun, as in English. Which kinds of word does a noun ask for?",
          lambda: head_by_hand({DETERMINER: {BEFORE: 3, AFTER: 2, NOUN: 1}, BEFORE: {AFTER: 2, NOUN: 1},

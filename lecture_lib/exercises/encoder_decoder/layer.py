@@ -123,9 +123,7 @@ CROSS = "X = X + cross_attention(cross_attention_norm(X), memory, mask=hidden)"
 
 DECODER_LAYER = Exercise(
     name="encoder_decoder.decoder_layer",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="torch.nn.TransformerDecoderLayer(norm_first=True) on the same weights (float32 1e-5, float64 gradients)",
     reference=torch_decoder_layer,
     right=decoder_layer,

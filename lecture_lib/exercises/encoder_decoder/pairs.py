@@ -113,9 +113,7 @@ MEAN, PAIRED = "weights.mean(dim=(0, 1))[:-1]", "returned[n] == m"
 
 ALIGNMENT = Exercise(
     name="encoder_decoder.alignment",
-    points=3,
-    difficulty=1,
-    minutes=15,
+    points=3, difficulty=1, minutes=15,
     against="all pairs compared in plain loops; a test holds them to the true pairs of the grammar",
     reference=choose_each_other,
     cases=alignment_cases,

@@ -129,9 +129,7 @@ RUNS = "Counter((tuple(words[i:i + n]) for i in range(len(words) - n + 1)))"
 
 BLEU = Exercise(
     name="encoder_decoder.bleu",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against="sacrebleu's scores of the same corpora under other names",
     reference=sacrebleus,
     cases=bleu_cases,

@@ -128,9 +128,7 @@ def one_after_another(
 
 WRITER = Exercise(
     name="encoder_decoder.write_translations",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="every source by itself, without padding; the model may be called once for each new word of the longest",
     reference=alone,
     right=write_translations,

@@ -95,9 +95,7 @@ def budget_cases(seed: int) -> list[Case]:
 
 BUDGET = Exercise(
     name="kv_cache.room_on_card",
-    points=2,
-    difficulty=1,
-    minutes=12,
+    points=2, difficulty=1, minutes=12,
     against="torch's bytes of tensors that are never made, and a search for the most that fits",
     reference=by_bisection,
     right=room_on_card,

@@ -86,9 +86,7 @@ def blind_chunks(model: Decoder, ids: Tensor, chunk_size: int) -> Tensor:
 
 CHUNKS = Exercise(
     name="kv_cache.read_in_chunks",
-    points=3,
-    difficulty=2,
-    minutes=20,
+    points=3, difficulty=2, minutes=20,
     against="the same model's forward on the whole prompt, without a cache; and a count of the tokens it was given",
     reference=at_once,
     right=read_in_chunks,

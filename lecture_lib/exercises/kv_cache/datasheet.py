@@ -180,9 +180,7 @@ def datasheet_cases(seed: int) -> list[Case]:
 
 EXPLAIN = Exercise(
     name="kv_cache.explain",
-    points=4,
-    difficulty=3,
-    minutes=30,
+    points=4, difficulty=3, minutes=30,
     against="the seconds a step may take and must take, in exact fractions",
     reference=by_seconds,
     right=explain,

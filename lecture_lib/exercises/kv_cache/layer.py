@@ -98,9 +98,7 @@ def layer_cases(seed: int) -> list[Case]:
 
 LAYER = Exercise(
     name="kv_cache.cached_attention",
-    points=4,
-    difficulty=3,
-    minutes=30,
+    points=4, difficulty=3, minutes=30,
     against="the layer without a cache on the whole text, with torch's kernel (float64)",
     reference=at_once,
     right=cached_attention,

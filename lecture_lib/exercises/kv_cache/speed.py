@@ -101,9 +101,7 @@ def nearly_alike(what: str, sizes: tuple, rate: float) -> Case:
 
 SPEED = Exercise(
     name="kv_cache.predicted_speed",
-    points=3,
-    difficulty=2,
-    minutes=18,
+    points=3, difficulty=2, minutes=18,
     against="a count token by token and head by head, in exact fractions",
     reference=token_by_token,
     right=predicted_speed,

@@ -70,9 +70,7 @@ def _truncated_first(D: Tensor, C: Tensor, r: int) -> tuple[float, Tensor]:
 
 FLOOR = Exercise(
     name="lora.lowest_loss",
-    points=4,
-    difficulty=3,
-    minutes=30,
+    points=4, difficulty=3, minutes=30,
     against="regression of reduced rank: the eigenvectors of the outputs' covariance",
     reference=by_outputs,
     right=lowest_loss,

@@ -109,9 +109,7 @@ def head_cases(seed: int) -> list[Case]:
 ZEROS = "nn.init.zeros_(head.weight)\n    nn.init.zeros_(head.bias)"
 HEAD = Exercise(
     name="lora.new_head",
-    points=2,
-    difficulty=1,
-    minutes=12,
+    points=2, difficulty=1, minutes=12,
     against="the same change made parameter by parameter, and one step of training behind it",
     reference=one_by_one,
     right=new_head,

@@ -47,9 +47,7 @@ BELOW_THE_FLOOR = impossible(
     claims,
     below_the_floor,
     against="the bound itself: one claim of each five was made below it",
-    points=2,
-    difficulty=2,
-    minutes=12,
+    points=2, difficulty=2, minutes=12,
     rounds=24,
     mistakes=(
         ("the singular values are taken in the order in which they come. Which ones can an update keep?",

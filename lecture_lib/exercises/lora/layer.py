@@ -159,9 +159,7 @@ def layer_cases(seed: int) -> list[Case]:
 SUM = "self.base(X) + self.scaling * (X @ self.A @ self.B)"
 LAYER = Exercise(
     name="lora.LowRank",
-    points=5,
-    difficulty=3,
-    minutes=30,
+    points=5, difficulty=3, minutes=30,
     against="sums over single directions in float64, and the plain layer read off its outputs",
     reference=ByEntries,
     right=LowRank,

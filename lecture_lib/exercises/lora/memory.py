@@ -80,9 +80,7 @@ def memory_cases(seed: int) -> list[Case]:
 
 MEMORY = Exercise(
     name="lora.training_bytes",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="a step of torch's AdamW, and the bytes that are there behind it",
     reference=by_training,
     right=training_bytes,
@@ -104,10 +102,5 @@ MEMORY = Exercise(
     ),
 )  # fmt: skip
 MENDED_MEMORY = find_the_bug(
-    MEMORY,
-    "lora.mended_bytes",
-    hint="frozen weights have gradients",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    MEMORY, "lora.mended_bytes", hint="frozen weights have gradients", points=2, difficulty=1, minutes=10
 )

@@ -143,9 +143,7 @@ def name_cases(seed: int) -> list[Case]:
 FULL = "re.fullmatch(pattern, n)"
 ADAPT = Exercise(
     name="lora.adapt",
-    points=3,
-    difficulty=2,
-    minutes=20,
+    points=3, difficulty=2, minutes=20,
     against="a walk through the model by hand, and the outputs of the adapted model",
     reference=by_paths,
     right=adapt,

@@ -74,9 +74,7 @@ def rank_cases(seed: int) -> list[Case]:
 EDGE = "N ** 0.5 + M ** 0.5"
 RANK = Exercise(
     name="lora.visible_rank",
-    points=3,
-    difficulty=2,
-    minutes=20,
+    points=3, difficulty=2, minutes=20,
     against="ranks that were planted, with 3 % of room on both sides of the edge",
     reference=planted,
     right=visible_rank,

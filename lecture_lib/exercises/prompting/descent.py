@@ -109,9 +109,7 @@ GRADIENT_STEP = by_hand(
     cases=descent_cases,
     against="gradient descent in NumPy, float64 (1e-6), after every layer",
     accept=is_descent,
-    points=4,
-    difficulty=3,
-    minutes=30,
+    points=4, difficulty=3, minutes=30,
     mistakes=(
         ("1/N is forgotten: the step is N times too long. Is the loss a sum or a mean?", lambda: weights(n=1)),
         ("the loss is taken without its 1/2, and the step is twice too long. What is the derivative of (w·x − y)²/2?",

@@ -145,9 +145,7 @@ def extraction_cases(seed: int) -> list[Case]:
 
 EXTRACTION = Exercise(
     name="prompting.extract_answer",
-    points=3,
-    difficulty=2,
-    minutes=25,
+    points=3, difficulty=2, minutes=25,
     against="a scanner that reads one character after the other",
     reference=by_scanning,
     cases=extraction_cases,

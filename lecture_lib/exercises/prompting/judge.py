@@ -78,9 +78,7 @@ NO_DESCENT = impossible(
     five_runs,
     no_descent,
     against="the runs as they were made: four by their modes, one with factors of its own",
-    points=3,
-    difficulty=3,
-    minutes=20,
+    points=3, difficulty=3, minutes=20,
     mistakes=(
         ("the factor of the error is compared with that of the loss. How does a squared error shrink?",
          "(1 - run['rate'] * eigenvalues) ** 2", "np.abs(1 - run['rate'] * eigenvalues)"),

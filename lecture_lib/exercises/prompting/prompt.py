@@ -104,9 +104,7 @@ OPENED, JOINED = (
 
 PROMPT = Exercise(
     name="prompting.build_prompt",
-    points=2,
-    difficulty=1,
-    minutes=15,
+    points=2, difficulty=1, minutes=15,
     against="a template cut into pieces, block by block",
     reference=by_pieces,
     cases=prompt_cases,

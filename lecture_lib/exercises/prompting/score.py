@@ -93,9 +93,7 @@ COUNT = "sum((given == truth for given, truth in zip(answers, truths, strict=Tru
 
 SCORE = Exercise(
     name="prompting.score_with_interval",
-    points=3,
-    difficulty=2,
-    minutes=20,
+    points=3, difficulty=2, minutes=20,
     against="the roots of the quadratic equation, by NumPy",
     reference=by_roots,
     right=score_with_interval,

@@ -49,9 +49,7 @@ WINNERS = "[answer for answer, count in votes.items() if count == most]"
 
 VOTE = Exercise(
     name="prompting.majority_vote",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="counting all pairs of equal answers",
     reference=by_pairs,
     right=majority_vote,
@@ -74,10 +72,5 @@ VOTE = Exercise(
     ),
 )  # fmt: skip
 MENDED_VOTE = find_the_bug(
-    VOTE,
-    "prompting.mended_vote",
-    hint="the answer 0 loses",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    VOTE, "prompting.mended_vote", hint="the answer 0 loses", points=2, difficulty=1, minutes=10
 )

@@ -84,9 +84,7 @@ def affine_cases(seed: int) -> list[Case]:
 
 AFFINE = Exercise(
     name="quantization.affine_quantize",
-    points=2,
-    difficulty=1,
-    minutes=12,
+    points=2, difficulty=1, minutes=12,
     against="torch's PerChannelMinMaxObserver and fake_quantize_per_channel_affine",
     reference=by_observer,
     right=affine_quantize,
@@ -124,10 +122,5 @@ AFFINE = Exercise(
     ),
 )  # fmt: skip
 MENDED_AFFINE = find_the_bug(
-    AFFINE,
-    "quantization.mended_affine",
-    hint="the zero point is cut",
-    points=2,
-    difficulty=1,
-    minutes=12,
+    AFFINE, "quantization.mended_affine", hint="the zero point is cut", points=2, difficulty=1, minutes=12
 )

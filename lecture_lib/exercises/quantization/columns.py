@@ -131,9 +131,7 @@ UPDATE = "W[:, later] += torch.outer(error, push)"
 
 GPTQ = Exercise(
     name="quantization.gptq_codes",
-    points=5,
-    difficulty=3,
-    minutes=35,
+    points=5, difficulty=3, minutes=35,
     against="every rounding there is, where they can be listed; optimal brain surgery by inverses elsewhere",
     reference=by_inverses,
     right=gptq_codes,

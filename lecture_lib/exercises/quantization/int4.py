@@ -81,9 +81,7 @@ def int4_cases(seed: int) -> list[Case]:
 
 INT4 = Exercise(
     name="quantization.int4_rows",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="loops over rows and groups, and numpy.packbits",
     reference=one_by_one,
     right=int4_rows,

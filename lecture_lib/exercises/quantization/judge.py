@@ -59,9 +59,7 @@ BEYOND_SHANNON = impossible(
     compressors,
     beyond_shannon,
     against="the limit itself: one report of each five was made above it",
-    points=2,
-    difficulty=2,
-    minutes=12,
+    points=2, difficulty=2, minutes=12,
     mistakes=(
         ("the bits of the steps are not counted, or not as they should be. What is stored beside the codes, and how many weights share it?",
          " + report['scale_bits'] / report['group_size']", ""),

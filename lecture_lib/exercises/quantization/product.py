@@ -102,9 +102,7 @@ def product_cases(seed: int) -> list[Case]:
 
 PRODUCT = Exercise(
     name="quantization.integer_product",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="both sides rebuilt and multiplied in float64 (1e-5)",
     reference=in_float64,
     right=integer_product,

@@ -76,9 +76,7 @@ def rotation_cases(seed: int) -> list[Case]:
 
 ROTATION = Exercise(
     name="quantization.rotate_and_round",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="Hadamard's matrix written out, in float64 (1e-5)",
     reference=by_matrix,
     cases=rotation_cases,

@@ -70,9 +70,7 @@ RESULT = "(probs * share[which])"
 
 BEST_OF_N = Exercise(
     name="rlhf.best_of_n_distribution",
-    points=4,
-    difficulty=3,
-    minutes=30,
+    points=4, difficulty=3, minutes=30,
     against="a sum over the draw at which the winner comes (float64 1e-9)",
     reference=by_the_winning_draw,
     cases=best_cases,

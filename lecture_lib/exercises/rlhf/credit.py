@@ -55,9 +55,7 @@ CREDIT = "following = surprise + gamma * lam * following"
 
 GAE = Exercise(
     name="rlhf.gae",
-    points=2,
-    difficulty=2,
-    minutes=15,
+    points=2, difficulty=2, minutes=15,
     against="a matrix of powers of γλ times the surprises of single steps",
     reference=all_later_surprises,
     cases=credit_cases,

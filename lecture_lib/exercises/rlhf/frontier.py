@@ -131,9 +131,7 @@ ABOVE = impossible(
     above_the_frontier,
     against="how the claims were made, with the frontier found by bisection",
     rounds=8,
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     mistakes=(
         ("the largest reward is named, whatever the world. What can be reached there?",
          "(reward - best) / (best - start)", "reward"),

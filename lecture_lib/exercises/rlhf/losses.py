@@ -90,9 +90,7 @@ LOWER = "torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * adv
 
 PPO_LOSS = Exercise(
     name="rlhf.ppo_loss",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against="the gain of every token by itself, with torch's gradients",
     reference=token_by_token,
     cases=ppo_cases,
@@ -172,9 +170,7 @@ INSIDE = "beta * (gained - lost)"
 
 DPO_LOSS = Exercise(
     name="rlhf.dpo_loss",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against='torch\'s binary cross-entropy of the label "the first is better"',
     reference=as_a_label,
     cases=dpo_cases,

@@ -72,9 +72,7 @@ STEP = "inside = inside & (token != end_id) | ~inside & (token == begin_id)"
 
 ANSWERS = Exercise(
     name="rlhf.answer_mask",
-    points=2,
-    difficulty=1,
-    minutes=12,
+    points=2, difficulty=1, minutes=12,
     against="a search from begin to end in lists (exactly)",
     reference=by_searching,
     cases=mask_cases,

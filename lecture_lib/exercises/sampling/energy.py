@@ -50,9 +50,7 @@ def from_free_energy(logits: Tensor, temperature: float) -> Tensor:
 
 HEAT_CAPACITY = Exercise(
     name="sampling.heat_capacity",
-    points=3,
-    difficulty=1,
-    minutes=15,
+    points=3, difficulty=1, minutes=15,
     against="derivatives of the free energy -T ln Z in float64 (float32 1e-5, float64 1e-9)",
     reference=from_free_energy,
     cases=heat_capacity_cases,

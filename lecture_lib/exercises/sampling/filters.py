@@ -63,9 +63,7 @@ REMOVED = f"removed = logits < {KTH}"
 
 TOP_K = Exercise(
     name="sampling.top_k",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="for every token a count of those that are larger (exactly)",
     reference=by_counting,
     right=k_best,
@@ -189,9 +187,7 @@ def accept_nucleus(case: Case, output: object, _asked: list) -> str | None:
 
 NUCLEUS = Exercise(
     name="sampling.nucleus",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="tokens taken one by one until their exact sum reaches p (1e-5)",
     reference=token_by_token,
     right=nucleus,

@@ -56,9 +56,7 @@ NEXT = "(log_weights[prefix[-1]] + log_Z).softmax(-1)"
 
 LOOKAHEAD = Exercise(
     name="sampling.lookahead_probs",
-    points=5,
-    difficulty=3,
-    minutes=35,
+    points=5, difficulty=3, minutes=35,
     against="the sum of p^(1/T) over every text that can follow (float32 1e-5, float64 1e-9)",
     reference=by_enumeration,
     cases=lookahead_cases,

@@ -148,9 +148,7 @@ PENALISE = "logits = torch.where(appeared, penalised, logits)"
 
 PLAYGROUND = Exercise(
     name="sampling.playground",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against=f"the exact law of each of {DRAWS:,} draws, by a chi-squared test",
     reference=draw_by_law,
     right=playground,

@@ -179,9 +179,7 @@ def block_cases(seed: int) -> list[Case]:
 
 BLOCKS = Exercise(
     name="serving.Blocks",
-    points=5,
-    difficulty=3,
-    minutes=35,
+    points=5, difficulty=3, minutes=35,
     against="an allocator without counts, which reads from all tables who holds what",
     reference=Recounted,
     right=Blocks,

@@ -113,9 +113,7 @@ def guess_cases(seed: int) -> list[Case]:
 
 GUESSES = Exercise(
     name="serving.check_guesses",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="the exact chance of every list that can come out, by Pearson's chi-squared test on thousands of looks",
     reference=by_one_uniform,
     right=check_guesses,

@@ -101,9 +101,7 @@ LOST = impossible(
     five_logs,
     lost_request,
     against="the draw itself: one log of each five was spoiled",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     mistakes=(
         ("only the number of requests is compared. Can a request be missing while it runs?",
          "abs(present - rate * time)", "abs(len(log['asked']) - len(log['ended']))"),

@@ -89,9 +89,7 @@ def paged_cases(seed: int) -> list[Case]:
 
 PAGED = Exercise(
     name="serving.paged_attention",
-    points=3,
-    difficulty=2,
-    minutes=20,
+    points=3, difficulty=2, minutes=20,
     against="torch's kernel on texts that are laid out in one piece",
     reference=contiguous,
     right=paged_attention,

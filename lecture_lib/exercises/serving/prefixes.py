@@ -91,9 +91,7 @@ def hash_cases(seed: int) -> list[Case]:
 
 HASHES = Exercise(
     name="serving.prefix_hashes",
-    points=2,
-    difficulty=1,
-    minutes=12,
+    points=2, difficulty=1, minutes=12,
     against="the whole beginnings of the texts, compared token by token",
     reference=whole_beginnings,
     right=prefix_hashes,

@@ -136,9 +136,7 @@ def step_cases(seed: int) -> list[Case]:
 
 STEP = Exercise(
     name="serving.plan_step",
-    points=5,
-    difficulty=3,
-    minutes=35,
+    points=5, difficulty=3, minutes=35,
     against="sums over the line: the largest number of texts whose blocks fit into all there are",
     reference=by_sums,
     right=plan_step,

@@ -87,9 +87,7 @@ def worth_cases(seed: int) -> list[Case]:
 
 WORTH = Exercise(
     name="serving.worth_guessing",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="an enumeration of all guesses and of how many of them are kept",
     reference=by_enumeration,
     right=worth_guessing,

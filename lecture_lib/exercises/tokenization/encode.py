@@ -137,9 +137,7 @@ def by(key: str) -> str:
 
 ENCODE = Exercise(
     name="tokenization.encode_word",
-    points=4,
-    difficulty=2,
-    minutes=15,
+    points=4, difficulty=2, minutes=15,
     against="the BPE model of the tokenizers library",
     reference=library_ids,
     cases=encode_cases,

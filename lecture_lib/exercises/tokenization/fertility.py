@@ -62,9 +62,7 @@ def fertility_cases(seed: int) -> list[Case]:
 
 FERTILITY = Exercise(
     name="tokenization.fertility",
-    points=0,
-    difficulty=1,
-    minutes=8,
+    points=0, difficulty=1, minutes=8,
     against="the tokenizers library, and a count of words by a regular expression",
     reference=counted,
     cases=fertility_cases,

@@ -83,9 +83,7 @@ IMPOSSIBLE = impossible(
     five,
     impossible_merges,
     against="how the lists were drawn",
-    points=2,
-    difficulty=2,
-    minutes=10,
+    points=2, difficulty=2, minutes=10,
     mistakes=(
         ("a pair that comes twice is taken for possible. What is left of a pair after its merge?",
          " or pair in merges[:rank]", ""),

@@ -115,9 +115,7 @@ def counts_overlaps_once(words: Words, n_merges: int, first_new_id: int = 256) -
 
 LEARN = Exercise(
     name="tokenization.learn_merges",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="BpeTrainer of the tokenizers library",
     reference=library_merges,
     cases=learn_cases,

@@ -82,9 +82,7 @@ def from_the_right(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> li
 
 MERGE = Exercise(
     name="tokenization.merge",
-    points=2,
-    difficulty=1,
-    minutes=8,
+    points=2, difficulty=1, minutes=8,
     against="Python's str.replace on a string with one character an id",
     reference=replaced,
     cases=merge_cases,

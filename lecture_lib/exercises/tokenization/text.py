@@ -81,9 +81,7 @@ def stripped(ids: Sequence[int], tokens: Sequence[bytes]) -> str:
 
 RIGHT_DECODE = Exercise(
     name="tokenization.decode_tokens",
-    points=3,
-    difficulty=2,
-    minutes=10,
+    points=3, difficulty=2, minutes=10,
     against="the byte-level decoder of the tokenizers library",
     reference=library_text,
     cases=decode_cases,

@@ -159,9 +159,7 @@ def multiplied(text: str, log_probs: LogProbs) -> list[str]:
 
 BEST_CUT = Exercise(
     name="tokenization.best_cut",
-    points=5,
-    difficulty=3,
-    minutes=25,
+    points=5, difficulty=3, minutes=25,
     against="the Unigram model of the tokenizers library",
     reference=library_pieces,
     cases=cut_cases,

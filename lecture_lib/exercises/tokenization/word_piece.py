@@ -94,9 +94,7 @@ def fewest(word: str, vocabulary: Collection[str], prefix: str = "##", unknown: 
 
 LONGEST_MATCH = Exercise(
     name="tokenization.longest_match",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="the WordPiece model of the tokenizers library",
     reference=library_pieces,
     cases=longest_cases,

@@ -69,9 +69,7 @@ def layer_parameter_count(
 
 LAYER_PARAMETER_COUNT = Exercise(
     name="transformer.layer_parameter_count",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="the parameters of torch.nn.Linear and LayerNorm, counted",
     reference=counted,
     right=layer_parameter_count,

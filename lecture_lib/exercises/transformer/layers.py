@@ -89,9 +89,7 @@ Z = f"Z = attention_norm({READ} + X)"
 
 POST_LN_LAYER = Exercise(
     name="transformer.post_ln_layer",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="torch.nn.TransformerEncoderLayer(norm_first=False) on the same weights (float32 1e-5, float64 gradients)",
     reference=torch_post_ln,
     right=post_ln_layer,
@@ -192,9 +190,7 @@ READS_THEN = "Y + layer.attention(layer.attention_norm(Y), mask=mask)"
 
 PRE_LN_STACK = Exercise(
     name="transformer.pre_ln_stack",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="torch.nn.TransformerEncoderLayer(norm_first=True) on the same weights (float32 1e-5, float64 gradients)",
     reference=torch_pre_ln,
     right=pre_ln_stack,

@@ -50,9 +50,7 @@ def torch_layer_norm(x: Tensor, gain: Tensor, bias: Tensor, eps: float = 1e-5) -
 
 LAYER_NORM = Exercise(
     name="transformer.layer_norm",
-    points=3,
-    difficulty=1,
-    minutes=15,
+    points=3, difficulty=1, minutes=15,
     against="torch.nn.functional.layer_norm in float64 (float32 1e-5, float64 1e-9 with gradients)",
     reference=torch_layer_norm,
     cases=layer_norm_cases,
@@ -166,9 +164,7 @@ OUT = "y @ W_out + b_out"
 
 FEED_FORWARD = Exercise(
     name="transformer.feed_forward",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="torch.nn.functional.linear and gelu in float64 (float32 1e-5, float64 1e-9 with gradients)",
     reference=torch_feed_forward,
     right=feed_forward,
