@@ -11,9 +11,7 @@ from lecture_lib.exercises.arena.votes import wins
 UNEVEN = np.array([[0, 900, 40, 9], [3, 0, 2000, 3000], [0, 25, 0, 700], [0, 2, 11, 0]])
 
 
-def by_mm(
-    wins: np.ndarray, anchor: int | None = None, at: float = 1000.0, start: object = None
-) -> np.ndarray:
+def by_mm(wins, anchor=None, at=1000.0, start=None) -> np.ndarray:
     """Hunter's MM algorithm, after a search for someone who is not reached."""
     wins = np.asarray(wins, dtype=float)
     for table in (wins, wins.T):
@@ -67,18 +65,14 @@ def fit_cases(seed: int) -> list[Case]:
     ]
 
 
-def of_win_rates(
-    wins: np.ndarray, anchor: int | None = None, at: float = 1000.0, start: object = None
-) -> np.ndarray:
+def of_win_rates(wins, anchor=None, at=1000.0, start=None) -> np.ndarray:
     """Give the log-odds of each model's share of points, whoever it met."""
     rate = wins.sum(1) / (wins + wins.T).sum(1)
     scores = SCALE * np.log(rate / (1 - rate))
     return scores + at - (scores.mean() if anchor is None else scores[anchor])
 
 
-def of_log_odds(
-    wins: np.ndarray, anchor: int | None = None, at: float = 1000.0, start: object = None
-) -> np.ndarray:
+def of_log_odds(wins, anchor=None, at=1000.0, start=None) -> np.ndarray:
     """Give the mean of the log-odds against each of the others."""
     scores = SCALE * (np.log((wins + 0.5) / (wins.T + 0.5))).mean(1)
     return scores + at - (scores.mean() if anchor is None else scores[anchor])

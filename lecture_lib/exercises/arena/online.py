@@ -6,9 +6,7 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.exercises.arena.votes import battles
 
 
-def in_natural_units(
-    a: np.ndarray, b: np.ndarray, points: np.ndarray, n_models: int, k: float = 4.0, start: float = 1000.0
-) -> np.ndarray:
+def in_natural_units(a, b, points, n_models, k=4.0, start=1000.0) -> np.ndarray:
     """The same game with log-odds in place of points, and tanh in place of powers of ten."""
     unit = 400 / np.log(10)
     theta = np.zeros(n_models)
@@ -40,9 +38,7 @@ def elo_cases(seed: int) -> list[Case]:
     ]
 
 
-def with_new_scores(
-    a: np.ndarray, b: np.ndarray, points: np.ndarray, n_models: int, k: float = 4.0, start: float = 1000.0
-) -> np.ndarray:
+def with_new_scores(a, b, points, n_models, k=4.0, start=1000.0) -> np.ndarray:
     """Let b's loss be reckoned from a's new score."""
     scores = np.full(n_models, float(start))
     for i, j, taken in zip(a, b, points, strict=True):
@@ -51,17 +47,13 @@ def with_new_scores(
     return scores
 
 
-def all_at_once(
-    a: np.ndarray, b: np.ndarray, points: np.ndarray, n_models: int, k: float = 4.0, start: float = 1000.0
-) -> np.ndarray:
+def all_at_once(a, b, points, n_models, k=4.0, start=1000.0) -> np.ndarray:
     """Reckon every battle from the scores at the start."""
     gain = k * (points - 0.5)
     return start + np.bincount(a, gain, n_models) - np.bincount(b, gain, n_models)
 
 
-def in_whole_numbers(
-    a: np.ndarray, b: np.ndarray, points: np.ndarray, n_models: int, k: float = 4.0, start: float = 1000.0
-) -> np.ndarray:
+def in_whole_numbers(a, b, points, n_models, k=4.0, start=1000.0) -> np.ndarray:
     """Let the scores have the number type of the start."""
     scores = np.full(n_models, start)
     for i, j, taken in zip(a, b, points, strict=True):

@@ -8,9 +8,7 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.exercises.arena.votes import battles
 
 
-def by_autograd(
-    a: np.ndarray, b: np.ndarray, points: np.ndarray, X: np.ndarray, n_models: int
-) -> tuple[np.ndarray, np.ndarray]:
+def by_autograd(a, b, points, X, n_models) -> tuple[np.ndarray, np.ndarray]:
     """Logistic regression on a full design matrix, by torch's L-BFGS; a design of too low rank is refused."""
     import torch
 
@@ -45,9 +43,7 @@ def styled(draw: np.random.Generator, M: int, B: int, beta: list[float], sway: f
     return a, b, points, X, M
 
 
-def without_a_look(
-    a: np.ndarray, b: np.ndarray, points: np.ndarray, X: np.ndarray, n_models: int
-) -> tuple[np.ndarray, np.ndarray]:
+def without_a_look(a, b, points, X, n_models) -> tuple[np.ndarray, np.ndarray]:
     """Newton's method that leaves it to `solve` to notice a curvature without an inverse."""
     theta = np.zeros(n_models + X.shape[1])
     for _ in range(60):
@@ -90,9 +86,7 @@ def style_cases(seed: int) -> list[Case]:
     ]
 
 
-def in_two_steps(
-    a: np.ndarray, b: np.ndarray, points: np.ndarray, X: np.ndarray, n_models: int
-) -> tuple[np.ndarray, np.ndarray]:
+def in_two_steps(a, b, points, X, n_models) -> tuple[np.ndarray, np.ndarray]:
     """Fit the style alone first, and the scores to what is left."""
     if (
         np.linalg.matrix_rank(np.hstack([np.eye(n_models)[a] - np.eye(n_models)[b], X]))

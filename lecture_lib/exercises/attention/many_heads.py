@@ -63,9 +63,7 @@ def head_by_head(X: Tensor, memory: Tensor, weights: tuple, n_heads: int, mask: 
     ).to(dtype)
 
 
-def multi_head_reference(
-    X: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, W_o: Tensor, n_heads: int, mask: Tensor | None = None
-) -> Tensor:
+def multi_head_reference(X, W_q, W_k, W_v, W_o, n_heads, mask=None) -> Tensor:
     """Let a text read itself, head by head."""
     return head_by_head(X, X, (W_q, W_k, W_v, W_o), n_heads, mask)
 
@@ -154,16 +152,7 @@ def scattered_text(x: object) -> object:
     return scattered(x) if isinstance(x, Tensor) else x
 
 
-def cross_reference(
-    X: Tensor,
-    memory: Tensor,
-    W_q: Tensor,
-    W_k: Tensor,
-    W_v: Tensor,
-    W_o: Tensor,
-    n_heads: int,
-    lengths: Tensor | None = None,
-) -> Tensor:
+def cross_reference(X, memory, W_q, W_k, W_v, W_o, n_heads, lengths=None) -> Tensor:
     """Let a text read another, head by head, with a mask written row by row."""
     rows = [] if lengths is None else [[m < n for m in range(memory.shape[1])] for n in lengths.tolist()]
     mask = torch.tensor(rows)[:, None, None] if rows else None

@@ -42,9 +42,7 @@ def use_loop(answer: Callable, seed: int, *inputs: object) -> object:
     return written, f"tokens read in each call of `read`: {reader.read}"
 
 
-def step_by_step(
-    read: Reader, choose: Callable, ids: list[int], max_new_tokens: int, end_ids: Collection[int] = ()
-) -> list[int]:
+def step_by_step(read, choose, ids, max_new_tokens, end_ids=()) -> list[int]:
     """Read the whole text anew for every token, and keep the account of a loop that does not."""
     text = list(ids)
     while len(text) - len(ids) < max_new_tokens and not set(text[len(ids) :]) & set(end_ids):

@@ -53,9 +53,7 @@ def text_cases(seed: int) -> list[Case]:
     ]  # fmt: skip
 
 
-def one_by_one(
-    X: Tensor, lengths: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, W_pool: Tensor, w: Tensor
-) -> Tensor:
+def one_by_one(X, lengths, W_q, W_k, W_v, W_pool, w) -> Tensor:
     """Each text alone, cut to its length: there is no padding to hide. Torch's kernel in float64."""
     X, *maps, w = (x.double() for x in (X, W_q, W_k, W_v, W_pool, w))
     found = []

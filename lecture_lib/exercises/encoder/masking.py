@@ -171,14 +171,7 @@ def mask_cases(seed: int) -> list[Case]:
     ]
 
 
-def torch_masking(
-    ids: Tensor,
-    mask_id: int,
-    vocab_size: int,
-    special_ids: Sequence[int] = (),
-    probability: float = 0.15,
-    generator: object = None,
-) -> tuple[Tensor, Tensor]:
+def torch_masking(ids, mask_id, vocab_size, special_ids=(), probability=0.15, generator=None):
     """One draw for each place decides all: its part of [0, 1) says whether and how the token is shown."""
     height = torch.rand(ids.shape, generator=generator, dtype=torch.float64)
     height = height.masked_fill(torch.isin(ids, torch.tensor([*special_ids], dtype=ids.dtype)), 1.0)

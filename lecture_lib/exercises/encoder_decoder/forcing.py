@@ -34,13 +34,7 @@ def use_loss(
     return answer(model, source_ids, source_lengths, target_ids, target_lengths)
 
 
-def one_by_one(
-    model: Callable,
-    source_ids: Tensor,
-    source_lengths: Tensor,
-    target_ids: Tensor,
-    target_lengths: Tensor,
-) -> Tensor:
+def one_by_one(model, source_ids, source_lengths, target_ids, target_lengths) -> Tensor:
     """Every translation by itself, without padding, through torch's cross-entropy; then the mean over all words."""
     losses, words = [], 0
     for source, n, target, m in zip(

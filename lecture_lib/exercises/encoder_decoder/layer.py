@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lecture_lib.attention import causal_mask, padding_mask
 from lecture_lib.checks.draws import Draw, scattered
@@ -12,7 +12,6 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.exercises.encoder_decoder.parts import (
     BY_HAND,
     BY_HAND_WORDS,
-    Attention,
     draw_parts,
     torch_layer,
 )
@@ -25,23 +24,14 @@ def use_layer(
     return answer(X, memory, source_lengths, *draw_parts(X, n_heads, **sizes))
 
 
-def torch_decoder_layer(
-    X: Tensor,
-    memory: Tensor,
-    source_lengths: Tensor | None,
-    attention: Attention,
-    cross: Attention,
-    network: nn.Module,
-    *norms: nn.Module,
-) -> Tensor:
+def torch_decoder_layer(X: Tensor, memory: Tensor, source_lengths: Tensor | None, *parts: Callable) -> Tensor:
     """Torch's own layer, with its own kind of masks: True = hidden."""
     M, N = X.shape[1], memory.shape[1]
     future = torch.ones(M, M, dtype=torch.bool).triu(1)
     padding = None
     if source_lengths is not None:
         padding = torch.tensor([[n >= length for n in range(N)] for length in source_lengths.tolist()])
-    layer = torch_layer(attention, cross, network, *norms)
-    return layer(X, memory, tgt_mask=future, memory_key_padding_mask=padding)
+    return torch_layer(*parts)(X, memory, tgt_mask=future, memory_key_padding_mask=padding)
 
 
 def drawn_case(

@@ -47,14 +47,7 @@ def use_writer(
     return written, f"{model.calls} calls of the model"
 
 
-def alone(
-    model: Callable,
-    source_ids: Tensor,
-    source_lengths: Tensor,
-    start_id: int,
-    end_id: int,
-    max_new_tokens: int,
-) -> list[list[int]]:
+def alone(model, source_ids, source_lengths, start_id, end_id, max_new_tokens) -> list[list[int]]:
     """Every source by itself, without padding, word by word."""
     written, before = [], model.calls
     for source, n in zip(source_ids, source_lengths.tolist(), strict=True):

@@ -36,17 +36,7 @@ def stored(bits: int, *shape: int) -> int:
     return torch.empty(*shape, dtype=DTYPES[bits], device="meta").nbytes
 
 
-def by_bisection(
-    n_params: int,
-    memory: int,
-    n_layers: int,
-    n_heads: int,
-    n_kv_heads: int,
-    d_head: int,
-    context: int,
-    bits: int = 16,
-    kv_bits: int = 16,
-) -> tuple[int, int]:
+def by_bisection(n_params, memory, n_layers, n_heads, n_kv_heads, d_head, context, bits=16, kv_bits=16):
     """Look for the longest cache, as a tensor, that fits beside the weights, and then for the most rows."""
     left = memory - stored(bits, n_params)
     if left < 0:

@@ -34,15 +34,7 @@ def explain(
     return least, impossible
 
 
-def by_seconds(
-    tokens_per_second: float,
-    n_params: int,
-    bits: int,
-    context: int,
-    token_bytes: int,
-    card: dict[str, float],
-    claims: list[dict[str, int]],
-) -> tuple[float, list[int]]:
+def by_seconds(tokens_per_second, n_params, bits, context, token_bytes, card, claims):
     """The seconds that a step may take against those that it must take, in exact fractions, each card with its share."""
     speed = Fraction(tokens_per_second)
     memory, bandwidth, rate = (Fraction(card[key]) for key in ("memory", "bandwidth", "flop_rate"))

@@ -31,18 +31,7 @@ def predicted_speed(
 
 
 def token_by_token(
-    n_params: int,
-    n_layers: int,
-    n_heads: int,
-    n_kv_heads: int,
-    d_head: int,
-    batch: int,
-    n_new: int,
-    context: int,
-    bandwidth: float,
-    flop_rate: float,
-    bits: int = 16,
-    kv_bits: int = 16,
+    n_params, n_layers, n_heads, n_kv_heads, d_head, batch, n_new, context, *rates, bits=16, kv_bits=16
 ) -> tuple[float, str]:
     """Count every row, head and token for itself, in exact fractions of a byte."""
     read, flops = Fraction(n_params * bits, 8), 0
@@ -53,7 +42,8 @@ def token_by_token(
             seen = context + i + 1
             scores = mixing = seen * (d_head + d_head)  # a product and a sum for each feature
             flops += 2 * n_params + n_layers * n_heads * (scores + mixing)
-    memory, arithmetic = read / Fraction(bandwidth), Fraction(flops) / Fraction(flop_rate)
+    bandwidth, flop_rate = map(Fraction, rates)
+    memory, arithmetic = read / bandwidth, flops / flop_rate
     limit = "memory" if memory >= arithmetic else "arithmetic"
     return float(batch * n_new / max(memory, arithmetic)), limit
 

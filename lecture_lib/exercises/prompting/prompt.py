@@ -2,7 +2,6 @@
 
 import random
 import re
-from collections.abc import Sequence
 
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.prompting import TRANSLATIONS
@@ -17,13 +16,8 @@ WORDS = ("cheese", "sea otter", "the red car", "two loaves", "a plum", "rain", "
 
 
 def by_pieces(
-    question: str,
-    shots: Sequence[tuple[str, str]] = (),
-    instruction: str = "",
-    template: str = "Q: {question}\nA: {answer}",
-    separator: str = "\n\n",
-    cue: str = "",
-) -> str:
+    question, shots=(), instruction="", template="Q: {question}\nA: {answer}", separator="\n\n", cue=""
+):
     """Fill a list of pieces block by block, and end it where the last answer begins."""
     pieces = re.split(r"(\{question\}|\{answer\})", template)
     if [each for each in pieces if each in ("{question}", "{answer}")] != ["{question}", "{answer}"]:

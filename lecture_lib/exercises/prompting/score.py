@@ -38,9 +38,7 @@ def score_with_interval(
     return share, middle - half, middle + half
 
 
-def by_roots(
-    answers: Sequence[float | None], truths: Sequence[float], z: float = 1.96
-) -> tuple[float, float, float]:
+def by_roots(answers, truths, z=1.96) -> tuple[float, float, float]:
     """Solve n (p̂ - p)² = z² p (1 - p) for p with NumPy."""
     if not truths or len(answers) != len(truths):
         raise ValueError("as many answers as truths are asked for")

@@ -70,9 +70,7 @@ def ppo_cases(seed: int) -> list[Case]:
     ]
 
 
-def token_by_token(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, mask: Tensor, clip: float = 0.2
-) -> Tensor:
+def token_by_token(log_probs, old_log_probs, advantages, mask, clip=0.2) -> Tensor:
     """Each token says in words what it earns."""
     gains = [0 * log_probs[:0].sum()]
     for i, j in mask.nonzero().tolist():
@@ -158,9 +156,7 @@ def dpo_cases(seed: int) -> list[Case]:
     ]
 
 
-def as_a_label(
-    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float
-) -> Tensor:
+def as_a_label(chosen, rejected, reference_chosen, reference_rejected, beta) -> Tensor:
     """Binary cross-entropy of the label "the first is better"."""
     logits = beta * ((chosen - rejected) - (reference_chosen - reference_rejected).detach())
     return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))

@@ -80,14 +80,7 @@ def playground_cases(seed: int) -> list[Case]:
     ]  # fmt: skip
 
 
-def law(
-    logits: list[float],
-    ids: list[int],
-    temperature: float = 0.7,
-    top_p: float = 0.7,
-    top_k: int = 50,
-    penalty: float = 1.0,
-) -> dict[int, float]:
+def law(logits, ids, temperature=0.7, top_p=0.7, top_k=50, penalty=1.0) -> dict[int, float]:
     """The exact probability of each token that can come, knob by knob in Python's numbers."""
     heights = [(z / penalty if z > 0 else z * penalty) if i in ids else z for i, z in enumerate(logits)]
     best = sorted(range(len(heights)), key=lambda i: -heights[i])[:top_k]

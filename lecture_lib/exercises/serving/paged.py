@@ -24,9 +24,7 @@ def paged_attention(
     return torch.stack(mixed)
 
 
-def contiguous(
-    Q: Tensor, K_pool: Tensor, V_pool: Tensor, tables: list[list[int]], lengths: list[int]
-) -> Tensor:
+def contiguous(Q, K_pool, V_pool, tables, lengths) -> Tensor:
     """Lay each text out in one piece, block behind block, and call torch's kernel."""
     rows = []
     for i, length in enumerate(lengths):
@@ -36,9 +34,7 @@ def contiguous(
     return torch.stack(rows)
 
 
-def longest_for_all(
-    Q: Tensor, K_pool: Tensor, V_pool: Tensor, tables: list[list[int]], lengths: list[int]
-) -> Tensor:
+def longest_for_all(Q, K_pool, V_pool, tables, lengths) -> Tensor:
     """Let every text look at as many tokens as its table has room for, up to the longest of all."""
     most = [min(max(lengths), len(table) * K_pool.shape[1]) for table in tables]
     return paged_attention(Q, K_pool, V_pool, tables, most)

@@ -38,9 +38,7 @@ def plan_step(
     return plan, thrown
 
 
-def by_sums(
-    running: list[Text], waiting: list[Text], n_free: int, block_size: int, max_running: int, budget: int
-) -> Plan:
+def by_sums(running, waiting, n_free, block_size, max_running, budget) -> Plan:
     """No step by step: the oldest k stay, with the largest k whose blocks fit into all there are; and so for the line."""
 
     def shares(todo: list[int], budget: int) -> list[int]:
@@ -68,9 +66,7 @@ def by_sums(
     return plan, [each["name"] for each in reversed(gone)]
 
 
-def newcomers_first(
-    running: list[Text], waiting: list[Text], n_free: int, block_size: int, max_running: int, budget: int
-) -> Plan:
+def newcomers_first(running, waiting, n_free, block_size, max_running, budget) -> Plan:
     """Read the prompts of the line before the running texts go on."""
     plan, entered = [], []
     for text in waiting:

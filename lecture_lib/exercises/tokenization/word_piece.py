@@ -7,9 +7,7 @@ from functools import cache
 from lecture_lib.checks.exercise import Case, Exercise
 
 
-def library_pieces(
-    word: str, vocabulary: Collection[str], prefix: str = "##", unknown: str = "[UNK]"
-) -> list[str]:
+def library_pieces(word, vocabulary, prefix="##", unknown="[UNK]") -> list[str]:
     """The WordPiece model of `tokenizers`."""
     import tokenizers
 

@@ -31,14 +31,7 @@ def count_cases(seed: int) -> list[Case]:
     ]
 
 
-def counted(
-    d_model: int,
-    n_heads: int,
-    d_ff: int,
-    n_kv_heads: int | None = None,
-    gated: bool = False,
-    bias: bool = True,
-) -> int:
+def counted(d_model, n_heads, d_ff, n_kv_heads=None, gated=False, bias=True) -> int:
     """Make torch's own modules and count."""
     shared = d_model // n_heads * (n_heads if n_kv_heads is None else n_kv_heads)
     with torch.device("meta"):

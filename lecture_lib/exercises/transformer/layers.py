@@ -10,7 +10,6 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.exercises.transformer.parts import (
     BY_HAND,
     BY_HAND_WORDS,
-    Attention,
     draw_parts,
     parts_by_hand,
     torch_layer,
@@ -37,11 +36,9 @@ def use_layer(answer: Callable, X: Tensor, parts: dict, **named: Tensor) -> obje
     )
 
 
-def torch_post_ln(
-    X: Tensor, attention: Attention, f: nn.Module, n1: nn.Module, n2: nn.Module, mask: Tensor | None = None
-) -> Tensor:
+def torch_post_ln(X: Tensor, *parts: Callable, mask: Tensor | None = None) -> Tensor:
     """Torch's own layer."""
-    return torch_layer(attention, f, n1, n2, norm_first=False)(X, mask)
+    return torch_layer(*parts, norm_first=False)(X, mask)
 
 
 def post_ln_cases(seed: int) -> list[Case]:
