@@ -40,16 +40,10 @@ def budget_cases(seed: int) -> list[Case]:
 
 def random_script(draw: Draw) -> tuple[tuple, list]:
     """Draw limits and thirty calls, some of them refused."""
-    script = []
+    script, most = [], {"reserve": 4, "settle": 30}
     for _ in range(30):
         act = draw.random.choice(["reserve", "reserve", "settle", "settle", "give_back"])
-        script.append(
-            (act, draw.size(0, 4))
-            if act == "reserve"
-            else (act, draw.size(0, 30))
-            if act == "settle"
-            else (act,)
-        )
+        script.append((act, draw.size(0, most[act])) if act in most else (act,))
         script.append(draw.random.choice(READ))
     return (draw.size(6, 14), draw.size(60, 160)), script
 
@@ -57,17 +51,10 @@ def random_script(draw: Draw) -> tuple[tuple, list]:
 def varied(drawn: tuple) -> bool:
     """Tell whether calls are granted in full, in part and not at all."""
     limits, script = drawn
-    trace = scripted(Bookkeeper, limits, script).results
-    pairs = [
-        (call[1], given)
-        for call, given in zip(script, trace, strict=True)
-        if call[0] == "reserve" and call[1]
-    ]
-    return (
-        any(n == given for n, given in pairs)
-        and any(0 < given < n for n, given in pairs)
-        and any(given == 0 for _, given in pairs)
-    )
+    calls = zip(script, scripted(Bookkeeper, limits, script).results, strict=True)
+    pairs = [(call[1], given) for call, given in calls if call[0] == "reserve" and call[1]]
+    full, none = [given == n for n, given in pairs], [given == 0 for _, given in pairs]
+    return any(full) and any(none) and sum(full) + sum(none) < len(pairs)
 
 
 class Bookkeeper:
@@ -118,10 +105,8 @@ class Bookkeeper:
         self.lines.append(("returned", 1))
 
 
-LEFT, TOKENS = (
-    "n = min(n, self.max_calls - self.calls)",
-    "self.max_tokens is None or self.tokens < self.max_tokens",
-)
+LEFT = "n = min(n, self.max_calls - self.calls)"
+TOKENS = "self.max_tokens is None or self.tokens < self.max_tokens"
 BACK = "self.running -= 1\n        self.calls -= 1"
 
 BUDGET = Exercise(

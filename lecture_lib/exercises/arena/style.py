@@ -88,12 +88,9 @@ def style_cases(seed: int) -> list[Case]:
 
 def in_two_steps(a, b, points, X, n_models) -> tuple[np.ndarray, np.ndarray]:
     """Fit the style alone first, and the scores to what is left."""
-    if (
-        np.linalg.matrix_rank(np.hstack([np.eye(n_models)[a] - np.eye(n_models)[b], X]))
-        < n_models - 1 + X.shape[1]
-    ):
-        raise ValueError("not fixed")
     beta, theta, D = np.zeros(X.shape[1]), np.zeros(n_models), np.eye(n_models)[a] - np.eye(n_models)[b]
+    if np.linalg.matrix_rank(np.hstack([D, X])) < n_models - 1 + X.shape[1]:
+        raise ValueError("not fixed")
     for design, coefficients, rest in ((X, beta, 0.0), (D, theta, None)):
         for _ in range(60):
             z = design @ coefficients + (X @ beta if rest is None else rest)

@@ -132,7 +132,7 @@ def cross_cases(seed: int) -> list[Case]:
         Case("the same, but the second token of the memory is padding", (*tiny, torch.tensor([1]))),
         Case(f"batch ({B},), {size}", call(B)),
         Case(f"batch ({B},), {size}, the same sizes with other numbers", call(B)),
-        Case(f"batch ({B},), {size}, nothing contiguous", tuple(map(scattered_text, call(B)))),
+        Case(f"batch ({B},), {size}, nothing contiguous", tuple(map(scattered, call(B)))),
         Case(f"batch ({B},), N={N} tokens ask M={M}, D={D}, one head", call(B, heads=1)),
         Case(f"batch (1,), {size}", call(1)),
         Case(f"batch ({B},), {size}, lengths {full.tolist()}", (*call(B), full)),
@@ -145,11 +145,6 @@ def cross_cases(seed: int) -> list[Case]:
             gradient=(0, 1, 2, 3, 4, 5),
         ),
     ]
-
-
-def scattered_text(x: object) -> object:
-    """Store texts and maps in another order than their axes say."""
-    return scattered(x) if isinstance(x, Tensor) else x
 
 
 def cross_reference(X, memory, W_q, W_k, W_v, W_o, n_heads, lengths=None) -> Tensor:

@@ -35,9 +35,8 @@ def run_of(draw: Draw, kind: str) -> dict:
         gap[draw.size(0, STEPS - 1)] = 0.5 * error  # close, and the same token all the same
         return {"ours": ours, "theirs": theirs, "gap": gap, "error": error}
     first = draw.size(1, STEPS - 2)
-    for n in range(
-        first, first + 1 if kind == "detour" else STEPS
-    ):  # another text from there on; now and then the same token
+    end = first + 1 if kind == "detour" else STEPS
+    for n in range(first, end):  # another text from there on; now and then the same token
         ours[n] = theirs[n] if n > first and draw.size(0, 3) == 0 else (theirs[n] + draw.size(1, 48)) % 50
     if kind == "rounding" and draw.size(0, 1):  # the last difference is as small as the first
         gap[max(n for n in range(STEPS) if ours[n] != theirs[n])] = 0.5 * error

@@ -69,36 +69,24 @@ def drawn_case(
     """Draw inputs until the text that is written, and its end tokens, hold what is asked."""
 
     def drawn() -> tuple:
-        return (
-            draw.size(0, 10**6),
-            draw.ids(n, below=TOKENS).tolist(),
-            most,
-            tuple(draw.order(TOKENS)[:ends].tolist()),
-        )
+        seed, ids = draw.size(0, 10**6), draw.ids(n, below=TOKENS).tolist()
+        return seed, ids, most, tuple(draw.order(TOKENS)[:ends].tolist())
 
     def fits(inputs: tuple) -> bool:
         seed, ids, _most, end_ids = inputs
         new = step_by_step(Reader(seed), choose, ids, most, end_ids)
         free = step_by_step(Reader(seed), choose, ids, most)
         fresh = ids[-1] in end_ids if known else not set(end_ids) & set(ids)
-        return (
-            holds(new, end_ids)
-            and len(set(free)) >= min(3, most)
-            and fresh
-            and (ends or sees_all(inputs, free))
-        )
+        varied = len(set(free)) >= min(3, most)
+        return holds(new, end_ids) and varied and fresh and (ends or sees_all(inputs, free))
 
-    seed, ids, _, end_ids = until(drawn, fits)
-    return Case(
-        f"{what}; end tokens {list(end_ids)}", (seed, ids, most, end_ids) if ends else (seed, ids, most)
-    )
+    inputs = until(drawn, fits)
+    return Case(f"{what}; end tokens {list(inputs[-1])}", inputs if ends else inputs[:-1])
 
 
 def loop_cases(seed: int) -> list[Case]:
     """No end token, one at the first place, in the middle, at the last place, several; prompts of one and of more tokens."""
-    draw = Draw(seed)
-
-    case = partial(drawn_case, draw)
+    case = partial(drawn_case, Draw(seed))
     return [
         case("one token", 3, 1, 0, lambda new, ends: True),
         case("six tokens, no end", 4, 6, 0, lambda new, ends: True),

@@ -50,11 +50,8 @@ def belief_cases(seed: int) -> list[Case]:
     """One token and many, sources of all shapes, a certain belief, tokens that rule a state out, one that cannot come."""
     draw = Draw(seed)
     S, K = draw.sizes(2)
-    T, gaps, square = (
-        drawn_source(draw, S, K),
-        drawn_source(draw, K, K + 1, gaps=True),
-        drawn_source(draw, K, K),
-    )
+    T, gaps = drawn_source(draw, S, K), drawn_source(draw, K, K + 1, gaps=True)
+    square = drawn_source(draw, K, K)
     sure = torch.eye(K + 1, dtype=F64)[1]
     even = torch.full((3,), 1 / 3, dtype=F64)
     flat = drawn_source(draw, 2, 2).float()

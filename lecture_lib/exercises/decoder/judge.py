@@ -92,9 +92,8 @@ def below_on_average(runs: list[dict[str, list[float]]]) -> tuple[int, int]:
 
 def steepest(runs: list[dict[str, list[float]]]) -> tuple[int, int]:
     """Take the place where a loss falls most from one token to the next."""
-    falls = {
-        (i, n): run["loss"][n] - run["loss"][n - 1] for i, run in enumerate(runs) for n in range(1, TOKENS)
-    }
+    losses = [run["loss"] for run in runs]
+    falls = {(i, n): loss[n] - loss[n - 1] for i, loss in enumerate(losses) for n in range(1, TOKENS)}
     return min(falls, key=falls.get)
 
 

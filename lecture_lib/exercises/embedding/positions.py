@@ -181,11 +181,7 @@ ROTARY = Exercise(
     right=apply_rotary,
     cases=rotary_cases,
     tolerance=5e-4,
-    owned=(
-        "lecture_lib.embedding.apply_rotary",
-        "lecture_lib.embedding.rotate",
-        "lecture_lib.embedding.rotary_tables",
-    ),
+    owned=("lecture_lib.embedding.apply_rotary", "lecture_lib.embedding.rotate", "lecture_lib.embedding.rotary_tables"),
     mistakes=(
         ("the positions are ignored and counted 0, 1, 2, ... instead. What happens to a token that continues "
          "a cached text?",

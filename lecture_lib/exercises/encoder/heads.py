@@ -18,26 +18,15 @@ def text_cases(seed: int) -> list[Case]:
     draw = Draw(seed)
     B, N, D, D_k = draw.sizes(4)
 
-    def case(
-        what: str,
-        lengths: Tensor,
-        n: int,
-        *,
-        large: float = 1.0,
-        dtype: torch.dtype = torch.float32,
-        gradient: tuple = (),
-    ) -> Case:
+    def case(what: str, lengths: Tensor, n: int, large: float = 1.0, exact: bool = False) -> Case:
+        dtype = F64 if exact else torch.float32
         X = draw.normal(len(lengths), n, D, dtype=dtype)
         sign = (-1.0) ** torch.arange(n)[:, None]  # some padding is liked by every query
-        X = torch.where(
-            torch.arange(n)[:, None] < lengths[:, None, None], X, large * sign.to(dtype) * (2 + X)
-        )
+        loud = large * sign.to(dtype) * (2 + X)
+        X = torch.where(torch.arange(n)[:, None] < lengths[:, None, None], X, loud)
         maps = [draw.normal(D, width, dtype=dtype) / D**0.5 for width in (D_k, D_k, D, D)]
-        return Case(
-            f"X ({len(lengths)}, {n}, {D}), {what}",
-            (X, lengths, *maps, draw.normal(D, dtype=dtype)),
-            gradient=gradient,
-        )
+        inputs = X, lengths, *maps, draw.normal(D, dtype=dtype)
+        return Case(f"X ({len(lengths)}, {n}, {D}), {what}", inputs, gradient=(2, 4, 5, 6) if exact else ())
 
     lengths = draw.ids(B, low=2, below=N)
     lengths[0], lengths[1] = N, 2
@@ -49,7 +38,7 @@ def text_cases(seed: int) -> list[Case]:
         case("padding of about 50,000 and -50,000", lengths, N + 2, large=25_000.0),
         case("a text of one token", torch.tensor([1, N, 2]), N),
         case("no text fills its row", lengths.clamp_max(N - 1), N),
-        case("float64, with its gradients", lengths, N, dtype=F64, gradient=(2, 4, 5, 6)),
+        case("float64, with its gradients", lengths, N, exact=True),
     ]  # fmt: skip
 
 
@@ -138,9 +127,8 @@ def label_cases(seed: int) -> list[Case]:
     pieces = {a, b, c, a + b, f"##{a}", f"##{b}", f"##{c}", f"##{b}{c}", c + a + b}
 
     def words(n: int, letters: str, longest: int) -> tuple[list[str], list[int]]:
-        return ["".join(draw.choices(letters, k=draw.randrange(1, longest + 1))) for _ in range(n)], [
-            draw.randrange(4) for _ in range(n)
-        ]
+        names = ["".join(draw.choices(letters, k=draw.randrange(1, longest + 1))) for _ in range(n)]
+        return names, [draw.randrange(4) for _ in range(n)]
 
     def case(what: str, names: list[str], labels: list[int]) -> Case:
         return Case(what, (names, labels, pieces))
@@ -166,10 +154,8 @@ def library_labels(words: list[str], labels: list[int], vocabulary: set[str]) ->
 
     ids = {token: i for i, token in enumerate(["[UNK]", "[CLS]", "[SEP]", *sorted(vocabulary)])}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token="[UNK]"))
-    frame = [("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
-    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
-        "[CLS] $A [SEP]", special_tokens=frame
-    )
+    frame = "[CLS] $A [SEP]", None, [("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(*frame)
     encoded, known, aligned = tokenizer.encode(words, is_pretokenized=True), set(), []
     for word in encoded.word_ids:
         aligned.append(-100 if word is None or word in known else labels[word])

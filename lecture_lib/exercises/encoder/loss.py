@@ -73,11 +73,7 @@ MASKED_LOSS = Exercise(
     right=masked_loss,
     cases=loss_cases,
     kernels=("cross_entropy", "nll_loss"),
-    owned=(
-        "lecture_lib.training.cross_entropy",
-        "lecture_lib.training.mlm_loss",
-        "lecture_lib.training.target_loss",
-    ),
+    owned=("lecture_lib.training.cross_entropy", "lecture_lib.training.mlm_loss", "lecture_lib.training.target_loss"),
     mistakes=(
         ("the sum is divided by the number of all places. Which places does the mean run over?",
          "losses.numel()", "targets.numel()"),

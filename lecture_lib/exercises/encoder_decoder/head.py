@@ -22,9 +22,7 @@ ENGLISH = [
     "<end>",
 ]  # <start> le mon petit grand rouge noir ...
 DETERMINER, BEFORE, AFTER, NOUN, END = range(5)
-KINDS = torch.tensor(
-    [0, 0, 1, 1, 2, 2, 3, 3, 3, 4]
-)  # of the English words, and of the French words but <start>
+KINDS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 3, 4])  # of the English words, and of the French but <start>
 KIND_OF = torch.eye(5)[KINDS]  # (10, 5), one-hot
 WIDTH = 6
 

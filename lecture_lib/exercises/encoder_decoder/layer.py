@@ -9,12 +9,7 @@ from torch import Tensor
 from lecture_lib.attention import causal_mask, padding_mask
 from lecture_lib.checks.draws import Draw, scattered
 from lecture_lib.checks.exercise import Case, Exercise
-from lecture_lib.exercises.encoder_decoder.parts import (
-    BY_HAND,
-    BY_HAND_WORDS,
-    draw_parts,
-    torch_layer,
-)
+from lecture_lib.exercises.encoder_decoder.parts import BY_HAND, BY_HAND_WORDS, draw_parts, torch_layer
 
 
 def use_layer(

@@ -50,14 +50,7 @@ def chunk_cases(seed: int) -> list[Case]:
     """Chunks that divide the prompt, and that do not; one token; larger than the prompt; grouped queries; one layer."""
     draw = Draw(seed)
     B, n, size = draw.size(2, 3), draw.size(3, 4), draw.size(3, 4)
-    sizes = {
-        "vocab_size": 11,
-        "d_model": 24,
-        "n_heads": 4,
-        "n_kv_heads": 4,
-        "n_layers": 3,
-        "context_length": 32,
-    }
+    sizes = dict(vocab_size=11, d_model=24, n_heads=4, n_kv_heads=4, n_layers=3, context_length=32)
 
     def call(length: int, chunk: int, **changes: int) -> tuple:
         return sizes | changes, draw.size(0, 10**6), draw.ids(B, length, below=11), chunk

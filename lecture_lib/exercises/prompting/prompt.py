@@ -7,11 +7,7 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.prompting import TRANSLATIONS
 
 ARROW = "{question} => {answer}"
-UNFIT = (
-    "Q: {answer}",
-    "Q: {question}",
-    "A: {answer} Q: {question}",
-)  # a place is missing, or stands too early
+UNFIT = ("Q: {answer}", "Q: {question}", "A: {answer} Q: {question}")  # a place is missing, or too early
 WORDS = ("cheese", "sea otter", "the red car", "two loaves", "a plum", "rain", "my aunt", "seven birds")
 
 
@@ -91,10 +87,8 @@ def as_they_are(words: list[str], pairs: list[tuple[str, str]]) -> list[Case]:
     ]
 
 
-OPENED, JOINED = (
-    "(before + question + between + cue).rstrip()",
-    "[*([instruction] if instruction else []), *solved, opened]",
-)
+OPENED = "(before + question + between + cue).rstrip()"
+JOINED = "[*([instruction] if instruction else []), *solved, opened]"
 
 PROMPT = Exercise(
     name="prompting.build_prompt",

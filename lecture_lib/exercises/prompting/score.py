@@ -43,9 +43,8 @@ def by_roots(answers, truths, z=1.96) -> tuple[float, float, float]:
     if not truths or len(answers) != len(truths):
         raise ValueError("as many answers as truths are asked for")
     n = len(truths)
-    right = float(
-        np.sum([a is not None and float(a) == float(t) for a, t in zip(answers, truths, strict=True)])
-    )
+    pairs = zip(answers, truths, strict=True)
+    right = float(np.sum([a is not None and float(a) == float(t) for a, t in pairs]))
     roots = np.roots([n + z**2, -(2 * right + z**2), right**2 / n]).real
     return right / n, float(roots.min()), float(roots.max())
 
@@ -83,10 +82,8 @@ def score_cases(seed: int) -> list[Case]:
     ]
 
 
-MIDDLE, HALF = (
-    "(share + z ** 2 / (2 * n)) / (1 + z ** 2 / n)",
-    "share * (1 - share) / n + z ** 2 / (4 * n ** 2)",
-)
+MIDDLE = "(share + z ** 2 / (2 * n)) / (1 + z ** 2 / n)"
+HALF = "share * (1 - share) / n + z ** 2 / (4 * n ** 2)"
 COUNT = "sum((given == truth for given, truth in zip(answers, truths, strict=True)))"
 
 SCORE = Exercise(

@@ -11,9 +11,8 @@ from lecture_lib.checks.draws import F64, Draw
 from lecture_lib.checks.kinds import impossible
 from lecture_lib.rlhf import distance, gibbs_policy
 
-Claim = tuple[
-    Tensor, Tensor, float, float
-]  # ln π_ref (R,), rewards (R,), distance and mean reward of a policy
+# ln π_ref (R,), rewards (R,), distance and mean reward of a policy
+Claim = tuple[Tensor, Tensor, float, float]
 
 
 def best_within(log_reference: Tensor, rewards: Tensor, kl: float) -> float:
@@ -76,16 +75,9 @@ def simpler_rules(one: Claim) -> dict[str, float]:
 
 
 DIFFER = (("gain", "reward"), ("gain", "gain for a nat"), ("gain for a nat", "small distance"))
-SLOPE = {
-    "root of the distance": 0.95,
-    "root and bend": 0.98,
-}  # rules that are often right, and what they make of most possible claims;
-CURVES = {
-    "circle": -0.055,
-    "parabola": 1.1,
-    "root between the ends": 1.16,
-    "fourth root": 0.95,
-}  # seldom are all wrong at once
+# Rules that are often right, and what they make of most possible claims; seldom are all wrong at once.
+SLOPE = {"root of the distance": 0.95, "root and bend": 0.98}
+CURVES = {"circle": -0.055, "parabola": 1.1, "root between the ends": 1.16, "fourth root": 0.95}
 
 
 def five_claims(seed: int, each: int) -> tuple[str, list, int]:

@@ -148,10 +148,8 @@ PLAYGROUND = Exercise(
     cases=playground_cases,
     use=use_rows,
     accept=accept_draws,
-    owned=(
-        *("lecture_lib.sampling.sample", "lecture_lib.sampling.process_logits"),
-        *("lecture_lib.sampling.repetition_penalty",),
-    ),
+    owned=("lecture_lib.sampling.sample", "lecture_lib.sampling.process_logits",
+           "lecture_lib.sampling.repetition_penalty"),
     mistakes=(
         ("top-p is applied before top-k. Of which tokens does the nucleus then hold p?",
          f"{TOP_K}\n    {TOP_P}", f"{TOP_P}\n    {TOP_K}"),

@@ -120,10 +120,7 @@ LEARN = Exercise(
     reference=library_merges,
     cases=learn_cases,
     entry="merge",
-    owned=(
-        "lecture_lib.tokenization.learn_merges_incrementally",
-        "lecture_lib.tokenization.BytePairTokenizer",
-    ),
+    owned=("lecture_lib.tokenization.learn_merges_incrementally", "lecture_lib.tokenization.BytePairTokenizer"),
     mistakes=(
         ("a word counts once, however frequent it is. What does the number beside a word say?",
          "pair_counts(words)", "pair_counts(dict.fromkeys(words, 1))"),

@@ -7,10 +7,8 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.kinds import find_the_bug
 from lecture_lib.tokenization import decode_tokens, spell
 
-TEXTS = (
-    *("naïve café 😀", "Straße über Übung", "语言模型 und Wörter", "Ωμέγα = ω", "भाषा मॉडल"),
-    *("👩‍🔬 à la carte", "£5 — “so”"),
-)
+TEXTS = ("naïve café 😀", "Straße über Übung", "语言模型 und Wörter", "Ωμέγα = ω", "भाषा मॉडल")
+TEXTS += ("👩‍🔬 à la carte", "£5 — “so”")
 BROKEN = (b"\xff", b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\x80", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf5")
 
 

@@ -178,10 +178,8 @@ def pre_ln_stack(X: Tensor, layers: list, final_norm: Callable, mask: Tensor | N
     return final_norm(X)
 
 
-READS, THINKS = (
-    "X + layer.attention(layer.attention_norm(X), mask=mask)",
-    "Y + layer.feed_forward(layer.feed_forward_norm(Y))",
-)
+READS = "X + layer.attention(layer.attention_norm(X), mask=mask)"
+THINKS = "Y + layer.feed_forward(layer.feed_forward_norm(Y))"
 THINKS_FIRST = "X + layer.feed_forward(layer.feed_forward_norm(X))"
 READS_THEN = "Y + layer.attention(layer.attention_norm(Y), mask=mask)"
 
@@ -193,10 +191,8 @@ PRE_LN_STACK = Exercise(
     right=pre_ln_stack,
     cases=pre_ln_cases,
     use=use_stack,
-    owned=(
-        *("lecture_lib.transformer.TransformerLayer", "lecture_lib.transformer.TransformerStack"),
-        *("torch.nn.TransformerEncoderLayer", "torch.nn.TransformerEncoder"),
-    ),
+    owned=("lecture_lib.transformer.TransformerLayer", "lecture_lib.transformer.TransformerStack",
+           "torch.nn.TransformerEncoderLayer", "torch.nn.TransformerEncoder"),
     mistakes=(
         ("the last norm is missing: each layer has added to X and nobody has set its size again. What comes "
          "after the loop?",
