@@ -47,9 +47,8 @@ def mostly_before(case: Case, output: object, _asked: list) -> str | None:
     if (found >= 0.99).all():
         return None
     row = int((found >= 0.99).argmin()) + 1
-    return (
-        f"token {row} gives the token before it a weight of {found[row - 1]:.3f}; at least 0.99 is asked for"
-    )
+    weight = f"{found[row - 1]:.3f}"
+    return f"token {row} gives the token before it a weight of {weight}; at least 0.99 is asked for"
 
 
 PREVIOUS_TOKEN = by_hand(

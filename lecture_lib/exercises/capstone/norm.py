@@ -14,9 +14,8 @@ def rms_norm_cases(seed: int) -> list[Case]:
     n = draw.size(3, 4)
 
     def case(what: str, x: Tensor, *eps: float, **more: object) -> Case:
-        return Case(
-            what, (x, 1 + torch.rand(x.shape[-1], generator=draw.generator).to(x.dtype), *eps), **more
-        )
+        gain = 1 + torch.rand(x.shape[-1], generator=draw.generator).to(x.dtype)
+        return Case(what, (x, gain, *eps), **more)
 
     corners = torch.tensor([1.0, -1.0, 5.0, 3.0])[draw.order(4)]  # the mean of its squares is 9
     return [

@@ -1,6 +1,6 @@
 """Masking for BERT: judged by the shares of what is shown and by the exact law of a row, whatever the order of the draws."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,16 +15,7 @@ BATCHES, FEW = 60, 100  # small batches, one call after the other, and their row
 NOT_ASKED = -100
 
 
-def hide(
-    answer: Callable,
-    text: list[int],
-    mask_id: int,
-    vocab_size: int,
-    special_ids: Sequence[int] = (),
-    *,
-    seed: int,
-    **named: float,
-) -> dict:
+def hide(answer, text, mask_id, vocab_size, special_ids=(), *, seed: int, **named: float) -> dict:
     """Mask many copies of one text, and say what was seen: the same for every right answer, whatever it draws first."""
 
     def draw(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -16,13 +16,7 @@ SIZE = {"vocab_size": 13, "d_model": 8, "n_heads": 2, "n_layers": 1, "context_le
 
 
 def use_loss(
-    answer: Callable,
-    shift: Tensor,
-    source_ids: Tensor,
-    source_lengths: Tensor,
-    target_ids: Tensor,
-    target_lengths: Tensor,
-    seed: int,
+    answer, shift: Tensor, source_ids, source_lengths, target_ids, target_lengths, seed: int
 ) -> object:
     """Hand over a small translator with drawn weights, whose logits are shifted by a number for each word."""
     config = ModelConfig(**SIZE, norm_first=True, init_std=0.7)

@@ -83,9 +83,8 @@ def mostly_right(case: Case, output: object, _asked: list) -> str | None:
     row = int((found >= 0.99).argmin())
     words = [ENGLISH[source[place]] for place in order]
     last = f"the translation of '{words[row - 1]}'" if row else "<start>"
-    return (
-        f"after {last} the head gives '{words[row]}' a weight of {found[row]:.3f}; at least 0.99 is asked for"
-    )
+    weight = f"'{words[row]}' a weight of {found[row]:.3f}"
+    return f"after {last} the head gives {weight}; at least 0.99 is asked for"
 
 
 SWAPPING_HEAD = by_hand(

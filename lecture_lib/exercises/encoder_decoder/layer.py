@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -29,16 +30,10 @@ def torch_decoder_layer(X: Tensor, memory: Tensor, source_lengths: Tensor | None
     return torch_layer(*parts)(X, memory, tgt_mask=future, memory_key_padding_mask=padding)
 
 
-def drawn_case(
-    draw: Draw,
-    what: str,
-    shape: tuple[int, int, int, int],
-    lengths: list[int] | None,
-    n_heads: int = 2,
-    exact: bool = False,
-) -> Case:
+def drawn_case(draw: Draw, what: str, *shape: int, lengths: list[int] | None, D: int = 6, n_heads: int = 2,
+               exact: bool = False) -> Case:  # fmt: skip
     """Draw tokens of the shape (B, M, N, D), whose mean is not 0, and parts of a layer."""
-    B, M, N, D = shape
+    B, M, N = shape
     dtype = torch.float64 if exact else torch.float32
     X, memory = (1 + 2 * draw.normal(B, n, D, dtype=dtype) for n in (M, N))
     parts = {"n_heads": n_heads, "d_ff": draw.size(7, 9), "seed": draw.size(0, 10**6)}
@@ -57,30 +52,21 @@ def layer_cases(seed: int) -> list[Case]:
     """By hand, no padding, lengths of every kind, one token, longer target than source, views, gradients."""
     draw = Draw(seed)
     M, N, longer = draw.size(3, 4), draw.size(5, 6), draw.size(7, 8)
-
-    def case(
-        what: str, B: int, M: int, N: int, lengths: list[int] | None, D: int = 6, **more: object
-    ) -> Case:
-        return drawn_case(draw, what, (B, M, N, D), lengths, **more)
-
+    case = partial(drawn_case, draw)
     rows = 3 * torch.eye(3)[draw.order(3)][None]
     tiny = {"n_heads": 1, "d_ff": 3, "seed": BY_HAND}
     short, full = draw.size(1, N - 2), [N, draw.size(2, N - 2), N - 1]
     return [
         Case(f"two tokens read two, D=3; {BY_HAND_WORDS}: by hand", (rows[:, :2], rows[:, 1:] - 1, None), tiny),
-        Case(
-            "the same, the second of the source is padding",
-            (rows[:, :2], rows[:, 1:] - 1, torch.tensor([1])),
-            tiny,
-        ),
-        case("no lengths: no padding", 1, M, N, None),
-        case(f"lengths {full}", 3, M, N, full),
-        case("the same sizes with other numbers", 3, M, N, full),
-        case(f"lengths {[short, short + 1]}: all shorter than the memory", 2, M, N, [short, short + 1]),
-        case("one token has been written", 2, 1, N, [N, 2], n_heads=3),
-        case("more written than there is to read", 2, longer, 4, [2, 4], D=8),
-        scattered_case(case("not contiguous", 2, M, N, [N, 3])),
-        case("float64, with gradients", 2, M, N, [N, 2], exact=True),
+        Case("the same, the second of the source is padding", (rows[:, :2], rows[:, 1:] - 1, torch.tensor([1])), tiny),
+        case("no lengths: no padding", 1, M, N, lengths=None),
+        case(f"lengths {full}", 3, M, N, lengths=full),
+        case("the same sizes with other numbers", 3, M, N, lengths=full),
+        case(f"lengths {[short, short + 1]}: all shorter than the memory", 2, M, N, lengths=[short, short + 1]),
+        case("one token has been written", 2, 1, N, lengths=[N, 2], n_heads=3),
+        case("more written than there is to read", 2, longer, 4, lengths=[2, 4], D=8),
+        scattered_case(case("not contiguous", 2, M, N, lengths=[N, 3])),
+        case("float64, with gradients", 2, M, N, lengths=[N, 2], exact=True),
     ]  # fmt: skip
 
 

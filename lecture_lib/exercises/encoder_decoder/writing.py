@@ -32,15 +32,7 @@ class Scripted:
         return self.table[(37 * source.sum(1, keepdim=True) + written) % STATES]
 
 
-def use_writer(
-    answer: Callable,
-    source_ids: Tensor,
-    source_lengths: Tensor,
-    start_id: int,
-    end_id: int,
-    max_new_tokens: int,
-    seed: int,
-) -> object:
+def use_writer(answer, source_ids, source_lengths, start_id, end_id, max_new_tokens, seed: int) -> object:
     """Give what was written, and how often the model was called."""
     model = Scripted(seed)
     written = answer(model, source_ids, source_lengths, start_id, end_id, max_new_tokens)

@@ -62,9 +62,8 @@ def lecture_case() -> Case:
         {"context": 19_000},
         {"batch": 4, "context": 4_700},
     ]
-    return Case(
-        "7 B weights on the lecture's card of 24 GB", (30.0, 7 * 10**9, 16, 1000, 524_288, CARD_24, claims)
-    )
+    model = 30.0, 7 * 10**9, 16, 1000, 524_288
+    return Case("7 B weights on the lecture's card of 24 GB", (*model, CARD_24, claims))
 
 
 def riddle_case() -> Case:
@@ -113,12 +112,8 @@ def arithmetic(draw: random.Random) -> Case:
 
 def long_texts(draw: random.Random) -> Case:
     """Memory without end: a long cache is slow to read, each row has its own, and drafted tokens share it."""
-    n, speed, token, context = (
-        draw.randint(10**9, 9 * 10**9),
-        draw.uniform(20, 60),
-        131_072,
-        draw.randint(40_000, 90_000),
-    )
+    n, speed = draw.randint(10**9, 9 * 10**9), draw.uniform(20, 60)
+    token, context = 131_072, draw.randint(40_000, 90_000)
     read = 2 * n + context * token
     card = {"memory": 4e12, "bandwidth": read * speed * draw.uniform(0.8, 0.95), "flop_rate": 1e16}
     claims = [

@@ -51,12 +51,8 @@ def token_by_token(
 def speed_cases(seed: int) -> list[Case]:
     """Decoding and reading, one row and many, under both roofs; few bits; long texts, in which attention counts."""
     draw = random.Random(seed)
-    layers, kv, group, d_head = (
-        draw.randint(3, 9),
-        draw.randint(2, 4),
-        draw.randint(3, 5),
-        draw.randint(20, 40),
-    )
+    layers, kv, group = draw.randint(3, 9), draw.randint(2, 4), draw.randint(3, 5)
+    d_head = draw.randint(20, 40)
     heads = (kv * group, kv, d_head)
     shape = (2 * draw.randint(5 * 10**4, 15 * 10**4), layers, *heads)  # even: 4 bits make whole bytes
     B, N, M = draw.randint(3, 9), draw.randint(11, 40), draw.randint(1000, 3000)

@@ -42,11 +42,8 @@ def floor_cases(seed: int) -> list[Case]:
     def case(what: str, N: int, M: int, r: int, unlike: bool = True, together: bool = True) -> Case:
         X = draw.normal(4 * N, N, dtype=F64)
         X = X + 1.5 * draw.normal(4 * N, 1, dtype=F64) if together else X
-        X = (
-            X * torch.tensor([draw.random.choice((0.3, 1.0, 3.0)) for _ in range(N)], dtype=F64)
-            if unlike
-            else X
-        )
+        if unlike:
+            X = X * torch.tensor([draw.random.choice((0.3, 1.0, 3.0)) for _ in range(N)], dtype=F64)
         C = X.T @ X / len(X) if unlike or together else torch.eye(N, dtype=F64)
         return Case(f"{N} x {M}, rank {r}, {what}", (draw.normal(N, M, dtype=F64), C, r))
 

@@ -46,11 +46,9 @@ class ByEntries(nn.Module):
         self.base, self.factor = base, lora_alpha / r
         for parameter in base.parameters():
             parameter.requires_grad = False
-        shape = (base.in_features, r)
-        self.A = nn.Parameter(
-            torch.normal(0, base.in_features**-0.5, shape, generator=generator, dtype=base.weight.dtype)
-        )
-        self.B = nn.Parameter(torch.zeros(r, base.out_features, dtype=base.weight.dtype))
+        size, like = (base.in_features, r), {"dtype": base.weight.dtype}
+        self.A = nn.Parameter(torch.normal(0, size[0] ** -0.5, size, generator=generator, **like))
+        self.B = nn.Parameter(torch.zeros(r, base.out_features, **like))
 
     def forward(self, X: Tensor) -> Tensor:
         """Add one direction of the update after the other."""
@@ -61,11 +59,9 @@ class ByEntries(nn.Module):
 
     def merged(self) -> nn.Linear:
         """Read the weight off the outputs for unit vectors."""
-        eye = torch.eye(self.base.in_features, dtype=self.base.weight.dtype)
+        (d_in, d_out), like = (len(self.A), self.B.shape[1]), {"dtype": self.base.weight.dtype}
+        eye, plain = torch.eye(d_in, **like), nn.Linear(d_in, d_out, self.base.bias is not None, **like)
         zero = self.forward(0 * eye[:1])
-        plain = nn.Linear(
-            *self.A.shape[:1], self.B.shape[1], self.base.bias is not None, dtype=self.base.weight.dtype
-        )
         plain.weight.data = (self.forward(eye) - zero).detach().T.contiguous()
         if self.base.bias is not None:
             plain.bias.data = self.base.bias.data.clone()
@@ -129,21 +125,11 @@ def layer_cases(seed: int) -> list[Case]:
     """By hand; batches; no bias; ranks 1 and full; large strengths; float64."""
     draw = Draw(seed)
 
-    def case(
-        what: str,
-        r: int,
-        lora_alpha: float,
-        batch: tuple,
-        bias: bool = True,
-        dtype: torch.dtype = torch.float32,
-    ) -> Case:
+    def case(what: str, r: int, alpha: float, batch: tuple, bias: bool = True, exact: bool = False) -> Case:
         d_in, d_out = draw.random.sample(range(5, 9), 2)
-        X, A, B = (
-            draw.normal(*batch, d_in, dtype=dtype),
-            draw.normal(d_in, r, dtype=dtype),
-            draw.normal(r, d_out, dtype=dtype),
-        )
-        return Case(what, ((d_in, d_out, r, lora_alpha), draw.size(0, 10**6), bias, X, A, B))
+        shapes, dtype = ((*batch, d_in), (d_in, r), (r, d_out)), F64 if exact else torch.float32
+        X, A, B = (draw.normal(*shape, dtype=dtype) for shape in shapes)
+        return Case(what, ((d_in, d_out, r, alpha), draw.size(0, 10**6), bias, X, A, B))
 
     return [
         case("rank 1, strength 1, one token", 1, 1.0, (1,)),
@@ -152,7 +138,7 @@ def layer_cases(seed: int) -> list[Case]:
         case("rank 4, strength 16", 4, 16.0, (3,)),
         case("full rank", 5, 10.0, (2, 2)),
         case("a vector alone", 2, 3.0, ()),
-        case("float64", 3, 8.0, (3,), dtype=F64),
+        case("float64", 3, 8.0, (3,), exact=True),
     ]
 
 

@@ -44,11 +44,7 @@ def rank_cases(seed: int) -> list[Case]:
         edge = sigma / n**0.5 * (N**0.5 + M**0.5)
         for _ in range(1000):
             U, V = (torch.linalg.qr(draw.normal(k, len(strengths), dtype=F64))[0] for k in (N, M))
-            D = (
-                (U * torch.tensor(strengths, dtype=F64) * edge) @ V.T
-                if strengths
-                else torch.zeros(N, M, dtype=F64)
-            )
+            D = (U * torch.tensor(strengths, dtype=F64) * edge) @ V.T
             noise = sigma * draw.normal(n, N, M, dtype=F64)
             s = torch.linalg.svdvals(D + noise.mean(0)) / edge
             s = torch.cat([s, s.new_zeros(1)])

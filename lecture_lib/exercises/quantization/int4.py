@@ -39,16 +39,13 @@ def one_by_one(W: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
     codes = np.full(table.shape, 8, dtype=np.uint8)
     for n, row in enumerate(table):
         for g in range(scales.shape[1]):
-            part = row[g * group_size : (g + 1) * group_size]
-            if np.abs(part).max() > 0:
-                scales[n, g] = np.abs(part).max() / table.dtype.type(7)
-                codes[n, g * group_size : (g + 1) * group_size] += (
-                    np.rint(part / scales[n, g]).astype(np.int8).view(np.uint8)
-                )
+            here = slice(g * group_size, (g + 1) * group_size)
+            if (largest := np.abs(row[here]).max()) > 0:
+                scales[n, g] = largest / table.dtype.type(7)
+                codes[n, here] += np.rint(row[here] / scales[n, g]).astype(np.int8).view(np.uint8)
     bits = np.unpackbits(codes[:, :, None], axis=2, bitorder="little")[:, :, :4]
-    return torch.from_numpy(
-        np.packbits(bits.reshape(len(table), -1), axis=1, bitorder="little")
-    ), torch.from_numpy(scales)
+    packed = np.packbits(bits.reshape(len(table), -1), axis=1, bitorder="little")
+    return torch.from_numpy(packed), torch.from_numpy(scales)
 
 
 def int4_cases(seed: int) -> list[Case]:

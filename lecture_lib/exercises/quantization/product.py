@@ -79,9 +79,8 @@ def product_cases(seed: int) -> list[Case]:
         other[:, draw.order(K)[:3]] += 1
         inputs, weights = torch.cat([other, q_x], 1).to(torch.uint8), torch.cat([q_w, -q_w], 1).to(torch.int8)
         what = f"{2 * K} columns, and a sum that nearly cancels: it must be exact"
-        return Case(
-            what, (inputs, torch.ones(1, 1), torch.full((1, 1), 7).to(torch.uint8), weights, torch.ones(2, 1))
-        )
+        z = torch.full((1, 1), 7).to(torch.uint8)
+        return Case(what, (inputs, torch.ones(1, 1), z, weights, torch.ones(2, 1)))
 
     B, N, K = draw.sizes(3)
     half = torch.tensor([[0.5]])

@@ -26,9 +26,8 @@ def mask_cases(seed: int) -> list[Case]:
     large[2] = large[0] + 256  # equal in eight bits
     begin, end, a, b, c = small
     rows = texts_of(*small)
-    order = until(
-        lambda: draw.order(4).tolist(), lambda each: each[-1] != 2
-    )  # a text stands behind the one that is cut off
+    # A text stands behind the one that is cut off.
+    order = until(lambda: draw.order(4).tolist(), lambda each: each[-1] != 2)
     chosen = torch.tensor(texts_of(*large))[order]
     random = torch.tensor(large[:4])[draw.ids(3, 14, below=4)]
     many = [begin, a, end, begin, b, c, end, begin, end, begin, begin, end, a, begin, b, end, end]

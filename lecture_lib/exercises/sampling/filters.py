@@ -129,9 +129,8 @@ def nucleus_cases(seed: int) -> list[Case]:
     V += 4
 
     def spread(*shape: int) -> Tensor:
-        return until(
-            lambda: (1.5 * draw.normal(*shape)).softmax(-1), lambda probs: clear_of_boundary(probs, 0.7)
-        )
+        probs = lambda: (1.5 * draw.normal(*shape)).softmax(-1)  # noqa: E731
+        return until(probs, lambda probs: clear_of_boundary(probs, 0.7))
 
     def eighths(*numbers: int) -> Tensor:
         return torch.tensor(numbers)[draw.order(len(numbers))] / sum(numbers)

@@ -117,9 +117,8 @@ def accept_draws(case: Case, output: object, _asked: list) -> str | None:
     """Ids of the right shape, drawn with the generator, each text's as its law says."""
     logits, ids, _seed = case.inputs
     sizes = (DRAWS, FEW, FEW, FEW, FEW)
-    if any(
-        type(each) is not Array or each.values.shape != (n,) for each, n in zip(output, sizes, strict=True)
-    ):
+    pairs = zip(output, sizes, strict=True)
+    if any(type(each) is not Array or each.values.shape != (n,) for each, n in pairs):
         return f"one tensor ({DRAWS},) of token ids is expected, one id for each row of logits"
     if any(each.dtype not in ("int64", "int32") for each in output):
         return f"token ids are integers; these are {output[0].dtype}"

@@ -54,9 +54,8 @@ def broken(log: dict[str, list[int]]) -> bool:
 
 def longest(logs: list[dict]) -> int:
     """The place of the log with the longest mean time."""
-    return max(
-        range(5), key=lambda i: (sum(logs[i]["ended"]) - sum(logs[i]["asked"])) / len(logs[i]["asked"])
-    )
+    times = [(sum(log["ended"]) - sum(log["asked"])) / len(log["asked"]) for log in logs]
+    return times.index(max(times))
 
 
 def fullest(logs: list[dict]) -> int:

@@ -57,11 +57,8 @@ def paged_cases(seed: int) -> list[Case]:
             at += n - common
         shape = (n_blocks, size, heads[1])
         K, V = draw.normal(*shape, d_k, dtype=dtype), 1 + draw.normal(*shape, d_v, dtype=dtype)
-        used = {
-            table[p // size] * size + p % size
-            for table, n in zip(tables, lengths, strict=True)
-            for p in range(n)
-        }
+        texts = zip(tables, lengths, strict=True)
+        used = {table[p // size] * size + p % size for table, n in texts for p in range(n)}
         left = [slot for slot in range(n_blocks * size) if slot not in used]
         K.flatten(0, 1)[left] *= 4  # what other texts left behind is loud
         V.flatten(0, 1)[left] -= 30

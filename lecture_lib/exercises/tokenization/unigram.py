@@ -31,12 +31,9 @@ def drawn_case(draw: random.Random, letters: str, length: int, pieces: int, rare
 
     def call() -> tuple:
         drawn = {"".join(draw.choices(letters, k=draw.randrange(2, 5))) for _ in range(pieces)}
-        drawn = {
-            piece for piece in drawn if piece not in (piece + piece)[1:-1]
-        }  # aa·a and a·aa would be equal
-        log_probs = {
-            piece: -rare * draw.uniform(1, 4) * len(piece) ** 0.6 for piece in sorted({*letters, *drawn})
-        }
+        drawn = {each for each in drawn if each not in (each + each)[1:-1]}  # aa·a and a·aa would be equal
+        whole = sorted({*letters, *drawn})
+        log_probs = {piece: -rare * draw.uniform(1, 4) * len(piece) ** 0.6 for piece in whole}
         return "".join(draw.choices(letters, k=length)), log_probs
 
     def bites(call: tuple) -> bool:

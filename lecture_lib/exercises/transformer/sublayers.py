@@ -114,18 +114,11 @@ def feed_forward_cases(seed: int) -> list[Case]:
         return Case(f"{what}, d_ff={d_ff}", (X, *(table.to(X.dtype) for table in tables)), gradient=gradient)
 
     signs = torch.tensor([[1.0, -1.0, 2.0], [0.0, 1.0, -1.0]])[:, draw.order(3)]
-    by_hand = (
-        torch.ones(1, 2),
-        signs,
-        -torch.eye(3)[2],
-        1 + draw.whole(3, 2).abs(),
-        torch.tensor([0.0, 10.0]),
-    )
+    by_hand = (torch.ones(1, 2), signs, -torch.eye(3)[2])
+    by_hand += (1 + draw.whole(3, 2).abs(), torch.tensor([0.0, 10.0]))
     large = (100 * draw.whole(n, 5), draw.whole(5, 7), draw.whole(7), draw.whole(7, 5), draw.whole(5))
-    transposed = [
-        draw.normal(5, n).mT,
-        *(each for _ in "io" for each in (draw.normal(5, 5).mT, draw.normal(5))),
-    ]
+    tables = (each for _ in "io" for each in (draw.normal(5, 5).mT, draw.normal(5)))
+    transposed = draw.normal(5, n).mT, *tables
     return [
         Case("one token, D=2, d_ff=3: by hand", by_hand),
         case(f"X ({n}, 5)", draw.normal(n, 5), 8),
@@ -135,7 +128,7 @@ def feed_forward_cases(seed: int) -> list[Case]:
         case(f"X (2, 1, {n}, 6), two axes of batch", draw.normal(2, 1, n, 6), 5),
         case(f"X ({n}, 5), all zero", torch.zeros(n, 5), 7),
         Case(f"X ({n}, 5) with numbers up to 300, d_ff=7", large),
-        Case(f"X ({n}, 5), all tables transposed, d_ff=5", tuple(transposed)),
+        Case(f"X ({n}, 5), all tables transposed, d_ff=5", transposed),
         case(f"X ({n}, 4) in bfloat16", draw.normal(n, 4, dtype=BF16), 6),
         case(
             f"X ({n}, 4) in float64, with its gradients",
