@@ -28,16 +28,11 @@ def order_cases(seed: int) -> list[Case]:
         Case("three answers, all named", ("2, 3, 1", 3)),
         Case(f"{n} answers, all named", (written(order(n)), n)),
         Case(f"{n} answers, three named", (written(some), n)),
-        Case(
-            "words between", (f"Best is answer {worst[0]}; then comes {worst[1]}, the others are wrong.", n)
-        ),
+        Case("words between", (f"Best is answer {worst[0]}; then comes {worst[1]}, the others are wrong.", n)),
         Case("one named twice", (written([*twice, twice[0]]), n)),
         Case("0 and numbers that are too large", (written([0, within[0], n + 1, 97, within[1]]), n)),
         *other_forms(some, n),
-        Case(
-            "a number of three digits",
-            (f"All 4{within[0]}{within[1]} words say {within[0]}, then {within[1]}.", n),
-        ),
+        Case("a number of three digits", (f"All 4{within[0]}{within[1]} words say {within[0]}, then {within[1]}.", n)),
         Case("a number again and again", ("2, 2, 2, 3", 3)),
         Case("twelve answers", (" > ".join(map(str, many)), 12)),
         Case("twelve answers, in brackets", ("".join(f"[{i}]" for i in many[:5]), 12)),
@@ -45,7 +40,7 @@ def order_cases(seed: int) -> list[Case]:
         Case("an empty reply", ("", n)),
         Case("one answer", ("1 is best", 1)),
         Case("no answers at all", (written(some), 0)),
-    ]
+    ]  # fmt: skip
 
 
 def other_forms(some: list[int], n: int) -> list[Case]:

@@ -41,15 +41,9 @@ def sandwich_cases(seed: int) -> list[Case]:
         Case("five models, no ties", (five, 1000 + 200 * draw.normal(size=5))),
         Case("five models, the first of a pair is always called a", (ordered, 150 * draw.normal(size=5))),
         Case("four models in a ring", (ring, 1000 + 100 * draw.normal(size=4))),
-        Case(
-            "four models, scores far apart",
-            (four, np.array([0.0, 400.0, 900.0, -300.0])[draw.permutation(4)]),
-        ),
-        Case(
-            "votes with weights",
-            (weighted, 90 * draw.normal(size=4), weighted * draw.uniform(0.5, 2, (4, 4, 3))),
-        ),
-    ]
+        Case("four models, scores far apart", (four, np.array([0.0, 400.0, 900.0, -300.0])[draw.permutation(4)])),
+        Case("votes with weights", (weighted, 90 * draw.normal(size=4), weighted * draw.uniform(0.5, 2, (4, 4, 3)))),
+    ]  # fmt: skip
 
 
 SANDWICH = Exercise(

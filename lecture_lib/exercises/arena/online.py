@@ -28,14 +28,12 @@ def elo_cases(seed: int) -> list[Case]:
         Case("65 battles of five models", (a, b, s, 5)),
         Case("the same, backwards", (a[::-1].copy(), b[::-1].copy(), s[::-1].copy(), 5)),
         Case("the same, k = 100", (a, b, s, 5, 100.0)),
-        Case(
-            f"the same, everyone starts at {start}, a whole number", (a, b, s, 5), {"start": start, "k": 16}
-        ),
+        Case(f"the same, everyone starts at {start}, a whole number", (a, b, s, 5), {"start": start, "k": 16}),
         Case("the same player wins nine times, k = 500", (*again, np.ones(9), 2, 500.0)),
         Case("ties alone, between unequal models", (a, b, np.where(np.arange(65) < 20, s, 0.5), 5, 64.0)),
         Case("seven models, two of which never play", (a, b, s, 7, 20.0)),
         Case("no battle", (a[:0], b[:0], s[:0], 3)),
-    ]
+    ]  # fmt: skip
 
 
 def with_new_scores(a, b, points, n_models, k=4.0, start=1000.0) -> np.ndarray:

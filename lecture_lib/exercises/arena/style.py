@@ -80,10 +80,8 @@ def style_cases(seed: int) -> list[Case]:
         Case("four models, style decides nearly every vote", styled(draw, 4, 400, [30.0], sway=0.97)),
         Case("a feature twice: ValueError", (a, b, s, np.hstack([X, X[:, :1]]), M)),
         Case("a feature made of two others: ValueError", (a, b, s, mixed, M)),
-        Case(
-            "a feature that is a property of the model: ValueError", (a, b, s, (own[a] - own[b])[:, None], M)
-        ),
-    ]
+        Case("a feature that is a property of the model: ValueError", (a, b, s, (own[a] - own[b])[:, None], M)),
+    ]  # fmt: skip
 
 
 def in_two_steps(a, b, points, X, n_models) -> tuple[np.ndarray, np.ndarray]:

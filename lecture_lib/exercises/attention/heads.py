@@ -87,12 +87,8 @@ def merge_cases(seed: int) -> list[Case]:
         Case(f"X ({B}, {H}, {N}, {d}), not contiguous", (scattered(draw.normal(B, H, N, d)),)),
         Case(f"X ({H}, {N}, {d}), bfloat16", (draw.normal(H, N, d, dtype=BF16),)),
         Case(f"X ({H}, {N}, {d}) of whole numbers, int64", (draw.ids(H, N, d, below=99),)),
-        Case(
-            f"X ({B}, {H}, {N}, {d}), float64, with gradient",
-            (draw.normal(B, H, N, d, dtype=F64),),
-            gradient=(0,),
-        ),
-    ]
+        Case(f"X ({B}, {H}, {N}, {d}), float64, with gradient", (draw.normal(B, H, N, d, dtype=F64),), gradient=(0,)),
+    ]  # fmt: skip
 
 
 def merge_by_hand(X: Tensor) -> Tensor:

@@ -35,9 +35,7 @@ def multi_head_cases(seed: int) -> list[Case]:
         Case(f"batch ({B},), N={N} tokens, D={D}, one head", call(B, heads=1)),
         Case(f"batch ({B},), {size}, causal mask", (*call(B), torch.ones(N, N, dtype=torch.bool).tril())),
         Case(f"{size}, a mask ({N}, {N}) that is not causal", (*call(), draw.mask(N, N))),
-        Case(
-            f"batch ({B},), {size}, padded, row 1 all padding", call(B), {"mask": torch.arange(N) < lengths}
-        ),
+        Case(f"batch ({B},), {size}, padded, row 1 all padding", call(B), {"mask": torch.arange(N) < lengths}),
         Case(f"{size}, its own mask for each head", (*call(), draw.mask(H, N, N))),
         Case(f"batch ({B},), {size}, its own mask for each text and head", (*call(B), draw.mask(B, H, N, N))),
         Case(f"batch ({B},), {size}, bfloat16", call(B, dtype=BF16)),
@@ -46,7 +44,7 @@ def multi_head_cases(seed: int) -> list[Case]:
             (*call(B, dtype=F64), nowhere),
             gradient=(0, 1, 2, 3, 4),
         ),
-    ]
+    ]  # fmt: skip
 
 
 def head_by_head(X: Tensor, memory: Tensor, weights: tuple, n_heads: int, mask: Tensor | None) -> Tensor:

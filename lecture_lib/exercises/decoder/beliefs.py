@@ -62,10 +62,7 @@ def belief_cases(seed: int) -> list[Case]:
     return [
         Case("the chapter's source, token 0 first", (three_states(), even, [0])),
         Case(f"{S} tokens, {K} states, one token read", (T, some_belief(draw, K), [S - 1])),
-        Case(
-            f"{S} tokens, {K} states, six tokens read",
-            (T, some_belief(draw, K), draw.ids(6, below=S).tolist()),
-        ),
+        Case(f"{S} tokens, {K} states, six tokens read", (T, some_belief(draw, K), draw.ids(6, below=S).tolist())),
         Case(f"{K} tokens, {K} states", (square, some_belief(draw, K), draw.ids(4, below=K).tolist())),
         Case("the chapter's source, 40 tokens read", (three_states(), even, draw.ids(40, below=3).tolist())),
         Case(
@@ -77,7 +74,7 @@ def belief_cases(seed: int) -> list[Case]:
         Case("the state is the token itself", (named, some_belief(draw, 3), [2, 0])),
         Case("token 0 has a probability near 1e-14", (rare, some_belief(draw, 3), [0, 1])),
         Case("two states, float32", (flat, torch.tensor([0.25, 0.75]), [1, 0, 1])),
-    ]
+    ]  # fmt: skip
 
 
 def bayes(T: Tensor, belief: Tensor, token: int) -> Tensor:

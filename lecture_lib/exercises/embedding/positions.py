@@ -49,16 +49,14 @@ def sinusoidal_cases(seed: int) -> list[Case]:
         Case(f"positions {before.tolist()}: differences may be negative, d_model={D}", (before, D)),
         Case(f"positions in int32, {anywhere.tolist()}, d_model={D}", (anywhere.int(), D)),
         Case(f"positions of shape (2, 3), d_model={D + 2}", (draw.ids(2, 3, below=50), D + 2)),
-        Case(
-            f"positions (2, 3, 2), not contiguous, d_model={D}", (scattered(draw.ids(2, 3, 2, below=50)), D)
-        ),
+        Case(f"positions (2, 3, 2), not contiguous, d_model={D}", (scattered(draw.ids(2, 3, 2, below=50)), D)),
         Case("one position of shape (), d_model=6", (draw.ids(below=50, low=2), 6)),
         Case("positions 0 to 2099, d_model=2", (2100, 2)),
         Case(f"one position, d_model={D}", (1, D)),
         Case(f"positions 0 to {N - 1}, d_model=2", (N, 2)),
         Case("d_model=5: a sine without its cosine", (3, 5)),
         Case("d_model=7 and a tensor of positions: a sine without its cosine", (anywhere, 7)),
-    ]
+    ]  # fmt: skip
 
 
 SINUSOIDAL = Exercise(
@@ -131,10 +129,7 @@ def rotary_cases(seed: int) -> list[Case]:
         Case(f"x ({N}, {D}), positions {anywhere.tolist()}", (draw.normal(N, D), anywhere)),
         Case(f"x ({B}, {H}, {N}, {D}), the same positions for all", (wide, anywhere)),
         Case(f"x ({B}, {H}, {N}, {D}), positions ({B}, 1, {N}): other ones in each row", (wide, rows)),
-        Case(
-            f"x ({N}, {D}), one position (1,) for all tokens",
-            (draw.normal(N, D), draw.ids(1, below=90, low=1)),
-        ),
+        Case(f"x ({N}, {D}), one position (1,) for all tokens", (draw.normal(N, D), draw.ids(1, below=90, low=1))),
         Case(f"x ({N}, {D}), positions {late.tolist()}: late in a text", (draw.normal(N, D), late)),
         Case(f"x ({N}, {D}), positions {later.tolist()}: very late", (draw.normal(N, D), later)),
         Case(f"x ({N}, {D}), negative positions", (draw.normal(N, D), -anywhere - 1)),
@@ -148,14 +143,9 @@ def rotary_cases(seed: int) -> list[Case]:
         Case("float64, with the gradient of x", (draw.normal(N, D, dtype=F64), anywhere), gradient=(0,)),
         Case("D_k=5: a feature without a partner", (draw.normal(3, 5), torch.arange(3))),
         Case("four tokens, three positions: they do not fit", (draw.normal(4, 6), torch.arange(3))),
-        Case(
-            "x (3, 4), two rows of positions for one of tokens", (draw.normal(3, 4), draw.ids(2, 3, below=9))
-        ),
-        Case(
-            "x (1, 4, 6), positions (3, 4): three rows for one text",
-            (draw.normal(1, 4, 6), draw.ids(3, 4, below=9)),
-        ),
-    ]
+        Case("x (3, 4), two rows of positions for one of tokens", (draw.normal(3, 4), draw.ids(2, 3, below=9))),
+        Case("x (1, 4, 6), positions (3, 4): three rows for one text", (draw.normal(1, 4, 6), draw.ids(3, 4, below=9))),
+    ]  # fmt: skip
 
 
 def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor:

@@ -40,10 +40,7 @@ def lookup_cases(seed: int) -> list[Case]:
         Case(f"one id alone, of shape (), |V|={V}", (draw.ids(below=V), table())),
         Case(f"one sentence of one token, ids (1, 1), |V|={V}", (draw.ids(1, 1, below=V), table())),
         Case(f"no ids, of shape (0,), |V|={V}", (draw.ids(0, below=V), table())),
-        Case(
-            f"ids (2, 5), table stored by columns ({D}, {V})",
-            (draw.ids(5, 2, below=V).mT, draw.normal(D, V).mT),
-        ),
+        Case(f"ids (2, 5), table stored by columns ({D}, {V})", (draw.ids(5, 2, below=V).mT, draw.normal(D, V).mT)),
         Case("ids in int32", (draw.ids(4, below=V).int(), table())),
         Case("a table of 2500 tokens", (draw.ids(3, low=2100, below=2500), draw.normal(2500, 2))),
         Case("a table in bfloat16", (draw.ids(2, 3, below=V), draw.normal(V, D, dtype=BF16))),
@@ -52,7 +49,7 @@ def lookup_cases(seed: int) -> list[Case]:
         Case(f"the id {V} in a vocabulary of {V}: not there", (torch.tensor([0, V]), table())),
         Case(f"the id -1 in a vocabulary of {V}: not there", (torch.tensor([0, -1]), table())),
         Case("ids that are floats: 1.0 names no token", (torch.tensor([0.0, 1.0]), table())),
-    ]
+    ]  # fmt: skip
 
 
 LOOKUP = Exercise(
@@ -111,16 +108,9 @@ def gradient_cases(seed: int) -> list[Case]:
     return [
         Case("one token of three, D=2", (torch.tensor([1]), torch.tensor([2]), draw.whole(3, 2) + 0.5)),
         Case("two tokens of three, D=2", (torch.tensor([1, 0]), torch.tensor([0, 2]), draw.normal(3, 2))),
-        Case(
-            "a token that comes three times",
-            (torch.tensor([1, 1, 1]), torch.tensor([0, 2, 3]), draw.normal(4, 2)),
-        ),
-        Case(
-            "a token that is its own target", (torch.tensor([2, 0]), torch.tensor([2, 1]), draw.normal(4, 3))
-        ),
-        Case(
-            f"N={N} tokens, |V|={V}, D={D}", (draw.ids(N, below=V), draw.ids(N, below=V), draw.normal(V, D))
-        ),
+        Case("a token that comes three times", (torch.tensor([1, 1, 1]), torch.tensor([0, 2, 3]), draw.normal(4, 2))),
+        Case("a token that is its own target", (torch.tensor([2, 0]), torch.tensor([2, 1]), draw.normal(4, 3))),
+        Case(f"N={N} tokens, |V|={V}, D={D}", (draw.ids(N, below=V), draw.ids(N, below=V), draw.normal(V, D))),
         Case(
             f"N={N} tokens, |V|={V}, D={D}, other numbers",
             (draw.ids(N, below=V), draw.ids(N, below=V), draw.normal(V, D)),
@@ -133,7 +123,7 @@ def gradient_cases(seed: int) -> list[Case]:
             (draw.ids(6, below=5), draw.ids(6, below=5), 40 * draw.normal(5, 3, dtype=F64)),
         ),
         Case("float64", (draw.ids(7, below=V), draw.ids(7, below=V), draw.normal(V, D, dtype=F64))),
-    ]
+    ]  # fmt: skip
 
 
 def tied_gradient(ids: Tensor, targets: Tensor, table: Tensor) -> Tensor:

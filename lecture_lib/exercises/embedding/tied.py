@@ -27,24 +27,17 @@ def logits_cases(seed: int) -> list[Case]:
         Case(f"X (2, 3, {N}, {D}), |V|={V}", (draw.normal(2, 3, N, D), draw.normal(V, D))),
         Case(f"one vector X ({D},)", (draw.normal(D), draw.normal(V, D))),
         Case(f"X (1, 1, {D}), |V|={V}", (draw.normal(1, 1, D), draw.normal(V, D))),
-        Case(
-            f"X (2, {N}, {D}), |V|={V}, both transposed views",
-            (draw.normal(2, D, N).mT, draw.normal(D, V).mT),
-        ),
+        Case(f"X (2, {N}, {D}), |V|={V}, both transposed views", (draw.normal(2, D, N).mT, draw.normal(D, V).mT)),
         Case(f"X (2, 3, {N}, {D}), not contiguous", (scattered(draw.normal(2, 3, N, D)), draw.normal(V, D))),
         Case("a square table, |V| = D = 4", (draw.normal(3, 4), draw.normal(4, 4))),
-        Case(
-            f"X (2, {N}, {D}) in bfloat16", (draw.normal(2, N, D, dtype=BF16), draw.normal(V, D, dtype=BF16))
-        ),
+        Case(f"X (2, {N}, {D}) in bfloat16", (draw.normal(2, N, D, dtype=BF16), draw.normal(V, D, dtype=BF16))),
         Case(
             "float64, with gradients of both",
             (draw.normal(N, D, dtype=F64), draw.normal(V, D, dtype=F64)),
             gradient=(0, 1),
         ),
-        Case(
-            f"X ({N}, {V}) with a table ({V}, {D}): the widths differ", (draw.normal(N, V), draw.normal(V, D))
-        ),
-    ]
+        Case(f"X ({N}, {V}) with a table ({V}, {D}): the widths differ", (draw.normal(N, V), draw.normal(V, D))),
+    ]  # fmt: skip
 
 
 def multiplied_all_the_same(X: Tensor, table: Tensor) -> Tensor:

@@ -45,11 +45,7 @@ def prompt_cases(seed: int) -> list[Case]:
         Case("a cue without examples", ("How many?",), {"cue": "Let's think step by step."}),
         Case("a cue with examples and an instruction", (words[4], pairs, "Do as shown."), {"cue": "It is"}),
         Case("a cue that ends in white space", (words[4], pairs[:2]), {"cue": "So \n"}),
-        Case(
-            "text behind the answer",
-            (words[5], pairs),
-            {"template": tagged, "separator": "\n--\n", "cue": "yes"},
-        ),
+        Case("text behind the answer", (words[5], pairs), {"template": tagged, "separator": "\n--\n", "cue": "yes"}),
         Case(
             "text behind the answer, no cue",
             (words[5], pairs[:1]),
@@ -58,16 +54,13 @@ def prompt_cases(seed: int) -> list[Case]:
         *as_they_are(words, pairs),
         Case("an example twice", (words[7], [pairs[0], pairs[1], pairs[0]])),
         *(Case(f"{template!r}: ValueError", (words[0],), {"template": template}) for template in UNFIT),
-    ]
+    ]  # fmt: skip
 
 
 def as_they_are(words: list[str], pairs: list[tuple[str, str]]) -> list[Case]:
     """Braces, backslashes and white space, which nobody may change."""
     return [
-        Case(
-            "braces in questions and answers",
-            ("what is {answer}?", [("f{x}", "{question}"), ("{answer}", "{}")]),
-        ),
+        Case("braces in questions and answers", ("what is {answer}?", [("f{x}", "{question}"), ("{answer}", "{}")])),
         Case(
             "white space at the ends of examples is kept",
             (words[6], [(" a ", "b \n"), ("c", " d ")]),
@@ -84,7 +77,7 @@ def as_they_are(words: list[str], pairs: list[tuple[str, str]]) -> list[Case]:
             {"separator": " "},
         ),
         Case("backslashes", (r"what is \alpha \1?", [(r"\n", r"\g<0> \d")])),
-    ]
+    ]  # fmt: skip
 
 
 OPENED = "(before + question + between + cue).rstrip()"

@@ -147,12 +147,8 @@ def dpo_cases(seed: int) -> list[Case]:
         Case("three pairs, very wrong and very right", (*extreme, 1.0)),
         Case(f"{B} pairs, not contiguous", (*map(scattered, pairs()), 0.4)),
         Case(f"{B} pairs, float64 with gradients", (*pairs(F64), 0.7), gradient=(0, 1, 2, 3)),
-        Case(
-            "the three pairs, float64 with gradients",
-            (*(x.double() for x in extreme), 1.0),
-            gradient=(0, 1, 2, 3),
-        ),
-    ]
+        Case("the three pairs, float64 with gradients", (*(x.double() for x in extreme), 1.0), gradient=(0, 1, 2, 3)),
+    ]  # fmt: skip
 
 
 def as_a_label(chosen, rejected, reference_chosen, reference_rejected, beta) -> Tensor:

@@ -70,9 +70,7 @@ def encode_cases(seed: int) -> list[Case]:
     of_merges = {(a, x): (2, y), (c, d): (3, z), (b, c): (1, x)}
     never = {(a, b): (0, x), (b, c): (1, y), (a, y): (2, z)}
     return [
-        Case(
-            "the later pair of the word was learned first", ([a, b, c], {(b, c): (0, high), (a, b): (1, low)})
-        ),
+        Case("the later pair of the word was learned first", ([a, b, c], {(b, c): (0, high), (a, b): (1, low)})),
         Case("a merge of a merge, the dictionary in another order", ([a, b, c, d], of_merges)),
         Case("a lower id that was learned later", ([a, b, c], {(a, b): (7, low), (b, c): (5, high)})),
         Case("a run of 3", ([a, a, a], {(a, a): (0, x)})),
@@ -80,10 +78,7 @@ def encode_cases(seed: int) -> list[Case]:
         Case("a run with a neighbour", ([a, a, a, b], {(a, a): (0, x), (a, b): (1, y)})),
         Case("the same pair at several places", ([a, b, c, a, b, a, b, d], {(a, b): (0, x), (x, c): (1, y)})),
         Case("the same pair at two places, nothing else", ([a, b, d, a, b], {(a, b): (4, x)})),
-        Case(
-            "longest token first would differ",
-            ([a, b, c, d], {(c, d): (0, x), (a, b): (1, y), (y, c): (2, z)}),
-        ),
+        Case("longest token first would differ", ([a, b, c, d], {(c, d): (0, x), (a, b): (1, y), (y, c): (2, z)})),
         Case("a long token that the ranks never reach", ([a, b, c], never)),
         Case("nothing to merge", ([a, c, b], {(a, b): (0, x)})),
         Case("no merges", ([a, b], {})),
@@ -93,7 +88,7 @@ def encode_cases(seed: int) -> list[Case]:
         Case("ranks about a million", ([a, b, c], {(a, b): (10**6, x), (b, c): (10**6 - 1, y)})),
         *(drawn_case(draw, 3, 20, draw.randrange(12, 20)) for _ in range(4)),
         drawn_case(draw, 2, 12, 300),
-    ]
+    ]  # fmt: skip
 
 
 def left_to_right(ids: Sequence[int], merges: Merges) -> list[int]:

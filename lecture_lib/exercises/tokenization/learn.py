@@ -59,9 +59,7 @@ def learn_cases(seed: int) -> list[Case]:
             "low, lower, widest, 3 merges",
             ({(0, 1, 2): low, (0, 1, 2, 3, 4): lower, (2, 5, 6, 3, 7, 8): widest}, 3, 9),
         ),
-        Case(
-            "a pair three times in a rare word, another in common words", (rare_often, 3), {"first_new_id": 6}
-        ),
+        Case("a pair three times in a rare word, another in common words", (rare_often, 3), {"first_new_id": 6}),
         Case("a pair at two places of one word", (twice, 3, 4)),
         Case("a pair of new ids", (lowest, 4, 4)),
         Case("five pairs equally often", (ties, 5, 6)),
@@ -78,7 +76,7 @@ def learn_cases(seed: int) -> list[Case]:
         Case("first_new_id left out", ({(250, 251, 7): 9, (9, 250, 251, 7): draw.randrange(2, 6)}, 3)),
         Case("drawn words, 14 merges", (words, 14, 7)),
         Case("drawn words, ids from another number on", (many, 9, first)),
-    ]
+    ]  # fmt: skip
 
 
 def counts_at_start(words: Words, n_merges: int, first_new_id: int = 256) -> list[tuple[int, int]]:

@@ -52,10 +52,7 @@ def decode_cases(seed: int) -> list[Case]:
         Case("two broken bytes side by side", ([0, 0, 1], [b"\xff", b"z"])),
         Case(f"several broken bytes, {second!r} twice", ([0, 1, 1, 2], [b"x", second, b"y"])),
         Case("white space and control characters", ([0, 1, 2, 0], [b"  ", b"\n\t", b"\x00 \r\n"])),
-        Case(
-            "a mark of byte order at the start, zero bytes at the end",
-            ([0, 1, 1], [b"\xef\xbb\xbfa", b"\x00"]),
-        ),
+        Case("a mark of byte order at the start, zero bytes at the end", ([0, 1, 1], [b"\xef\xbb\xbfa", b"\x00"])),
         Case("characters that spell bytes elsewhere", ([1, 0], ["Ġ▁Ċ##".encode(), "Ã©".encode()])),
         Case("a U+FFFD that is in the text", ([0, 1], ["�".encode(), b" !"])),
         Case("e and an accent as two characters, and one alone", ([1, 0, 2, 1], accent)),
@@ -64,7 +61,7 @@ def decode_cases(seed: int) -> list[Case]:
         Case("the last id of the vocabulary, as a tuple", ((7, 0, 7), letters)),
         Case("an id one beyond the vocabulary: ValueError", ([0, 8], letters)),
         Case("a negative id: ValueError", ([0, -1], letters)),
-    ]
+    ]  # fmt: skip
 
 
 def passed_over(ids: Sequence[int], tokens: Sequence[bytes]) -> str:

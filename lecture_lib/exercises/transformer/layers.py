@@ -164,10 +164,8 @@ def pre_ln_cases(seed: int) -> list[Case]:
         case("two layers, not contiguous", tokens(draw, 2, 6, n).mT, 2),
         case("two layers, a causal mask", tokens(draw, 2, n, 8), 2, seen["causal"]),
         case("two layers, a mask drawn at random", tokens(draw, 2, n, 6), 2, seen["anywhere"]),
-        case(
-            "two layers, float64 with its gradient", tokens(draw, 2, n, 6).double(), 2, seen["causal"], (0,)
-        ),
-    ]
+        case("two layers, float64 with its gradient", tokens(draw, 2, n, 6).double(), 2, seen["causal"], (0,)),
+    ]  # fmt: skip
 
 
 def pre_ln_stack(X: Tensor, layers: list, final_norm: Callable, mask: Tensor | None = None) -> Tensor:

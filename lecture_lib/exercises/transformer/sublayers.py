@@ -130,13 +130,8 @@ def feed_forward_cases(seed: int) -> list[Case]:
         Case(f"X ({n}, 5) with numbers up to 300, d_ff=7", large),
         Case(f"X ({n}, 5), all tables transposed, d_ff=5", transposed),
         case(f"X ({n}, 4) in bfloat16", draw.normal(n, 4, dtype=BF16), 6),
-        case(
-            f"X ({n}, 4) in float64, with its gradients",
-            draw.normal(n, 4).double(),
-            6,
-            gradient=(0, 1, 2, 3, 4),
-        ),
-    ]
+        case(f"X ({n}, 4) in float64, with its gradients", draw.normal(n, 4).double(), 6, gradient=(0, 1, 2, 3, 4)),
+    ]  # fmt: skip
 
 
 def torch_feed_forward(X: Tensor, W_in: Tensor, b_in: Tensor, W_out: Tensor, b_out: Tensor) -> Tensor:
