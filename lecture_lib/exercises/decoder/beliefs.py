@@ -88,7 +88,7 @@ def bayes(T: Tensor, belief: Tensor, token: int) -> Tensor:
 
 def belief_update(T: Tensor, belief: Tensor, token: int) -> Tensor:
     """Weigh all moves that give the token; the mistakes below are changes of these lines."""
-    joint = belief @ T[token]
+    joint = belief @ T[token]  # (K,) p(token, next state)
     total = joint.sum()
     if total == 0:
         raise ValueError(f"token {token} cannot come after this belief")
@@ -177,11 +177,11 @@ def mean_over_texts(T: Tensor, start: Tensor, n: int) -> float:
 
 def entropy_floor(T: Tensor, start: Tensor, n: int) -> float:
     """Uncertainty of n tokens less that of n - 1; the mistakes below are changes of these lines."""
-    joint = start[None]
+    joint = start[None]  # (texts, K): p(text, state after it)
     for _ in range(n - 1):
         joint = torch.einsum("ti,xij->txj", joint, T).flatten(0, 1)
     texts = joint.sum(-1)
-    longer = torch.einsum("ti,xij->tx", joint, T)
+    longer = torch.einsum("ti,xij->tx", joint, T)  # p(text, one more token); entr(0) is 0
     return float(torch.special.entr(longer).sum() - torch.special.entr(texts).sum())
 
 

@@ -9,18 +9,8 @@ from torch import Tensor
 from lecture_lib.checks.exercise import Case
 from lecture_lib.checks.kinds import by_hand
 
-ENGLISH = [
-    "the",
-    "my",
-    "small",
-    "big",
-    "red",
-    "black",
-    "dog",
-    "cat",
-    "hat",
-    "<end>",
-]  # <start> le mon petit grand rouge noir ...
+# French: <start> le mon petit grand rouge noir ...
+ENGLISH = ["the", "my", "small", "big", "red", "black", "dog", "cat", "hat", "<end>"]
 DETERMINER, BEFORE, AFTER, NOUN, END = range(5)
 KINDS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 3, 4])  # of the English words, and of the French but <start>
 KIND_OF = torch.eye(5)[KINDS]  # (10, 5), one-hot

@@ -11,30 +11,8 @@ from lecture_lib.checks.chance import until
 from lecture_lib.checks.exercise import Case, Exercise
 
 STORED = Path(__file__).parents[2] / "reference" / "encoder_decoder" / "bleu.json"
-NAMES = [
-    "alors",
-    "bleu",
-    "chaise",
-    "douze",
-    "encore",
-    "fort",
-    "gris",
-    "huit",
-    "ici",
-    "jamais",
-    "klaxon",
-    "loin",
-    "mais",
-    "neuf",
-    "ou",
-    "pain",
-    "quand",
-    "rien",
-    "sous",
-    "tard",
-    "utile",
-    "vert",
-]
+NAMES = ["alors", "bleu", "chaise", "douze", "encore", "fort", "gris", "huit", "ici", "jamais", "klaxon",
+         "loin", "mais", "neuf", "ou", "pain", "quand", "rien", "sous", "tard", "utile", "vert"]  # fmt: skip
 NESTED = [each * n for each in ("la", "La") for n in range(1, 8)]  # every name holds another one
 Corpus = Sequence[Sequence[str]]
 

@@ -7,12 +7,7 @@ from lecture_lib.checks.script import scripted
 
 
 class Blocks:
-    """Blocks of memory that texts take one by one and may share; the mistakes below are changes of these lines.
-
-    Args:
-        n_blocks: how many there are, with the numbers 0 to n_blocks - 1.
-        block_size: tokens a block has room for.
-    """
+    """Blocks of memory that texts take one by one and may share; the mistakes below are changes of these lines."""
 
     def __init__(self, n_blocks: int, block_size: int) -> None:
         self.size, self.counts = block_size, [0] * n_blocks
@@ -20,14 +15,7 @@ class Blocks:
         self.lengths: dict[str, int] = {}
 
     def extend(self, text: str, n: int) -> tuple[int, int] | None:
-        """Make room for n >= 1 more tokens of a text, which is new if it is not known.
-
-        Returns:
-            (block, its copy) if the tokens in a shared block must be copied first, else None.
-
-        Raises:
-            MemoryError: there are not enough free blocks; then nothing has changed.
-        """
+        """Make room for n more tokens; a pair (block, its copy), or None."""
         table, length = self.tables.get(text, []), self.lengths.get(text, 0)
         copies = length % self.size > 0 and self.counts[table[-1]] > 1
         more = -(-(length + n) // self.size) - len(table)
@@ -45,20 +33,20 @@ class Blocks:
         return (old, free[0]) if copies else None
 
     def fork(self, text: str, other: str) -> None:
-        """Let a new text `other` begin as a copy of a text that shares all its blocks; KeyError for an unknown text."""
+        """Begin a new text as a copy of another one."""
         self.tables[other] = list(self.tables[text])
         self.lengths[other] = self.lengths[text]
         for block in self.tables[text]:
             self.counts[block] += 1
 
     def free(self, text: str) -> None:
-        """Forget a text: a block that no other text holds can be taken again; KeyError for an unknown text."""
+        """Forget a text."""
         for block in self.tables.pop(text):
             self.counts[block] -= 1
         del self.lengths[text]
 
     def table(self, text: str) -> list[int]:
-        """The numbers of a text's blocks, in the order of its tokens; KeyError for an unknown text."""
+        """The numbers of a text's blocks, in the order of its tokens."""
         return list(self.tables[text])
 
     def n_free(self) -> int:
