@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lecture_lib import sampling
-from lecture_lib.checks.chance import frequencies, until
+from lecture_lib.checks.chance import frequencies, seed_alone, until
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.plain import Array
@@ -123,12 +123,10 @@ def accept_draws(case: Case, output: object, _asked: list) -> str | None:
     if any(each.dtype not in ("int64", "int32") for each in output):
         return f"token ids are integers; these are {output[0].dtype}"
     many, once, again, then, other = (each.values.tolist() for each in output)
-    if once != again:
-        return "the same generator gives other draws the second time: is anything else random?"
-    if again == then:
+    if once == again == then:
         return "one generator gives the same draws twice, one call after the other: all random numbers must come from it"
-    if once == other:
-        return "another generator gives the same draws: is it used?"
+    if wrong := seed_alone(once, again, other):
+        return wrong
     texts = zip(logits.tolist(), ids.tolist(), strict=True)
     wrong = [frequencies(many[i :: len(logits)], law(*text, **case.named)) for i, text in enumerate(texts)]
     return next((f"token {each}" for each in wrong if each), None)
