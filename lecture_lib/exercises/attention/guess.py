@@ -4,7 +4,7 @@ from lecture_lib.checks.kinds import predict
 
 KEYS = predict(
     "attention.keys_without_scaling",
-    lambda: 1.63,  # of 400,000 draws: 16 normal scores with standard deviation |q|, D_k = 64; the experiment gives it, too
+    lambda: 1.63,  # of 400,000 draws: 16 normal scores with deviation |q|, D_k = 64; the experiment gives it, too
     factor=1.3,
     against="16 normal scores with standard deviation |q|, drawn 400,000 times",
     points=1, difficulty=1, minutes=5,

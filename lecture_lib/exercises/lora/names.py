@@ -150,7 +150,8 @@ ADAPT = Exercise(
     use=described,
     cases=name_cases,
     tolerance=1e-4,
-    owned=("lecture_lib.lora.add_lora", "lecture_lib.lora.model.install", "lecture_lib.quantization.model.replace_layer"),
+    owned=("lecture_lib.lora.add_lora", "lecture_lib.lora.model.install",
+           "lecture_lib.quantization.model.replace_layer"),
     mistakes=(
         ("a name need only begin like the pattern. Must the whole name match?", FULL, "re.match(pattern, n)"),
         ("the pattern is looked for anywhere in a name. Must the whole name match?", FULL, "re.search(pattern, n)"),
