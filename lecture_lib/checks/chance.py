@@ -68,15 +68,18 @@ def sampled(answer: Callable, seed: int, n: int, *inputs: object, **named: objec
     return draws(seed, n), draws(seed, few), draws(seed + 1, few)
 
 
+def seed_alone(draws: object, again: object, other: object) -> str | None:
+    """What is wrong with draws of a generator, those of the same one again, and those of another; None if nothing is."""
+    if draws != again:
+        return "the same generator gives other draws the second time: is anything else random?"
+    return "another generator gives the same draws: is it used?" if other == again else None
+
+
 def follows(law: Callable) -> Callable:
     """An ``accept`` for `sampled`: the generator is used, and frequencies follow ``law(case)``."""
 
     def accept(case: object, output: object, _asked: list) -> str | None:
         many, again, other = output
-        if many[: len(again)] != again:
-            return "the same generator gives other draws the second time: is anything else random?"
-        if other == again:
-            return "another generator gives the same draws: is it used?"
-        return frequencies(many, law(case))
+        return seed_alone(many[: len(again)], again, other) or frequencies(many, law(case))
 
     return accept

@@ -70,6 +70,7 @@ def columns(x: object) -> object:
     return x.mT.contiguous().mT if isinstance(x, Tensor) and x.ndim > 1 else x
 
 
-def scattered(x: Tensor) -> Tensor:
-    """The same numbers and shape in an order of storage that cannot be flattened without a copy."""
-    return x.movedim(0, -2).contiguous().movedim(-2, 0) if x.ndim > 2 else columns(x)
+def scattered(x: object) -> object:
+    """The same numbers and shape in an order of storage that cannot be flattened without a copy; other things as they are."""
+    deep = isinstance(x, Tensor) and x.ndim > 2
+    return x.movedim(0, -2).contiguous().movedim(-2, 0) if deep else columns(x)

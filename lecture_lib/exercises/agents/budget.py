@@ -40,16 +40,10 @@ def budget_cases(seed: int) -> list[Case]:
 
 def random_script(draw: Draw) -> tuple[tuple, list]:
     """Draw limits and thirty calls, some of them refused."""
-    script = []
+    script, most = [], {"reserve": 4, "settle": 30}
     for _ in range(30):
         act = draw.random.choice(["reserve", "reserve", "settle", "settle", "give_back"])
-        script.append(
-            (act, draw.size(0, 4))
-            if act == "reserve"
-            else (act, draw.size(0, 30))
-            if act == "settle"
-            else (act,)
-        )
+        script.append((act, draw.size(0, most[act])) if act in most else (act,))
         script.append(draw.random.choice(READ))
     return (draw.size(6, 14), draw.size(60, 160)), script
 
@@ -57,17 +51,10 @@ def random_script(draw: Draw) -> tuple[tuple, list]:
 def varied(drawn: tuple) -> bool:
     """Tell whether calls are granted in full, in part and not at all."""
     limits, script = drawn
-    trace = scripted(Bookkeeper, limits, script).results
-    pairs = [
-        (call[1], given)
-        for call, given in zip(script, trace, strict=True)
-        if call[0] == "reserve" and call[1]
-    ]
-    return (
-        any(n == given for n, given in pairs)
-        and any(0 < given < n for n, given in pairs)
-        and any(given == 0 for _, given in pairs)
-    )
+    calls = zip(script, scripted(Bookkeeper, limits, script).results, strict=True)
+    pairs = [(call[1], given) for call, given in calls if call[0] == "reserve" and call[1]]
+    full, none = [given == n for n, given in pairs], [given == 0 for _, given in pairs]
+    return any(full) and any(none) and sum(full) + sum(none) < len(pairs)
 
 
 class Bookkeeper:
@@ -118,52 +105,44 @@ class Bookkeeper:
         self.lines.append(("returned", 1))
 
 
-LEFT, TOKENS = (
-    "n = min(n, self.max_calls - self.calls)",
-    "self.max_tokens is None or self.tokens < self.max_tokens",
-)
+LEFT = "n = min(n, self.max_calls - self.calls)"
+TOKENS = "self.max_tokens is None or self.tokens < self.max_tokens"
 BACK = "self.running -= 1\n        self.calls -= 1"
-
-# fmt: off
-BUDGET_MISTAKES = (
-    ("calls are counted when they end: two that run at the same time share the last one. When is a call spent?",
-     "self.calls += n", "pass", "self.tokens += tokens", "self.tokens += tokens\n        self.calls += 1", BACK, "self.running -= 1"),
-    ("it is all or nothing: where not all calls fit, none begins. How many may?", LEFT, "n = n if n <= self.max_calls - self.calls else 0"),
-    ("as many begin as were asked for. What is left of the calls?", LEFT, "n = n if self.calls < self.max_calls else 0"),
-    ("one more call is granted when the tokens are exactly used up. Is the limit still below?", TOKENS, TOKENS.replace(" < ", " <= ")),
-    ("tokens are not looked at. After how many does no call begin?", TOKENS, "True"),
-    ("tokens are looked at where calls are limited only. Which limit stands alone?",
-     "if not self.has_tokens()", "if self.max_calls is not None and (not self.has_tokens())"),
-    ("a call that never began is counted. What was it reserved for?", BACK, "self.running -= 1"),
-    ("a call that is given back is still running. What does it become?", BACK, "self.calls -= 1"),
-    ("a call that has ended is given back: calls never run out. Which calls are counted?",
-     "self.tokens += tokens", "self.tokens += tokens\n        self.calls -= 1"),
-    ("0 calls are taken for no limit. Which value says that there is none?", "if self.max_calls is not None:", "if self.max_calls:"),
-    ("0 tokens are taken for no limit. Which value says that there is none?", "self.max_tokens is None or", "not self.max_tokens or"),
-    ("0 is taken for no limit, of calls and of tokens. Which value says that there is none?",
-     "if self.max_calls is not None:", "if self.max_calls:", "self.max_tokens is None or", "not self.max_tokens or"),
-    ("the calls that were asked for are counted, also those that may not begin. How many began?",
-     "self.calls += n", "self.calls += asked", "if self.max_calls is not None:", "asked = n\n        if self.max_calls is not None:"),
-    ("a call that nobody reserved may end. What is to be raised?", "self.running -= 1\n        self.tokens += tokens",
-     "self.running -= 1\n        self.tokens += tokens", "if self.running == 0:\n            raise ValueError('no call is running: reserve one first')\n        self.running -= 1\n        self.tokens",
-     "self.running -= 1\n        self.tokens"),
-    ("the tokens of the last call stand there, not of all. Are they added up?", "self.tokens += tokens", "self.tokens = tokens"),
-    ("a call that is refused for its tokens is not told from one that ran out of calls: tokens are counted as calls.",
-     "self.max_calls - self.calls", "self.max_calls - self.calls - self.tokens"),
-)
-# fmt: on
 
 BUDGET = Exercise(
     name="agents.Budget",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against="a bookkeeper who keeps every entry and adds them up anew (exactly)",
     reference=Bookkeeper,
     cases=budget_cases,
-    mistakes=BUDGET_MISTAKES,
     right=Purse,
     owned=("lecture_lib.agents.Purse",),
     use=scripted,
     entry="call",
-)
+    mistakes=(
+        ("calls are counted when they end: two that run at the same time share the last one. When is a call spent?",
+         "self.calls += n", "pass", "self.tokens += tokens", "self.tokens += tokens\n        self.calls += 1", BACK, "self.running -= 1"),
+        ("it is all or nothing: where not all calls fit, none begins. How many may?", LEFT, "n = n if n <= self.max_calls - self.calls else 0"),
+        ("as many begin as were asked for. What is left of the calls?", LEFT, "n = n if self.calls < self.max_calls else 0"),
+        ("one more call is granted when the tokens are exactly used up. Is the limit still below?", TOKENS, TOKENS.replace(" < ", " <= ")),
+        ("tokens are not looked at. After how many does no call begin?", TOKENS, "True"),
+        ("tokens are looked at where calls are limited only. Which limit stands alone?",
+         "if not self.has_tokens()", "if self.max_calls is not None and (not self.has_tokens())"),
+        ("a call that never began is counted. What was it reserved for?", BACK, "self.running -= 1"),
+        ("a call that is given back is still running. What does it become?", BACK, "self.calls -= 1"),
+        ("a call that has ended is given back: calls never run out. Which calls are counted?",
+         "self.tokens += tokens", "self.tokens += tokens\n        self.calls -= 1"),
+        ("0 calls are taken for no limit. Which value says that there is none?", "if self.max_calls is not None:", "if self.max_calls:"),
+        ("0 tokens are taken for no limit. Which value says that there is none?", "self.max_tokens is None or", "not self.max_tokens or"),
+        ("0 is taken for no limit, of calls and of tokens. Which value says that there is none?",
+         "if self.max_calls is not None:", "if self.max_calls:", "self.max_tokens is None or", "not self.max_tokens or"),
+        ("the calls that were asked for are counted, also those that may not begin. How many began?",
+         "self.calls += n", "self.calls += asked", "if self.max_calls is not None:", "asked = n\n        if self.max_calls is not None:"),
+        ("a call that nobody reserved may end. What is to be raised?", "self.running -= 1\n        self.tokens += tokens",
+         "self.running -= 1\n        self.tokens += tokens", "if self.running == 0:\n            raise ValueError('no call is running: reserve one first')\n        self.running -= 1\n        self.tokens",
+         "self.running -= 1\n        self.tokens"),
+        ("the tokens of the last call stand there, not of all. Are they added up?", "self.tokens += tokens", "self.tokens = tokens"),
+        ("a call that is refused for its tokens is not told from one that ran out of calls: tokens are counted as calls.",
+         "self.max_calls - self.calls", "self.max_calls - self.calls - self.tokens"),
+    ),
+)  # fmt: skip

@@ -53,30 +53,24 @@ def by_sequences(p: float, false_positive: float, n: int) -> float:
 
 RISE = "(1 - (1 - passing) ** n)"
 
-# fmt: off
-CHECKER_MISTAKES = (
-    ("that is the ceiling, whatever n is. What if nothing passes?", f"p / passing * {RISE}", "p / passing"),
-    ("that is the probability that any of the n is right. Who chooses the right one?",
-     f"p / passing * {RISE} if passing else 0.0", "1 - (1 - p) ** n"),
-    ("that is the probability that anything passes. Must it be right, too?", f"p / passing * {RISE}", RISE),
-    ("false positives are counted among all answers, right ones included. Of which answers is f a share?",
-     "p + (1 - p) * f", "min(p + f, 1.0)"),
-    ("f is taken for the share of wrong answers that are refused. Which ones does it let pass?", "p + (1 - p) * f", "p + (1 - p) * (1 - f)"),
-    ("one draw too few is made. With n = 1, is there no draw?", "** n", "** (n - 1)"),
-    ("one draw too many is made, or an answer is guessed where none passes. What does the task count that as?", "** n", "** (n + 1)"),
-    ("that is right at a draw of its own and not at the first that passes: the right answers after a wrong one that passed count. Which answer is taken?",
-     f"p / passing * {RISE}", "(1 - (1 - p) ** n) * p / passing"),
-)
-# fmt: on
-
 CHECKER = Exercise(
     name="agents.best_of_n",
-    points=3,
-    difficulty=2,
-    minutes=20,
+    points=3, difficulty=2, minutes=20,
     against="all sequences of draws; exact decimals where they are too many (1e-9)",
     reference=by_sequences,
     cases=checker_cases,
-    mistakes=CHECKER_MISTAKES,
     right=first_passing,
-)
+    mistakes=(
+        ("that is the ceiling, whatever n is. What if nothing passes?", f"p / passing * {RISE}", "p / passing"),
+        ("that is the probability that any of the n is right. Who chooses the right one?",
+         f"p / passing * {RISE} if passing else 0.0", "1 - (1 - p) ** n"),
+        ("that is the probability that anything passes. Must it be right, too?", f"p / passing * {RISE}", RISE),
+        ("false positives are counted among all answers, right ones included. Of which answers is f a share?",
+         "p + (1 - p) * f", "min(p + f, 1.0)"),
+        ("f is taken for the share of wrong answers that are refused. Which ones does it let pass?", "p + (1 - p) * f", "p + (1 - p) * (1 - f)"),
+        ("one draw too few is made. With n = 1, is there no draw?", "** n", "** (n - 1)"),
+        ("one draw too many is made, or an answer is guessed where none passes. What does the task count that as?", "** n", "** (n + 1)"),
+        ("that is right at a draw of its own and not at the first that passes: the right answers after a wrong one that passed count. Which answer is taken?",
+         f"p / passing * {RISE}", "(1 - (1 - p) ** n) * p / passing"),
+    ),
+)  # fmt: skip

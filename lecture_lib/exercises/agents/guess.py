@@ -9,9 +9,7 @@ WORTH = predict(
     lambda: VOTES / (1 + (VOTES - 1) * CORRELATION),
     factor=1.15,
     against="the variance of a mean of correlated numbers, n / (1 + (n - 1) ρ)",
-    points=1,
-    difficulty=1,
-    minutes=6,
+    points=1, difficulty=1, minutes=6,
     misses=(
         ("the votes are taken for independent. What does a second vote add that nearly always agrees with the first?", 31.0),
         ("the share ρ of the votes is struck off. How many pairs of votes are there beside the 31 variances?", 18.6),

@@ -72,28 +72,22 @@ def impossible_report(reports: list) -> int:
     return excess.index(max(excess))
 
 
-# fmt: off
-JUDGE_MISTAKES = (
-    ("the largest accuracy is named. What can be reached there?", "accuracy / bound", "accuracy"),
-    ("the largest gain over one answer is named. What can be gained there?", "accuracy / bound", "accuracy - p"),
-    ("the largest factor over one answer is named. What can be gained there?", "accuracy / bound", "accuracy / p"),
-    ("the accuracy is compared with the ceiling. Who draws answers without end?", "p / passing * (1 - (1 - passing) ** n)", "p / passing"),
-    ("the accuracy is compared with the share of questions that have any right answer. Who finds it among those that pass?",
-     "p / passing * (1 - (1 - passing) ** n)", "1 - (1 - p) ** n"),
-    ("the report furthest below its bound is named.", "index(max(excess))", "index(min(excess))"),
-    ("the reports are counted from 1. Which number has the first?", "return excess.index(max(excess))", "return excess.index(max(excess)) + 1"),
-    ("the report with the fewest answers is named.", "accuracy / bound", "-n"),
-)
-# fmt: on
-
 JUDGE = impossible(
     "agents.impossible_report",
     five_reports,
     impossible_report,
     against="how the reports were made",
     rounds=ROUNDS,
-    points=3,
-    difficulty=2,
-    minutes=15,
-    mistakes=JUDGE_MISTAKES,
-)
+    points=3, difficulty=2, minutes=15,
+    mistakes=(
+        ("the largest accuracy is named. What can be reached there?", "accuracy / bound", "accuracy"),
+        ("the largest gain over one answer is named. What can be gained there?", "accuracy / bound", "accuracy - p"),
+        ("the largest factor over one answer is named. What can be gained there?", "accuracy / bound", "accuracy / p"),
+        ("the accuracy is compared with the ceiling. Who draws answers without end?", "p / passing * (1 - (1 - passing) ** n)", "p / passing"),
+        ("the accuracy is compared with the share of questions that have any right answer. Who finds it among those that pass?",
+         "p / passing * (1 - (1 - passing) ** n)", "1 - (1 - p) ** n"),
+        ("the report furthest below its bound is named.", "index(max(excess))", "index(min(excess))"),
+        ("the reports are counted from 1. Which number has the first?", "return excess.index(max(excess))", "return excess.index(max(excess)) + 1"),
+        ("the report with the fewest answers is named.", "accuracy / bound", "-n"),
+    ),
+)  # fmt: skip

@@ -28,16 +28,11 @@ def order_cases(seed: int) -> list[Case]:
         Case("three answers, all named", ("2, 3, 1", 3)),
         Case(f"{n} answers, all named", (written(order(n)), n)),
         Case(f"{n} answers, three named", (written(some), n)),
-        Case(
-            "words between", (f"Best is answer {worst[0]}; then comes {worst[1]}, the others are wrong.", n)
-        ),
+        Case("words between", (f"Best is answer {worst[0]}; then comes {worst[1]}, the others are wrong.", n)),
         Case("one named twice", (written([*twice, twice[0]]), n)),
         Case("0 and numbers that are too large", (written([0, within[0], n + 1, 97, within[1]]), n)),
         *other_forms(some, n),
-        Case(
-            "a number of three digits",
-            (f"All 4{within[0]}{within[1]} words say {within[0]}, then {within[1]}.", n),
-        ),
+        Case("a number of three digits", (f"All 4{within[0]}{within[1]} words say {within[0]}, then {within[1]}.", n)),
         Case("a number again and again", ("2, 2, 2, 3", 3)),
         Case("twelve answers", (" > ".join(map(str, many)), 12)),
         Case("twelve answers, in brackets", ("".join(f"[{i}]" for i in many[:5]), 12)),
@@ -45,7 +40,7 @@ def order_cases(seed: int) -> list[Case]:
         Case("an empty reply", ("", n)),
         Case("one answer", ("1 is best", 1)),
         Case("no answers at all", (written(some), 0)),
-    ]
+    ]  # fmt: skip
 
 
 def other_forms(some: list[int], n: int) -> list[Case]:
@@ -81,42 +76,36 @@ def by_characters(reply: str, n: int) -> list[int]:
 
 REST = "*(place for place in range(n) if place not in order)"
 
-# fmt: off
-ORDER_MISTAKES = (
-    ("places are counted from 1. Which place has the first item of a list?", "int(number) - 1", "int(number)", "0 <= place < n", "1 <= place <= n",
-     REST, "*(place for place in range(1, n + 1) if place not in order)"),
-    ("what is not named is lost. How many places must come back?", f"[*order, {REST}]", "[*order]"),
-    ("what is not named comes first. Does a ranking model forget the best?", f"[*order, {REST}]", f"[{REST}, *order]"),
-    ("a number that is named twice comes back twice. What happened to the one that came before?",
-     "dict.fromkeys((place for place in named if 0 <= place < n))", "[place for place in named if 0 <= place < n]"),
-    ("the last mention counts, not the first. Which mention of a number is passed over?",
-     "dict.fromkeys((place for place in named if 0 <= place < n))",
-     "list(dict.fromkeys(place for place in named[::-1] if 0 <= place < n))[::-1]"),
-    ("digits are read, not numbers: 12 is taken for 1 and 2. How is a run of digits written?", "[0-9]+", "[0-9]"),
-    ("a number is passed over if a letter touches it. What is a number, by the task?", "[0-9]+", r"\\b[0-9]+\\b"),
-    ("only the first digit of a number counts. What is the number in 12?", "[0-9]+", "(?<![0-9])[0-9]"),
-    ("0 is taken for the last answer. Which numbers are names of answers?",
-     "0 <= place < n", "-n <= place < n", "place for place in named", "place % n for place in named"),
-    ("the number 0 gives a place -1. Which numbers are names of answers?", "0 <= place < n", "place < n"),
-    ("numbers that are too large are taken for the last answer. What is to be done with them?",
-     "0 <= place < n", "0 <= place", "place for place in named", "min(place, n - 1) for place in named"),
-    ("the worst stands first.", f"return [*order, {REST}]", f"return [*order, {REST}][::-1]"),
-    ("what is not named stands in reverse order. Which order did it have?", "for place in range(n)", "for place in reversed(range(n))"),
-    ("places are given by answer, not answers by place. Is this the inverse of what was asked?",
-     f"return [*order, {REST}]", f"found = [*order, {REST}]\n    return [found.index(i) for i in range(n)]"),
-    ("a reply that does not name every answer is thrown away. What may still be learned from it?",
-     f"return [*order, {REST}]", "return [*order] if len(order) == n else list(range(n))"),
-)
-# fmt: on
-
 ORDER = Exercise(
     name="agents.ranking",
-    points=2,
-    difficulty=1,
-    minutes=15,
+    points=2, difficulty=1, minutes=15,
     against="a reader who goes from character to character (exactly)",
     reference=by_characters,
     cases=order_cases,
-    mistakes=ORDER_MISTAKES,
     entry="place",
-)
+    mistakes=(
+        ("places are counted from 1. Which place has the first item of a list?", "int(number) - 1", "int(number)", "0 <= place < n", "1 <= place <= n",
+         REST, "*(place for place in range(1, n + 1) if place not in order)"),
+        ("what is not named is lost. How many places must come back?", f"[*order, {REST}]", "[*order]"),
+        ("what is not named comes first. Does a ranking model forget the best?", f"[*order, {REST}]", f"[{REST}, *order]"),
+        ("a number that is named twice comes back twice. What happened to the one that came before?",
+         "dict.fromkeys((place for place in named if 0 <= place < n))", "[place for place in named if 0 <= place < n]"),
+        ("the last mention counts, not the first. Which mention of a number is passed over?",
+         "dict.fromkeys((place for place in named if 0 <= place < n))",
+         "list(dict.fromkeys(place for place in named[::-1] if 0 <= place < n))[::-1]"),
+        ("digits are read, not numbers: 12 is taken for 1 and 2. How is a run of digits written?", "[0-9]+", "[0-9]"),
+        ("a number is passed over if a letter touches it. What is a number, by the task?", "[0-9]+", r"\\b[0-9]+\\b"),
+        ("only the first digit of a number counts. What is the number in 12?", "[0-9]+", "(?<![0-9])[0-9]"),
+        ("0 is taken for the last answer. Which numbers are names of answers?",
+         "0 <= place < n", "-n <= place < n", "place for place in named", "place % n for place in named"),
+        ("the number 0 gives a place -1. Which numbers are names of answers?", "0 <= place < n", "place < n"),
+        ("numbers that are too large are taken for the last answer. What is to be done with them?",
+         "0 <= place < n", "0 <= place", "place for place in named", "min(place, n - 1) for place in named"),
+        ("the worst stands first.", f"return [*order, {REST}]", f"return [*order, {REST}][::-1]"),
+        ("what is not named stands in reverse order. Which order did it have?", "for place in range(n)", "for place in reversed(range(n))"),
+        ("places are given by answer, not answers by place. Is this the inverse of what was asked?",
+         f"return [*order, {REST}]", f"found = [*order, {REST}]\n    return [found.index(i) for i in range(n)]"),
+        ("a reply that does not name every answer is thrown away. What may still be learned from it?",
+         f"return [*order, {REST}]", "return [*order] if len(order) == n else list(range(n))"),
+    ),
+)  # fmt: skip

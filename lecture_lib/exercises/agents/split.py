@@ -68,32 +68,26 @@ def by_all_splits(p: float, true_positive: float, false_positive: float, budget:
 RIGHT, PASSES = "right = p * true_positive ** k", "right + (1 - p) * false_positive ** k"
 BUDGET = "n * (1 + k), k, n) for n in range(1, budget + 1) for k in range(budget // n)"
 
-# fmt: off
-SPLIT_MISTAKES = (
-    ("checks are taken to be free. How many calls are n answers with k checks each?", BUDGET, "n + k, k, n) for n in range(1, budget + 1) for k in range(budget)"),
-    ("the answers themselves are taken to be free. How many calls are n answers with k checks each?",
-     BUDGET, "n * k, k, n) for n in range(1, budget + 1) for k in range(budget // n + 1)"),
-    ("one check at most is looked at, or one yes of several is enough. How does a wrong answer fare before k checks that must all say yes?", "for k in range(budget // n)", "for k in range(min(2, budget // n))"),
-    ("there is always a check. When is the first answer as good as any?", "for k in range(budget // n)", "for k in range(min(1, budget // n - 1), budget // n)"),
-    ("right answers always pass. How often does one pass k checks?", RIGHT, "right = p"),
-    ("that is the split with the most right answers among those drawn. Which one is taken?",
-     "sum((right * (1 - passes) ** j for j in range(n)))", "1 - (1 - right) ** n"),
-    ("only the ceiling is looked at, and not whether anything passes.", "sum((right * (1 - passes) ** j for j in range(n)))", "right / max(passes, 1e-300)"),
-    ("among equally good splits the dearest is taken. Which one was asked for?", "sorted(options)", "sorted(options, reverse=True)"),
-    ("k comes before n. Which number stands first?", "(n, k)", "(k, n)"),
-    ("the whole budget goes into answers without a check. What does the first of many unchecked answers gain?",
-     "return choice", "return (budget, 0)"),
-)
-# fmt: on
-
 SPLIT = Exercise(
     name="agents.answers_or_checks",
-    points=4,
-    difficulty=2,
-    minutes=30,
+    points=4, difficulty=2, minutes=30,
     against="all splits, each by the draw at which the first answer passes (exactly)",
     reference=by_all_splits,
     cases=split_cases,
-    mistakes=SPLIT_MISTAKES,
     right=draws_and_checks,
-)
+    mistakes=(
+        ("checks are taken to be free. How many calls are n answers with k checks each?", BUDGET, "n + k, k, n) for n in range(1, budget + 1) for k in range(budget)"),
+        ("the answers themselves are taken to be free. How many calls are n answers with k checks each?",
+         BUDGET, "n * k, k, n) for n in range(1, budget + 1) for k in range(budget // n + 1)"),
+        ("one check at most is looked at, or one yes of several is enough. How does a wrong answer fare before k checks that must all say yes?", "for k in range(budget // n)", "for k in range(min(2, budget // n))"),
+        ("there is always a check. When is the first answer as good as any?", "for k in range(budget // n)", "for k in range(min(1, budget // n - 1), budget // n)"),
+        ("right answers always pass. How often does one pass k checks?", RIGHT, "right = p"),
+        ("that is the split with the most right answers among those drawn. Which one is taken?",
+         "sum((right * (1 - passes) ** j for j in range(n)))", "1 - (1 - right) ** n"),
+        ("only the ceiling is looked at, and not whether anything passes.", "sum((right * (1 - passes) ** j for j in range(n)))", "right / max(passes, 1e-300)"),
+        ("among equally good splits the dearest is taken. Which one was asked for?", "sorted(options)", "sorted(options, reverse=True)"),
+        ("k comes before n. Which number stands first?", "(n, k)", "(k, n)"),
+        ("the whole budget goes into answers without a check. What does the first of many unchecked answers gain?",
+         "return choice", "return (budget, 0)"),
+    ),
+)  # fmt: skip

@@ -80,37 +80,31 @@ def fewer_independent(p: float, correlation: float, n: int) -> float:
 
 WEIGHT = "1.0 if 2 * k > n else 0.5 if 2 * k == n else 0.0"
 
-# fmt: off
-TOGETHER_MISTAKES = (
-    ("the votes are taken for independent. Where does the correlation come in?", "rise = correlation / (1 - correlation)", "rise = 0.0"),
-    ("half of the votes is taken for a majority. What is a tie worth?", WEIGHT, "1.0 if 2 * k >= n else 0.0"),
-    ("a tie is lost. How is it broken?", WEIGHT, "1.0 if 2 * k > n else 0.0"),
-    ("a + b = 1/ρ was used. For which a + b have two draws from one p the correlation ρ?",
-     "rise = correlation / (1 - correlation)", "rise = correlation"),
-    ("a + b = ρ was used: p is then nearly always 0 or 1. Which end is the independent one?",
-     "rise = correlation / (1 - correlation)", "rise = (1 - correlation) / max(correlation, 1e-3)"),
-    ("with probability ρ all votes are alike, else they are independent: that has the same correlation, but another law. Which law was asked for?",
-     common_cause),
-    ("the votes are replaced by fewer independent ones. Is the law of k then still the beta-binomial?", fewer_independent),
-    ("the number of ways to choose the k voters is left out. Do the probabilities sum to 1?", "ways = log(math.comb(n, k))", "ways = 0.0"),
-    ("that is the probability that all votes are right.", WEIGHT, "1.0 if k == n else 0.0"),
-    ("that is the probability that most votes are wrong.", WEIGHT, "1.0 if 2 * k < n else 0.5 if 2 * k == n else 0.0"),
-    ("that is the probability of exactly the smallest majority. Which other numbers of right votes win?",
-     WEIGHT, "1.0 if k == n // 2 + 1 else 0.5 if 2 * k == n else 0.0"),
-    ("with correlation 1 a majority is still counted as if votes differed. Who decides then?",
-     "if correlation == 1 or p in (0, 1):\n        return p", "correlation = min(correlation, 0.5)\n    if p in (0, 1):\n        return p"),
-)
-# fmt: on
-
 TOGETHER = Exercise(
     name="agents.correlated_majority",
-    points=5,
-    difficulty=3,
-    minutes=35,
+    points=5, difficulty=3, minutes=35,
     against="an urn, vote after vote (1e-9)",
     reference=by_an_urn,
     cases=together_cases,
-    mistakes=TOGETHER_MISTAKES,
     right=plainly,
     owned=("lecture_lib.agents.majority_accuracy",),
-)
+    mistakes=(
+        ("the votes are taken for independent. Where does the correlation come in?", "rise = correlation / (1 - correlation)", "rise = 0.0"),
+        ("half of the votes is taken for a majority. What is a tie worth?", WEIGHT, "1.0 if 2 * k >= n else 0.0"),
+        ("a tie is lost. How is it broken?", WEIGHT, "1.0 if 2 * k > n else 0.0"),
+        ("a + b = 1/ρ was used. For which a + b have two draws from one p the correlation ρ?",
+         "rise = correlation / (1 - correlation)", "rise = correlation"),
+        ("a + b = ρ was used: p is then nearly always 0 or 1. Which end is the independent one?",
+         "rise = correlation / (1 - correlation)", "rise = (1 - correlation) / max(correlation, 1e-3)"),
+        ("with probability ρ all votes are alike, else they are independent: that has the same correlation, but another law. Which law was asked for?",
+         common_cause),
+        ("the votes are replaced by fewer independent ones. Is the law of k then still the beta-binomial?", fewer_independent),
+        ("the number of ways to choose the k voters is left out. Do the probabilities sum to 1?", "ways = log(math.comb(n, k))", "ways = 0.0"),
+        ("that is the probability that all votes are right.", WEIGHT, "1.0 if k == n else 0.0"),
+        ("that is the probability that most votes are wrong.", WEIGHT, "1.0 if 2 * k < n else 0.5 if 2 * k == n else 0.0"),
+        ("that is the probability of exactly the smallest majority. Which other numbers of right votes win?",
+         WEIGHT, "1.0 if k == n // 2 + 1 else 0.5 if 2 * k == n else 0.0"),
+        ("with correlation 1 a majority is still counted as if votes differed. Who decides then?",
+         "if correlation == 1 or p in (0, 1):\n        return p", "correlation = min(correlation, 0.5)\n    if p in (0, 1):\n        return p"),
+    ),
+)  # fmt: skip

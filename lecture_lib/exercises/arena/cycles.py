@@ -51,45 +51,39 @@ def curl_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-CURL_MISTAKES = (
-    ("all pairs count alike. What should a pair of 400 battles weigh beside one of 4?",
-     "np.linalg.pinv(L, 1e-12, hermitian=True) @ (weights * Y).sum(1)", "Y.mean(1)"),
-    ("the squares that are left are not weighted. In which unit is χ² about one for each degree of freedom?",
-     "weights * (Y - np.subtract.outer(theta, theta)) ** 2",
-     "(weights > 0) * (Y - np.subtract.outer(theta, theta)) ** 2"),
-    ("every pair is counted twice. How often does a pair stand in the table?",
-     "left.sum() / 2", "left.sum()"),
-    ("the share is that of what scores explain. Which part is the curl?",
-     "float(chi2 / total)", "float(1 - chi2 / total)"),
-    ("the share is that of sizes, not of squares. Which lengths add up in a right triangle?",
-     "float(chi2 / total)", "float((chi2 / total) ** 0.5)"),
-    ("the degrees of freedom are the number of pairs. How many of them do the scores use up?",
-     " - np.linalg.matrix_rank(L, hermitian=True)", ""),
-    ("one degree of freedom too few is left: the M scores are counted as M. Which change of all of them alters nothing?",
-     "np.linalg.matrix_rank(L, hermitian=True)", "len(wins)"),
-    ("all pairs are counted, also those that never met. What do they say?",
-     "np.count_nonzero(weights) // 2", "len(wins) * (len(wins) - 1) // 2"),
-    ("groups that never met are taken for one. How many scores may be shifted without a change?",
-     "np.linalg.matrix_rank(L, hermitian=True)", "(len(wins) - 1)"),
-    ("the scores are added where their difference belongs. What is left of a perfect ladder?",
-     "Y - np.subtract.outer(theta, theta)", "Y + np.subtract.outer(theta, theta)"),
-    ("nothing is taken away: all of it is called curl. What can scores explain?",
-     "(Y - np.subtract.outer(theta, theta))", "Y"),
-)
-# fmt: on
-
 CURL = Exercise(
     name="arena.curl_share",
-    points=4,
-    difficulty=3,
-    minutes=30,
+    points=4, difficulty=3, minutes=30,
     against="a projection of the log-odds onto all cycles (1e-7)",
     reference=onto_cycles,
     cases=curl_cases,
     tolerance=1e-7,
-    mistakes=CURL_MISTAKES,
-)
+    mistakes=(
+        ("all pairs count alike. What should a pair of 400 battles weigh beside one of 4?",
+         "np.linalg.pinv(L, 1e-12, hermitian=True) @ (weights * Y).sum(1)", "Y.mean(1)"),
+        ("the squares that are left are not weighted. In which unit is χ² about one for each degree of freedom?",
+         "weights * (Y - np.subtract.outer(theta, theta)) ** 2",
+         "(weights > 0) * (Y - np.subtract.outer(theta, theta)) ** 2"),
+        ("every pair is counted twice. How often does a pair stand in the table?",
+         "left.sum() / 2", "left.sum()"),
+        ("the share is that of what scores explain. Which part is the curl?",
+         "float(chi2 / total)", "float(1 - chi2 / total)"),
+        ("the share is that of sizes, not of squares. Which lengths add up in a right triangle?",
+         "float(chi2 / total)", "float((chi2 / total) ** 0.5)"),
+        ("the degrees of freedom are the number of pairs. How many of them do the scores use up?",
+         " - np.linalg.matrix_rank(L, hermitian=True)", ""),
+        ("one degree of freedom too few is left: the M scores are counted as M. Which change of all of them alters nothing?",
+         "np.linalg.matrix_rank(L, hermitian=True)", "len(wins)"),
+        ("all pairs are counted, also those that never met. What do they say?",
+         "np.count_nonzero(weights) // 2", "len(wins) * (len(wins) - 1) // 2"),
+        ("groups that never met are taken for one. How many scores may be shifted without a change?",
+         "np.linalg.matrix_rank(L, hermitian=True)", "(len(wins) - 1)"),
+        ("the scores are added where their difference belongs. What is left of a perfect ladder?",
+         "Y - np.subtract.outer(theta, theta)", "Y + np.subtract.outer(theta, theta)"),
+        ("nothing is taken away: all of it is called curl. What can scores explain?",
+         "(Y - np.subtract.outer(theta, theta))", "Y"),
+    ),
+)  # fmt: skip
 
 
 def distance(table: np.ndarray) -> float:
@@ -135,33 +129,27 @@ def not_a_line(tables: list) -> int:
     return far.index(max(far))
 
 
-# fmt: off
-NOT_A_LINE_MISTAKES = (
-    ("the share of curl decides. How large is the share by chance, if there are few votes?",
-     "(chi2 - freedom) / (2 * freedom) ** 0.5", "share"),
-    ("χ² decides, however many degrees of freedom there are. How large is it by chance for twelve models?",
-     "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2"),
-    ("χ² for each degree of freedom decides. How far does this ratio scatter if there is one degree, how far if "
-     "there are 78?",
-     "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2 / freedom"),
-    ("χ² less its degrees of freedom decides. How far does χ² scatter if there is one degree, how far if there are 171?",
-     "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2 - freedom"),
-    ("χ² over the root of its degrees of freedom decides. Where does χ² lie by chance, before one asks how far it scatters?",
-     "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2 / freedom ** 0.5"),
-    ("the table with the least curl is named. Which one is not allowed?",
-     "max(far)", "min(far)"),
-    ("the tables are counted from 1. Which number has the first?",
-     "return far.index(max(far))", "return far.index(max(far)) + 1"),
-)
-# fmt: on
-
 NOT_A_LINE = impossible(
     "arena.not_a_line",
     five_tables,
     not_a_line,
     against="how the tables were drawn",
-    points=2,
-    difficulty=2,
-    minutes=12,
-    mistakes=NOT_A_LINE_MISTAKES,
-)
+    points=2, difficulty=2, minutes=12,
+    mistakes=(
+        ("the share of curl decides. How large is the share by chance, if there are few votes?",
+         "(chi2 - freedom) / (2 * freedom) ** 0.5", "share"),
+        ("χ² decides, however many degrees of freedom there are. How large is it by chance for twelve models?",
+         "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2"),
+        ("χ² for each degree of freedom decides. How far does this ratio scatter if there is one degree, how far if "
+         "there are 78?",
+         "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2 / freedom"),
+        ("χ² less its degrees of freedom decides. How far does χ² scatter if there is one degree, how far if there are 171?",
+         "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2 - freedom"),
+        ("χ² over the root of its degrees of freedom decides. Where does χ² lie by chance, before one asks how far it scatters?",
+         "(chi2 - freedom) / (2 * freedom) ** 0.5", "chi2 / freedom ** 0.5"),
+        ("the table with the least curl is named. Which one is not allowed?",
+         "max(far)", "min(far)"),
+        ("the tables are counted from 1. Which number has the first?",
+         "return far.index(max(far))", "return far.index(max(far)) + 1"),
+    ),
+)  # fmt: skip

@@ -41,67 +41,53 @@ def sandwich_cases(seed: int) -> list[Case]:
         Case("five models, no ties", (five, 1000 + 200 * draw.normal(size=5))),
         Case("five models, the first of a pair is always called a", (ordered, 150 * draw.normal(size=5))),
         Case("four models in a ring", (ring, 1000 + 100 * draw.normal(size=4))),
-        Case(
-            "four models, scores far apart",
-            (four, np.array([0.0, 400.0, 900.0, -300.0])[draw.permutation(4)]),
-        ),
-        Case(
-            "votes with weights",
-            (weighted, 90 * draw.normal(size=4), weighted * draw.uniform(0.5, 2, (4, 4, 3))),
-        ),
-    ]
+        Case("four models, scores far apart", (four, np.array([0.0, 400.0, 900.0, -300.0])[draw.permutation(4)])),
+        Case("votes with weights", (weighted, 90 * draw.normal(size=4), weighted * draw.uniform(0.5, 2, (4, 4, 3)))),
+    ]  # fmt: skip
 
-
-# fmt: off
-SANDWICH_MISTAKES = (
-    ("every vote is taken for a win or a loss: that is Fisher's covariance. What is the square of the residual of a tie?",
-     "bread @ laplacian(seen + seen.T) @ bread", "bread"),
-    ("one slice of bread is missing. How many inverses stand in the formula?",
-     "bread @ laplacian(seen + seen.T) @ bread", "bread @ laplacian(seen + seen.T)"),
-    ("the residuals are not squared. What is summed in S?",
-     "residuals ** 2", "np.abs(residuals)"),
-    ("a tie counts as a win of the first. How many points is k = 1?",
-     "[0, 0.5, 1]", "[0, 1, 1]"),
-    ("the half points are taken for points. How many points are two halves?",
-     "[0, 0.5, 1]", "[0, 1, 2]"),
-    ("the expected points are those of the other side. Who is i in p[i, j]?",
-     "p[..., None]", "p.T[..., None]"),
-    ("votes count for the first model only. Does b learn nothing from a battle?",
-     "laplacian(seen + seen.T)", "laplacian(seen)"),
-    ("the information of a pair is counted in one order only. How often did i and j meet?",
-     "(met + met.T)", "met"),
-    ("the result is in log-odds². Which unit has a variance of scores?",
-     "SCALE ** 2 * bread", "bread"),
-    ("the result is multiplied by SCALE once. Which unit has a variance of scores?",
-     "SCALE ** 2", "SCALE"),
-    ("the squared weights are not used. Which weight has a squared residual?",
-     "(counts if squares is None else squares)", "counts"),
-    ("the information of a vote is taken as 1/4, whoever meets. What is p (1 - p) for a clear favourite?",
-     "(met + met.T) * p * (1 - p)", "(met + met.T) / 4"),
-)
-# fmt: on
 
 SANDWICH = Exercise(
     name="arena.sandwich_covariance",
-    points=4,
-    difficulty=3,
-    minutes=25,
+    points=4, difficulty=3, minutes=25,
     against="sums over single votes, with NumPy's pseudo-inverse (1e-8)",
     reference=vote_by_vote,
     cases=sandwich_cases,
     tolerance=1e-8,
     owned=("lecture_lib.arena.leaderboard",),
-    mistakes=SANDWICH_MISTAKES,
-)
+    mistakes=(
+        ("every vote is taken for a win or a loss: that is Fisher's covariance. What is the square of the residual of a tie?",
+         "bread @ laplacian(seen + seen.T) @ bread", "bread"),
+        ("one slice of bread is missing. How many inverses stand in the formula?",
+         "bread @ laplacian(seen + seen.T) @ bread", "bread @ laplacian(seen + seen.T)"),
+        ("the residuals are not squared. What is summed in S?",
+         "residuals ** 2", "np.abs(residuals)"),
+        ("a tie counts as a win of the first. How many points is k = 1?",
+         "[0, 0.5, 1]", "[0, 1, 1]"),
+        ("the half points are taken for points. How many points are two halves?",
+         "[0, 0.5, 1]", "[0, 1, 2]"),
+        ("the expected points are those of the other side. Who is i in p[i, j]?",
+         "p[..., None]", "p.T[..., None]"),
+        ("votes count for the first model only. Does b learn nothing from a battle?",
+         "laplacian(seen + seen.T)", "laplacian(seen)"),
+        ("the information of a pair is counted in one order only. How often did i and j meet?",
+         "(met + met.T)", "met"),
+        ("the result is in log-odds². Which unit has a variance of scores?",
+         "SCALE ** 2 * bread", "bread"),
+        ("the result is multiplied by SCALE once. Which unit has a variance of scores?",
+         "SCALE ** 2", "SCALE"),
+        ("the squared weights are not used. Which weight has a squared residual?",
+         "(counts if squares is None else squares)", "counts"),
+        ("the information of a vote is taken as 1/4, whoever meets. What is p (1 - p) for a clear favourite?",
+         "(met + met.T) * p * (1 - p)", "(met + met.T) / 4"),
+    ),
+)  # fmt: skip
 
 VOTES = predict(
     "arena.votes_for_20_points",
     lambda: votes_to_tell_apart(20),
     factor=1.25,
     against="the normal approximation, which the exact binomial law confirms within 2 %",
-    points=1,
-    difficulty=1,
-    minutes=8,
+    points=1, difficulty=1, minutes=8,
     misses=(
         ("the interval would then hold zero in every second attempt. What does 80 % of the attempts ask for, "
          "beside 95 % of the intervals?", votes_to_tell_apart(20, power=0.5)),

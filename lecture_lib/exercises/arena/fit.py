@@ -11,9 +11,7 @@ from lecture_lib.exercises.arena.votes import wins
 UNEVEN = np.array([[0, 900, 40, 9], [3, 0, 2000, 3000], [0, 25, 0, 700], [0, 2, 11, 0]])
 
 
-def by_mm(
-    wins: np.ndarray, anchor: int | None = None, at: float = 1000.0, start: object = None
-) -> np.ndarray:
+def by_mm(wins, anchor=None, at=1000.0, start=None) -> np.ndarray:
     """Hunter's MM algorithm, after a search for someone who is not reached."""
     wins = np.asarray(wins, dtype=float)
     for table in (wins, wins.T):
@@ -67,18 +65,14 @@ def fit_cases(seed: int) -> list[Case]:
     ]
 
 
-def of_win_rates(
-    wins: np.ndarray, anchor: int | None = None, at: float = 1000.0, start: object = None
-) -> np.ndarray:
+def of_win_rates(wins, anchor=None, at=1000.0, start=None) -> np.ndarray:
     """Give the log-odds of each model's share of points, whoever it met."""
     rate = wins.sum(1) / (wins + wins.T).sum(1)
     scores = SCALE * np.log(rate / (1 - rate))
     return scores + at - (scores.mean() if anchor is None else scores[anchor])
 
 
-def of_log_odds(
-    wins: np.ndarray, anchor: int | None = None, at: float = 1000.0, start: object = None
-) -> np.ndarray:
+def of_log_odds(wins, anchor=None, at=1000.0, start=None) -> np.ndarray:
     """Give the mean of the log-odds against each of the others."""
     scores = SCALE * (np.log((wins + 0.5) / (wins.T + 0.5))).mean(1)
     return scores + at - (scores.mean() if anchor is None else scores[anchor])
@@ -94,48 +88,42 @@ def accept_points(case: Case, output: object, _asked: list) -> str | None:
     return None if np.abs(numbers[0] - numbers[1]).max() <= 1e-4 else wrong
 
 
-# fmt: off
-FIT_MISTAKES = (
-    ("the scores are natural log-odds. How many points are a factor e in the odds?",
-     "return scores + at", "scores = scores / SCALE\n    return scores + at"),
-    ("400 points are a factor e in the odds. Which factor should 400 points be?",
-     "return scores + at", "scores = scores * math.log(10)\n    return scores + at"),
-    ("only one step is taken. When has Newton's method arrived?",
-     "range(200)", "range(1)"),
-    ("each model's share of points is turned into a score, whoever it met. Is a win against the last worth "
-     "as much as one against the first?", of_win_rates),
-    ("the log-odds of all pairs are averaged, however often they met. What should a pair of 1000 battles "
-     "count, what one of 2?", of_log_odds),
-    ("those who lose get the high scores. Is row i of `wins` what i took or what i gave away?",
-     "np.asarray(wins, dtype=float)", "np.asarray(wins, dtype=float).T"),
-    ("the anchor is not used. Which score should be `at` if there is one?",
-     "(scores.mean() if anchor is None else scores[anchor])", "scores.mean()"),
-    ("model 0 is taken for no anchor at all. What is the truth value of 0?",
-     "if anchor is None else", "if not anchor else"),
-    ("`at` is not used. Where should the mean, or the anchor, lie?",
-     "scores + at", "scores + 1000"),
-    ("Newton's full steps are taken and overshoot where the odds are uneven. By what may a step be shortened?",
-     "(math.log1p(spread) / spread if spread else 1)", "1"),
-    ("the battles that were lost are not counted in what was expected. How often did i and j meet?",
-     "wins + wins.T", "wins"),
-    ("votes without a maximum get scores all the same. Who has to be refused, and by which function?",
-     "    refuse_degenerate(wins)\n", "", "range(200)", "range(30)"),
-    ("the curvature is taken as n, not n p (1 - p), so that the steps are too short and the last one comes too "
-     "early. What is the derivative of p?",
-     "met * p * (1 - p)", "met", "range(200)", "range(8)"),
-)
-# fmt: on
-
 FIT = Exercise(
     name="arena.fit_bradley_terry",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against="Hunter's MM algorithm, another way to the same maximum (1e-4 points)",
     reference=by_mm,
     cases=fit_cases,
     accept=accept_points,
     tolerance=1e-7,
     owned=("lecture_lib.arena.leaderboard", "lecture_lib.arena.fit_style", "lecture_lib.arena.bootstrap"),
-    mistakes=FIT_MISTAKES,
-)
+    mistakes=(
+        ("the scores are natural log-odds. How many points are a factor e in the odds?",
+         "return scores + at", "scores = scores / SCALE\n    return scores + at"),
+        ("400 points are a factor e in the odds. Which factor should 400 points be?",
+         "return scores + at", "scores = scores * math.log(10)\n    return scores + at"),
+        ("only one step is taken. When has Newton's method arrived?",
+         "range(200)", "range(1)"),
+        ("each model's share of points is turned into a score, whoever it met. Is a win against the last worth "
+         "as much as one against the first?", of_win_rates),
+        ("the log-odds of all pairs are averaged, however often they met. What should a pair of 1000 battles "
+         "count, what one of 2?", of_log_odds),
+        ("those who lose get the high scores. Is row i of `wins` what i took or what i gave away?",
+         "np.asarray(wins, dtype=float)", "np.asarray(wins, dtype=float).T"),
+        ("the anchor is not used. Which score should be `at` if there is one?",
+         "(scores.mean() if anchor is None else scores[anchor])", "scores.mean()"),
+        ("model 0 is taken for no anchor at all. What is the truth value of 0?",
+         "if anchor is None else", "if not anchor else"),
+        ("`at` is not used. Where should the mean, or the anchor, lie?",
+         "scores + at", "scores + 1000"),
+        ("Newton's full steps are taken and overshoot where the odds are uneven. By what may a step be shortened?",
+         "(math.log1p(spread) / spread if spread else 1)", "1"),
+        ("the battles that were lost are not counted in what was expected. How often did i and j meet?",
+         "wins + wins.T", "wins"),
+        ("votes without a maximum get scores all the same. Who has to be refused, and by which function?",
+         "    refuse_degenerate(wins)\n", "", "range(200)", "range(30)"),
+        ("the curvature is taken as n, not n p (1 - p), so that the steps are too short and the last one comes too "
+         "early. What is the derivative of p?",
+         "met * p * (1 - p)", "met", "range(200)", "range(8)"),
+    ),
+)  # fmt: skip

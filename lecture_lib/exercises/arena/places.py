@@ -31,32 +31,26 @@ def rank_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-RANK_MISTAKES = (
-    ("the places are counted from the bottom: whom do the sums run over?",
-     ".sum(1)", ".sum(0)"),
-    ("an interval that just touches mine counts as above it. Which comparison says that it lies above?",
-     "lower[None, :] > upper[:, None]", "lower[None, :] >= upper[:, None]"),
-    ("everyone whose interval overlaps mine, or lies above, counts as better. Which of their ends must be above?",
-     "lower[None, :] > upper", "upper[None, :] > upper"),
-    ("the first place is 0. What is the rank of a model that nobody is above?",
-     "1 + ", ""),
-    ("my lower end is compared. Which end of mine does a better model have to pass?",
-     "lower[None, :] > upper[:, None]", "lower[None, :] > lower[:, None]"),
-)
-# fmt: on
-
 RANKS = Exercise(
     name="arena.rank_upper_bound",
-    points=1,
-    difficulty=1,
-    minutes=8,
+    points=1, difficulty=1, minutes=8,
     against="a count, one model at a time",
     reference=one_by_one,
     cases=rank_cases,
     owned=("lecture_lib.arena.leaderboard",),
-    mistakes=RANK_MISTAKES,
-)
+    mistakes=(
+        ("the places are counted from the bottom: whom do the sums run over?",
+         ".sum(1)", ".sum(0)"),
+        ("an interval that just touches mine counts as above it. Which comparison says that it lies above?",
+         "lower[None, :] > upper[:, None]", "lower[None, :] >= upper[:, None]"),
+        ("everyone whose interval overlaps mine, or lies above, counts as better. Which of their ends must be above?",
+         "lower[None, :] > upper", "upper[None, :] > upper"),
+        ("the first place is 0. What is the rank of a model that nobody is above?",
+         "1 + ", ""),
+        ("my lower end is compared. Which end of mine does a better model have to pass?",
+         "lower[None, :] > upper[:, None]", "lower[None, :] > lower[:, None]"),
+    ),
+)  # fmt: skip
 MENDED_RANKS = find_the_bug(
     RANKS,
     "arena.mended_ranks",

@@ -8,9 +8,7 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.exercises.arena.votes import battles
 
 
-def by_autograd(
-    a: np.ndarray, b: np.ndarray, points: np.ndarray, X: np.ndarray, n_models: int
-) -> tuple[np.ndarray, np.ndarray]:
+def by_autograd(a, b, points, X, n_models) -> tuple[np.ndarray, np.ndarray]:
     """Logistic regression on a full design matrix, by torch's L-BFGS; a design of too low rank is refused."""
     import torch
 
@@ -45,9 +43,7 @@ def styled(draw: np.random.Generator, M: int, B: int, beta: list[float], sway: f
     return a, b, points, X, M
 
 
-def without_a_look(
-    a: np.ndarray, b: np.ndarray, points: np.ndarray, X: np.ndarray, n_models: int
-) -> tuple[np.ndarray, np.ndarray]:
+def without_a_look(a, b, points, X, n_models) -> tuple[np.ndarray, np.ndarray]:
     """Newton's method that leaves it to `solve` to notice a curvature without an inverse."""
     theta = np.zeros(n_models + X.shape[1])
     for _ in range(60):
@@ -84,22 +80,15 @@ def style_cases(seed: int) -> list[Case]:
         Case("four models, style decides nearly every vote", styled(draw, 4, 400, [30.0], sway=0.97)),
         Case("a feature twice: ValueError", (a, b, s, np.hstack([X, X[:, :1]]), M)),
         Case("a feature made of two others: ValueError", (a, b, s, mixed, M)),
-        Case(
-            "a feature that is a property of the model: ValueError", (a, b, s, (own[a] - own[b])[:, None], M)
-        ),
-    ]
+        Case("a feature that is a property of the model: ValueError", (a, b, s, (own[a] - own[b])[:, None], M)),
+    ]  # fmt: skip
 
 
-def in_two_steps(
-    a: np.ndarray, b: np.ndarray, points: np.ndarray, X: np.ndarray, n_models: int
-) -> tuple[np.ndarray, np.ndarray]:
+def in_two_steps(a, b, points, X, n_models) -> tuple[np.ndarray, np.ndarray]:
     """Fit the style alone first, and the scores to what is left."""
-    if (
-        np.linalg.matrix_rank(np.hstack([np.eye(n_models)[a] - np.eye(n_models)[b], X]))
-        < n_models - 1 + X.shape[1]
-    ):
-        raise ValueError("not fixed")
     beta, theta, D = np.zeros(X.shape[1]), np.zeros(n_models), np.eye(n_models)[a] - np.eye(n_models)[b]
+    if np.linalg.matrix_rank(np.hstack([D, X])) < n_models - 1 + X.shape[1]:
+        raise ValueError("not fixed")
     for design, coefficients, rest in ((X, beta, 0.0), (D, theta, None)):
         for _ in range(60):
             z = design @ coefficients + (X @ beta if rest is None else rest)
@@ -109,42 +98,36 @@ def in_two_steps(
     return 1000 + 400 / np.log(10) * (theta - theta.mean()), beta
 
 
-# fmt: off
-STYLE_MISTAKES = (
-    ("style is left out of what is expected. What does a vote owe to x · β?",
-     " + SCALE * (X @ beta)", ""),
-    ("the style is that of b less a. Whose vote does x · β help?",
-     "SCALE * (X @ beta)", "-SCALE * (X @ beta)", "p * (1 - p), X, n_models)", "p * (1 - p), -X, n_models)",
-     "+ X @ step", "- X @ step"),
-    ("β is in points. In which unit is it asked for?",
-     "scores.mean(), beta", "scores.mean(), SCALE * beta"),
-    ("β stands with points instead of log-odds inside the sigmoid, and comes out too large. What is SCALE for?",
-     "scores.mean(), beta", "scores.mean(), beta * 400"),
-    ("the mean score is 0. Where should it be?",
-     "1000 + scores", "scores"),
-    ("the first score is held at 1000 and not the mean.",
-     "scores.mean()", "scores[0]"),
-    ("one step is taken only. When has Newton's method arrived?",
-     "change < 1e-06", "True"),
-    ("nobody looks whether the votes fix β: by rounding, a matrix without an inverse gets one. Which rank must it have?",
-     without_a_look),
-    ("a tie counts as a win of a. How many points does it give?",
-     "points - p", "(points > 0) - p"),
-    ("the style is fitted first, alone, and takes what the models deserve. Why must both be fitted together?",
-     in_two_steps),
-    ("the scores are natural log-odds. How many points are a factor e in the odds?",
-     "scores - scores.mean()", "(scores - scores.mean()) / SCALE"),
-)
-# fmt: on
-
 STYLE = Exercise(
     name="arena.fit_style",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against="logistic regression on the full design matrix, by torch's L-BFGS (1e-5)",
     reference=by_autograd,
     cases=style_cases,
     tolerance=1e-5,
-    mistakes=STYLE_MISTAKES,
-)
+    mistakes=(
+        ("style is left out of what is expected. What does a vote owe to x · β?",
+         " + SCALE * (X @ beta)", ""),
+        ("the style is that of b less a. Whose vote does x · β help?",
+         "SCALE * (X @ beta)", "-SCALE * (X @ beta)", "p * (1 - p), X, n_models)", "p * (1 - p), -X, n_models)",
+         "+ X @ step", "- X @ step"),
+        ("β is in points. In which unit is it asked for?",
+         "scores.mean(), beta", "scores.mean(), SCALE * beta"),
+        ("β stands with points instead of log-odds inside the sigmoid, and comes out too large. What is SCALE for?",
+         "scores.mean(), beta", "scores.mean(), beta * 400"),
+        ("the mean score is 0. Where should it be?",
+         "1000 + scores", "scores"),
+        ("the first score is held at 1000 and not the mean.",
+         "scores.mean()", "scores[0]"),
+        ("one step is taken only. When has Newton's method arrived?",
+         "change < 1e-06", "True"),
+        ("nobody looks whether the votes fix β: by rounding, a matrix without an inverse gets one. Which rank must it have?",
+         without_a_look),
+        ("a tie counts as a win of a. How many points does it give?",
+         "points - p", "(points > 0) - p"),
+        ("the style is fitted first, alone, and takes what the models deserve. Why must both be fitted together?",
+         in_two_steps),
+        ("the scores are natural log-odds. How many points are a factor e in the odds?",
+         "scores - scores.mean()", "(scores - scores.mean()) / SCALE"),
+    ),
+)  # fmt: skip

@@ -7,8 +7,5 @@ from lecture_lib.exercises.attention.many_heads import CROSS, MULTI_HEAD
 from lecture_lib.exercises.attention.one_head import SCALED_DOT_PRODUCT, SOFTMAX
 from lecture_lib.exercises.embedding.positions import ROTARY
 
-EXERCISES = (
-    *(SOFTMAX, SCALED_DOT_PRODUCT, ROTARY, SPLIT, MERGE),
-    *(MULTI_HEAD, CROSS, PREVIOUS_TOKEN, KEYS),
-)
+EXERCISES = (SOFTMAX, SCALED_DOT_PRODUCT, ROTARY, SPLIT, MERGE, MULTI_HEAD, CROSS, PREVIOUS_TOKEN, KEYS)
 BY_HAND = {"why_the_square_root": 3}

@@ -47,26 +47,9 @@ def mostly_before(case: Case, output: object, _asked: list) -> str | None:
     if (found >= 0.99).all():
         return None
     row = int((found >= 0.99).argmin()) + 1
-    return (
-        f"token {row} gives the token before it a weight of {found[row - 1]:.3f}; at least 0.99 is asked for"
-    )
+    weight = f"{found[row - 1]:.3f}"
+    return f"token {row} gives the token before it a weight of {weight}; at least 0.99 is asked for"
 
-
-# fmt: off
-PREVIOUS_TOKEN_MISTAKES = (
-    ("every token looks at itself. Which direction must the query of token n have: that of key n?",
-     lambda: looks_back(steps=0)),
-    ("the query looks for the token behind, which the mask hides, or for none. Which key has the "
-     "direction of query n?",
-     lambda: looks_back(steps=-1)),
-    ("every token looks two back. Which key should the query of token n fit?",
-     lambda: looks_back(steps=2)),
-    ("the right token is preferred, but not strongly. How large must a score be for a weight of 0.99?",
-     lambda: looks_back(strength=5.0)),
-    ("the words are matched, not the positions. In which rows of W_q and W_k do the positions enter?",
-     lambda: looks_back(by_word=True)),
-)
-# fmt: on
 
 PREVIOUS_TOKEN = by_hand(
     "attention.previous_token_head",
@@ -75,8 +58,18 @@ PREVIOUS_TOKEN = by_hand(
     cases=head_cases,
     against="the weight on the token before, at least 0.99 in fresh sentences",
     accept=mostly_before,
-    points=3,
-    difficulty=3,
-    minutes=20,
-    mistakes=PREVIOUS_TOKEN_MISTAKES,
-)
+    points=3, difficulty=3, minutes=20,
+    mistakes=(
+        ("every token looks at itself. Which direction must the query of token n have: that of key n?",
+         lambda: looks_back(steps=0)),
+        ("the query looks for the token behind, which the mask hides, or for none. Which key has the "
+         "direction of query n?",
+         lambda: looks_back(steps=-1)),
+        ("every token looks two back. Which key should the query of token n fit?",
+         lambda: looks_back(steps=2)),
+        ("the right token is preferred, but not strongly. How large must a score be for a weight of 0.99?",
+         lambda: looks_back(strength=5.0)),
+        ("the words are matched, not the positions. In which rows of W_q and W_k do the positions enter?",
+         lambda: looks_back(by_word=True)),
+    ),
+)  # fmt: skip

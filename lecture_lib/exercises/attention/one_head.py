@@ -48,56 +48,50 @@ def torch_softmax(x: Tensor, dim: int = -1) -> Tensor:
     return torch.softmax(x.masked_fill(nowhere, 0), dim).masked_fill(nowhere, 0)
 
 
-# fmt: off
-SOFTMAX_MISTAKES = (
-    ("the weights sum to one along the last axis, whatever `dim` says. Which axis was asked for?",
-     "amax(dim, keepdim=True)", "amax(-1, keepdim=True)", "(dim, keepdim=True).", "(-1, keepdim=True)."),
-    ("the weights sum to one along the first axis, whatever `dim` says. Which axis was asked for?",
-     "amax(dim, keepdim=True)", "amax(0, keepdim=True)", "(dim, keepdim=True).", "(0, keepdim=True)."),
-    ("all weights of the tensor together sum to one. Over which axis should the sum run?",
-     "amax(dim, keepdim=True)", "amax()", "(dim, keepdim=True).", "()."),
-    ("scores go into the exponential as they are, and e^1000 overflows. Which number can be subtracted "
-     "from all scores of a slice without changing its weights?",
-     "(x - largest)\n    return powers / powers.sum(dim, keepdim=True).clamp_min(1)",
-     "(x)\n    return powers / powers.sum(dim, keepdim=True)"),
-    ("the largest score of the whole tensor is subtracted: a slice far below it vanishes, 0/0. Whose "
-     "largest score does each slice need?",
-     "amax(dim, keepdim=True)", "amax()", ".clamp_min(1)", ""),
-    ("a slice that is -inf throughout gives NaN. What is -inf minus -inf, and what should be subtracted "
-     "there?",
-     ".masked_fill(largest == -torch.inf, 0)", "", ".clamp_min(1)", ""),
-    ("a slice that is -inf throughout gives equal weights, as if all were allowed. How much weight may a "
-     "query that looks nowhere give away?",
-     ".masked_fill(largest == -torch.inf, 0)\n    powers = torch.exp(x - largest)",
-     "\n    powers = torch.exp(x.clamp_min(-1000000000.0) - largest.clamp_min(-1000000000.0))"),
-    ("the powers are divided by their mean. What should the weights of a slice sum to?",
-     "sum(dim, keepdim=True).clamp_min(1)", "mean(dim, keepdim=True)"),
-    ("the sign of the scores is turned round: the largest score gets the smallest weight.",
-     "x.detach", "(-x).detach", "x - ", "-x - "),
-    ("powers of 2 are taken instead of powers of e. Which base does the formula have?",
-     ".exp", ".exp2"),
-    ("the summed axis is dropped, so the division lines up the wrong axes. How can a sum keep its axis?",
-     "(dim, keepdim=True).", "(dim)."),
-    ("logarithms of the weights are returned. Are your weights positive?",
-     "powers / powers.sum(dim, keepdim=True).clamp_min(1)",
-     "torch.log(powers / powers.sum(dim, keepdim=True).clamp_min(1))"),
-    ("a small number is added to the sum, so the weights sum to less than one. How small can the sum get "
-     "once the largest power is 1?",
-     "powers.sum(dim, keepdim=True)", "(powers.sum(dim, keepdim=True) + 1e-06)"),
-)
-# fmt: on
-
 SOFTMAX = Exercise(
     name="attention.softmax",
-    points=3,
-    difficulty=1,
-    minutes=15,
+    points=3, difficulty=1, minutes=15,
     against="torch.softmax (float32 1e-5, float64 1e-9 with gradients)",
     reference=torch_softmax,
     cases=softmax_cases,
     kernels=("softmax",),
-    mistakes=SOFTMAX_MISTAKES,
-)
+    mistakes=(
+        ("the weights sum to one along the last axis, whatever `dim` says. Which axis was asked for?",
+         "amax(dim, keepdim=True)", "amax(-1, keepdim=True)", "(dim, keepdim=True).", "(-1, keepdim=True)."),
+        ("the weights sum to one along the first axis, whatever `dim` says. Which axis was asked for?",
+         "amax(dim, keepdim=True)", "amax(0, keepdim=True)", "(dim, keepdim=True).", "(0, keepdim=True)."),
+        ("all weights of the tensor together sum to one. Over which axis should the sum run?",
+         "amax(dim, keepdim=True)", "amax()", "(dim, keepdim=True).", "()."),
+        ("scores go into the exponential as they are, and e^1000 overflows. Which number can be subtracted "
+         "from all scores of a slice without changing its weights?",
+         "(x - largest)\n    return powers / powers.sum(dim, keepdim=True).clamp_min(1)",
+         "(x)\n    return powers / powers.sum(dim, keepdim=True)"),
+        ("the largest score of the whole tensor is subtracted: a slice far below it vanishes, 0/0. Whose "
+         "largest score does each slice need?",
+         "amax(dim, keepdim=True)", "amax()", ".clamp_min(1)", ""),
+        ("a slice that is -inf throughout gives NaN. What is -inf minus -inf, and what should be subtracted "
+         "there?",
+         ".masked_fill(largest == -torch.inf, 0)", "", ".clamp_min(1)", ""),
+        ("a slice that is -inf throughout gives equal weights, as if all were allowed. How much weight may a "
+         "query that looks nowhere give away?",
+         ".masked_fill(largest == -torch.inf, 0)\n    powers = torch.exp(x - largest)",
+         "\n    powers = torch.exp(x.clamp_min(-1000000000.0) - largest.clamp_min(-1000000000.0))"),
+        ("the powers are divided by their mean. What should the weights of a slice sum to?",
+         "sum(dim, keepdim=True).clamp_min(1)", "mean(dim, keepdim=True)"),
+        ("the sign of the scores is turned round: the largest score gets the smallest weight.",
+         "x.detach", "(-x).detach", "x - ", "-x - "),
+        ("powers of 2 are taken instead of powers of e. Which base does the formula have?",
+         ".exp", ".exp2"),
+        ("the summed axis is dropped, so the division lines up the wrong axes. How can a sum keep its axis?",
+         "(dim, keepdim=True).", "(dim)."),
+        ("logarithms of the weights are returned. Are your weights positive?",
+         "powers / powers.sum(dim, keepdim=True).clamp_min(1)",
+         "torch.log(powers / powers.sum(dim, keepdim=True).clamp_min(1))"),
+        ("a small number is added to the sum, so the weights sum to less than one. How small can the sum get "
+         "once the largest power is 1?",
+         "powers.sum(dim, keepdim=True)", "(powers.sum(dim, keepdim=True) + 1e-06)"),
+    ),
+)  # fmt: skip
 
 
 def attention_cases(seed: int) -> list[Case]:
@@ -164,65 +158,59 @@ def fused_kernel(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) ->
         raise ValueError("the shapes do not fit") from error
 
 
-# fmt: off
-SCALED_DOT_PRODUCT_MISTAKES = (
-    ("the scores are not divided by anything. How large is a sum of D_k products, typically?",
-     " / math.sqrt(Q.shape[-1])", ""),
-    ("the scores are divided by D_k. It is the standard deviation of the sum that should be undone: does "
-     "that grow like D_k?",
-     "math.sqrt(Q.shape[-1])", "Q.shape[-1]"),
-    ("the scores are divided by √D_v instead of √D_k. Which width do queries and keys share?",
-     "Q.shape", "V.shape"),
-    ("the scores are divided by the square root of the number of keys. How many terms has one dot product?",
-     "Q.shape[-1]", "K.shape[-2]"),
-    ("the scores are multiplied by √D_k. Should wide heads look more sharply than narrow ones?",
-     "mT /", "mT *"),
-    ("the weights are scaled, not the scores. What does a row of weights sum to then?",
-     " / math.sqrt(Q.shape[-1])", "", "(scores, dim=-1)", "(scores, dim=-1) / math.sqrt(Q.shape[-1])"),
-    ("the softmax runs over the queries. Whose weights must sum to one: those that one query gives, or "
-     "those that one key gets?",
-     "dim=-1", "dim=-2"),
-    ("the mask is not used. Where does it enter: before the softmax or after it?",
-     "mask is not None", "False"),
-    ("the mask is read the other way round. Does True mean hidden, or may look?",
-     "~mask", "mask"),
-    ("hidden scores are set to 0. What weight does a score of 0 get, and which score gets weight 0?",
-     "-torch.inf", "0"),
-    ("hidden weights are set to 0 after the softmax. What do the weights that are left sum to?",
-     ".masked_fill(~mask, -torch.inf)", "", "weights @", "(weights if mask is None else weights * mask) @"),
-    ("hidden scores are set to a number such as -10000 or -1e9: a score can lie below it. Below which "
-     "number does no score lie?",
-     "torch.inf", "10000.0"),
-    ("a query that may look nowhere reads the mean of all values. What is left to read for it?",
-     "torch.inf", "3e+38"),
-    ("a query that may look nowhere gives NaN: its softmax is 0/0. Does your softmax know that case?",
-     "softmax", "torch.softmax"),
-    ("the exponentials overflow for large scores. What does a safe softmax subtract first?",
-     "softmax(scores, dim=-1)", "scores.exp() / scores.exp().sum(-1, keepdim=True)"),
-    ("shapes that do not fit are not refused with a ValueError. Was `check_attention` called, with the mask?",
-     "check_attention(Q, K, V, mask)", "pass"),
-    ("the mask is not handed to `check_attention`. Would you notice one that is too wide?",
-     "V, mask", "V, None"),
-    ("the keys are mixed instead of the values. Which of the two does a query match, and which does it read?",
-     " @ V", " @ K"),
-    ("the weights themselves are returned. What do they mix?",
-     " @ V", ""),
-    ("all axes of K are reversed, as by `.T`, also those of the batch. Which two axes should change places?",
-     "mT /", "permute(*reversed(range(K.ndim))) /"),
-    ("K is reshaped to (D_k, M) instead of transposed: the numbers stay in their old order.",
-     "mT /", "reshape(*K.shape[:-2], K.shape[-1], K.shape[-2]) /"),
-)
-# fmt: on
-
 SCALED_DOT_PRODUCT = Exercise(
     name="attention.scaled_dot_product_attention",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="torch.nn.functional.scaled_dot_product_attention (float32 1e-5, float64 1e-9 with gradients)",
     reference=fused_kernel,
     cases=attention_cases,
     kernels=("attention", "safe_softmax"),
     owned=("torch.nn.functional.multi_head_attention_forward", "lecture_lib.attention.MultiHeadAttention"),
-    mistakes=SCALED_DOT_PRODUCT_MISTAKES,
-)
+    mistakes=(
+        ("the scores are not divided by anything. How large is a sum of D_k products, typically?",
+         " / math.sqrt(Q.shape[-1])", ""),
+        ("the scores are divided by D_k. It is the standard deviation of the sum that should be undone: does "
+         "that grow like D_k?",
+         "math.sqrt(Q.shape[-1])", "Q.shape[-1]"),
+        ("the scores are divided by √D_v instead of √D_k. Which width do queries and keys share?",
+         "Q.shape", "V.shape"),
+        ("the scores are divided by the square root of the number of keys. How many terms has one dot product?",
+         "Q.shape[-1]", "K.shape[-2]"),
+        ("the scores are multiplied by √D_k. Should wide heads look more sharply than narrow ones?",
+         "mT /", "mT *"),
+        ("the weights are scaled, not the scores. What does a row of weights sum to then?",
+         " / math.sqrt(Q.shape[-1])", "", "(scores, dim=-1)", "(scores, dim=-1) / math.sqrt(Q.shape[-1])"),
+        ("the softmax runs over the queries. Whose weights must sum to one: those that one query gives, or "
+         "those that one key gets?",
+         "dim=-1", "dim=-2"),
+        ("the mask is not used. Where does it enter: before the softmax or after it?",
+         "mask is not None", "False"),
+        ("the mask is read the other way round. Does True mean hidden, or may look?",
+         "~mask", "mask"),
+        ("hidden scores are set to 0. What weight does a score of 0 get, and which score gets weight 0?",
+         "-torch.inf", "0"),
+        ("hidden weights are set to 0 after the softmax. What do the weights that are left sum to?",
+         ".masked_fill(~mask, -torch.inf)", "", "weights @", "(weights if mask is None else weights * mask) @"),
+        ("hidden scores are set to a number such as -10000 or -1e9: a score can lie below it. Below which "
+         "number does no score lie?",
+         "torch.inf", "10000.0"),
+        ("a query that may look nowhere reads the mean of all values. What is left to read for it?",
+         "torch.inf", "3e+38"),
+        ("a query that may look nowhere gives NaN: its softmax is 0/0. Does your softmax know that case?",
+         "softmax", "torch.softmax"),
+        ("the exponentials overflow for large scores. What does a safe softmax subtract first?",
+         "softmax(scores, dim=-1)", "scores.exp() / scores.exp().sum(-1, keepdim=True)"),
+        ("shapes that do not fit are not refused with a ValueError. Was `check_attention` called, with the mask?",
+         "check_attention(Q, K, V, mask)", "pass"),
+        ("the mask is not handed to `check_attention`. Would you notice one that is too wide?",
+         "V, mask", "V, None"),
+        ("the keys are mixed instead of the values. Which of the two does a query match, and which does it read?",
+         " @ V", " @ K"),
+        ("the weights themselves are returned. What do they mix?",
+         " @ V", ""),
+        ("all axes of K are reversed, as by `.T`, also those of the batch. Which two axes should change places?",
+         "mT /", "permute(*reversed(range(K.ndim))) /"),
+        ("K is reshaped to (D_k, M) instead of transposed: the numbers stay in their old order.",
+         "mT /", "reshape(*K.shape[:-2], K.shape[-1], K.shape[-2]) /"),
+    ),
+)  # fmt: skip

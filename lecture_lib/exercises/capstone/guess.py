@@ -16,9 +16,7 @@ FEWER = predict(
     times_fewer,
     factor=1.08,
     against="a count of the tokens that both programs read",
-    points=1,
-    difficulty=1,
-    minutes=6,
+    points=1, difficulty=1, minutes=6,
     misses=(
         ("that is the number of new tokens. Does the program that reads again read the same number at each step?", 40.0),
         ("that is the length of the text. How many tokens does the remembering program read, and how many the other?", 49.0),

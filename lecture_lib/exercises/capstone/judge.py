@@ -35,9 +35,8 @@ def run_of(draw: Draw, kind: str) -> dict:
         gap[draw.size(0, STEPS - 1)] = 0.5 * error  # close, and the same token all the same
         return {"ours": ours, "theirs": theirs, "gap": gap, "error": error}
     first = draw.size(1, STEPS - 2)
-    for n in range(
-        first, first + 1 if kind == "detour" else STEPS
-    ):  # another text from there on; now and then the same token
+    end = first + 1 if kind == "detour" else STEPS
+    for n in range(first, end):  # another text from there on; now and then the same token
         ours[n] = theirs[n] if n > first and draw.size(0, 3) == 0 else (theirs[n] + draw.size(1, 48)) % 50
     if kind == "rounding" and draw.size(0, 1):  # the last difference is as small as the first
         gap[max(n for n in range(STEPS) if ours[n] != theirs[n])] = 0.5 * error
@@ -79,30 +78,24 @@ def _first(run: dict) -> int:
 
 JUDGED = "parted and run['gap'][parted[0]] > 2 * run['error']"
 
-# fmt: off
-JUDGE_MISTAKES = (
-    ("the first program that differs at all is named. What can rounding do to two nearly equal logits?", JUDGED, "parted"),
-    ("later differences count, too. Do both still read the same text there?",
-     "run['gap'][parted[0]]", "max((run['gap'][n] for n in parted))"),
-    ("the error is not used: a gap above 0.01 is called large. Large compared to what?", "2 * run['error']", "0.01"),
-    ("the smallest gap of all steps is looked at. Which step decides?", JUDGED, "parted and min(run['gap']) > 2 * run['error']"),
-    ("the last difference is looked at. At which step did both still read the same text?", "parted[0]", "parted[-1]"),
-    ("the programs are counted from 1. Which number has the first?", "return place", "return place + 1"),
-    ("a small gap is called a bug. Which gaps can rounding close?", "] > 2", "] < 2"),
-    ("programs that agree are looked for. What should the one with the bug do?", JUDGED, "not parted"),
-    ("the gap is compared with one error. How far can *two* logits move towards each other?", "2 * run['error']", "run['error']"),
-    ("half the error is allowed. How far can *two* logits move towards each other?", "2 * run['error']", "0.5 * run['error']"),
-)
-# fmt: on
-
 NOT_ROUNDING = impossible(
     "capstone.not_rounding",
     five_runs,
     not_rounding,
     against="how the five were made",
     rounds=20,
-    points=3,
-    difficulty=2,
-    minutes=15,
-    mistakes=JUDGE_MISTAKES,
-)
+    points=3, difficulty=2, minutes=15,
+    mistakes=(
+        ("the first program that differs at all is named. What can rounding do to two nearly equal logits?", JUDGED, "parted"),
+        ("later differences count, too. Do both still read the same text there?",
+         "run['gap'][parted[0]]", "max((run['gap'][n] for n in parted))"),
+        ("the error is not used: a gap above 0.01 is called large. Large compared to what?", "2 * run['error']", "0.01"),
+        ("the smallest gap of all steps is looked at. Which step decides?", JUDGED, "parted and min(run['gap']) > 2 * run['error']"),
+        ("the last difference is looked at. At which step did both still read the same text?", "parted[0]", "parted[-1]"),
+        ("the programs are counted from 1. Which number has the first?", "return place", "return place + 1"),
+        ("a small gap is called a bug. Which gaps can rounding close?", "] > 2", "] < 2"),
+        ("programs that agree are looked for. What should the one with the bug do?", JUDGED, "not parted"),
+        ("the gap is compared with one error. How far can *two* logits move towards each other?", "2 * run['error']", "run['error']"),
+        ("half the error is allowed. How far can *two* logits move towards each other?", "2 * run['error']", "0.5 * run['error']"),
+    ),
+)  # fmt: skip

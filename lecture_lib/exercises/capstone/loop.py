@@ -42,9 +42,7 @@ def use_loop(answer: Callable, seed: int, *inputs: object) -> object:
     return written, f"tokens read in each call of `read`: {reader.read}"
 
 
-def step_by_step(
-    read: Reader, choose: Callable, ids: list[int], max_new_tokens: int, end_ids: Collection[int] = ()
-) -> list[int]:
+def step_by_step(read, choose, ids, max_new_tokens, end_ids=()) -> list[int]:
     """Read the whole text anew for every token, and keep the account of a loop that does not."""
     text = list(ids)
     while len(text) - len(ids) < max_new_tokens and not set(text[len(ids) :]) & set(end_ids):
@@ -71,36 +69,24 @@ def drawn_case(
     """Draw inputs until the text that is written, and its end tokens, hold what is asked."""
 
     def drawn() -> tuple:
-        return (
-            draw.size(0, 10**6),
-            draw.ids(n, below=TOKENS).tolist(),
-            most,
-            tuple(draw.order(TOKENS)[:ends].tolist()),
-        )
+        seed, ids = draw.size(0, 10**6), draw.ids(n, below=TOKENS).tolist()
+        return seed, ids, most, tuple(draw.order(TOKENS)[:ends].tolist())
 
     def fits(inputs: tuple) -> bool:
         seed, ids, _most, end_ids = inputs
         new = step_by_step(Reader(seed), choose, ids, most, end_ids)
         free = step_by_step(Reader(seed), choose, ids, most)
         fresh = ids[-1] in end_ids if known else not set(end_ids) & set(ids)
-        return (
-            holds(new, end_ids)
-            and len(set(free)) >= min(3, most)
-            and fresh
-            and (ends or sees_all(inputs, free))
-        )
+        varied = len(set(free)) >= min(3, most)
+        return holds(new, end_ids) and varied and fresh and (ends or sees_all(inputs, free))
 
-    seed, ids, _, end_ids = until(drawn, fits)
-    return Case(
-        f"{what}; end tokens {list(end_ids)}", (seed, ids, most, end_ids) if ends else (seed, ids, most)
-    )
+    inputs = until(drawn, fits)
+    return Case(f"{what}; end tokens {list(inputs[-1])}", inputs if ends else inputs[:-1])
 
 
 def loop_cases(seed: int) -> list[Case]:
     """No end token, one at the first place, in the middle, at the last place, several; prompts of one and of more tokens."""
-    draw = Draw(seed)
-
-    case = partial(drawn_case, draw)
+    case = partial(drawn_case, Draw(seed))
     return [
         case("one token", 3, 1, 0, lambda new, ends: True),
         case("six tokens, no end", 4, 6, 0, lambda new, ends: True),
@@ -144,40 +130,34 @@ def write_tokens(
 
 STOP, STEP = "token in end_ids or len(new) == max_new_tokens", "scores, past = read([token], past)"
 
-# fmt: off
-LOOP_MISTAKES = (
-    ("the whole text is read again for each token. What does `past` hold?", STEP, "scores, past = read(ids + new, None)"),
-    ("the new token is read without what came before it. What is handed on from call to call?",
-     STEP, "scores, past = read([token], None)"),
-    ("every new token is read behind the prompt alone. Which `past` belongs to the text so far?",
-     STEP, "scores, _ = read([token], past)"),
-    ("`read` gets the whole text *and* what is kept of it. Which tokens are new?", STEP, "scores, past = read(ids + new, past)"),
-    ("no new token is read: all are chosen from the scores behind the prompt. When do scores change?", STEP, "pass"),
-    ("the loop does not stop at an end token. Which tokens end a text?", "token in end_ids or ", ""),
-    ("end tokens of the prompt count, too. Which tokens may end the text?",
-     "token in end_ids or", "set(ids + new) & set(end_ids) or"),
-    ("only the first of the end tokens ends the text. May a model have several?", "in end_ids", "in end_ids[:1]"),
-    ("the token that ends the text is left out. Is it part of the text?", "return new", "return [each for each in new if each not in end_ids]"),
-    ("`choose` sees the new tokens alone. Which tokens are the text so far?", "choose(scores, ids + new)", "choose(scores, new)"),
-    ("`choose` sees the prompt alone. Which tokens are the text so far?", "choose(scores, ids + new)", "choose(scores, ids)"),
-    ("one token too many is written. When are there `max_new_tokens`?", "== max_new_tokens", "== max_new_tokens + 1"),
-    ("the prompt is returned as well. Which tokens are new?", "return new", "return ids + new"),
-    ("the last token is read although nothing is chosen after it. What is it read for?",
-     f"if {STOP}:\n            return new\n        {STEP}", f"{STEP}\n        if {STOP}:\n            return new"),
-    ("the prompt is read token by token. How many calls of `read` does it need?",
-     "scores, past = read(ids, None)", "past = None\n    for each in ids:\n        scores, past = read([each], past)"),
-)
-# fmt: on
-
 LOOP = Exercise(
     name="capstone.write_tokens",
-    points=4,
-    difficulty=3,
-    minutes=25,
+    points=4, difficulty=3, minutes=25,
     against="a loop that reads the whole text anew, and the account of what a reader with a memory must read",
     reference=step_by_step,
     right=write_tokens,
     cases=loop_cases,
     use=use_loop,
-    mistakes=LOOP_MISTAKES,
-)
+    mistakes=(
+        ("the whole text is read again for each token. What does `past` hold?", STEP, "scores, past = read(ids + new, None)"),
+        ("the new token is read without what came before it. What is handed on from call to call?",
+         STEP, "scores, past = read([token], None)"),
+        ("every new token is read behind the prompt alone. Which `past` belongs to the text so far?",
+         STEP, "scores, _ = read([token], past)"),
+        ("`read` gets the whole text *and* what is kept of it. Which tokens are new?", STEP, "scores, past = read(ids + new, past)"),
+        ("no new token is read: all are chosen from the scores behind the prompt. When do scores change?", STEP, "pass"),
+        ("the loop does not stop at an end token. Which tokens end a text?", "token in end_ids or ", ""),
+        ("end tokens of the prompt count, too. Which tokens may end the text?",
+         "token in end_ids or", "set(ids + new) & set(end_ids) or"),
+        ("only the first of the end tokens ends the text. May a model have several?", "in end_ids", "in end_ids[:1]"),
+        ("the token that ends the text is left out. Is it part of the text?", "return new", "return [each for each in new if each not in end_ids]"),
+        ("`choose` sees the new tokens alone. Which tokens are the text so far?", "choose(scores, ids + new)", "choose(scores, new)"),
+        ("`choose` sees the prompt alone. Which tokens are the text so far?", "choose(scores, ids + new)", "choose(scores, ids)"),
+        ("one token too many is written. When are there `max_new_tokens`?", "== max_new_tokens", "== max_new_tokens + 1"),
+        ("the prompt is returned as well. Which tokens are new?", "return new", "return ids + new"),
+        ("the last token is read although nothing is chosen after it. What is it read for?",
+         f"if {STOP}:\n            return new\n        {STEP}", f"{STEP}\n        if {STOP}:\n            return new"),
+        ("the prompt is read token by token. How many calls of `read` does it need?",
+         "scores, past = read(ids, None)", "past = None\n    for each in ids:\n        scores, past = read([each], past)"),
+    ),
+)  # fmt: skip

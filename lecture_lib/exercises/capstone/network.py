@@ -70,32 +70,26 @@ def gated_cases(seed: int) -> list[Case]:
 
 SILU, PRODUCT = "F.silu(X @ W_gate)", "gate * (X @ W_in)"
 
-# fmt: off
-GATED_MISTAKES = (
-    ("the two inner maps are exchanged. Which of them goes through SiLU?",
-     SILU, "F.silu(X @ W_in)", "(X @ W_in) @ W_out", "(X @ W_gate) @ W_out"),
-    ("the gate is a sigmoid. SiLU(x) is x times what?", "F.silu", "torch.sigmoid"),
-    ("the gate is the exact GELU. Which function does the task name?", "F.silu", "F.gelu"),
-    ("the gate is a ReLU. Which function does the task name?", "F.silu", "F.relu"),
-    ("the gate has no activation: the product of two linear maps. What should SiLU act on?", SILU, "X @ W_gate"),
-    ("SiLU acts on both factors. Which of them is the gate?", "(X @ W_in) @", "F.silu(X @ W_in) @"),
-    ("SiLU acts on the product of both maps. On which of them should it act?",
-     SILU, "X @ W_gate", f"{PRODUCT}", "F.silu(gate * (X @ W_in))"),
-    ("the gate is added. How does one number close or open another?", PRODUCT, "(gate + X @ W_in)"),
-    ("there is no gate: a network as in chapter 4 with SiLU. Which map is not used?", SILU, "1", "(X @ W_in)", "F.silu(X @ W_in)"),
-    ("only the gate goes on. What does it multiply?", PRODUCT, "gate"),
-    ("the result is added to the tokens. Who adds it, this function or the layer?", "@ W_out", "@ W_out + X"),
-)
-# fmt: on
-
 GATED = Exercise(
     name="capstone.gated_feed_forward",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="a sum over the inner features with NumPy's exponential, in float64 (with gradients)",
     reference=by_numpy,
     right=gated_feed_forward,
     cases=gated_cases,
-    mistakes=GATED_MISTAKES,
-)
+    mistakes=(
+        ("the two inner maps are exchanged. Which of them goes through SiLU?",
+         SILU, "F.silu(X @ W_in)", "(X @ W_in) @ W_out", "(X @ W_gate) @ W_out"),
+        ("the gate is a sigmoid. SiLU(x) is x times what?", "F.silu", "torch.sigmoid"),
+        ("the gate is the exact GELU. Which function does the task name?", "F.silu", "F.gelu"),
+        ("the gate is a ReLU. Which function does the task name?", "F.silu", "F.relu"),
+        ("the gate has no activation: the product of two linear maps. What should SiLU act on?", SILU, "X @ W_gate"),
+        ("SiLU acts on both factors. Which of them is the gate?", "(X @ W_in) @", "F.silu(X @ W_in) @"),
+        ("SiLU acts on the product of both maps. On which of them should it act?",
+         SILU, "X @ W_gate", f"{PRODUCT}", "F.silu(gate * (X @ W_in))"),
+        ("the gate is added. How does one number close or open another?", PRODUCT, "(gate + X @ W_in)"),
+        ("there is no gate: a network as in chapter 4 with SiLU. Which map is not used?", SILU, "1", "(X @ W_in)", "F.silu(X @ W_in)"),
+        ("only the gate goes on. What does it multiply?", PRODUCT, "gate"),
+        ("the result is added to the tokens. Who adds it, this function or the layer?", "@ W_out", "@ W_out + X"),
+    ),
+)  # fmt: skip

@@ -14,9 +14,8 @@ def rms_norm_cases(seed: int) -> list[Case]:
     n = draw.size(3, 4)
 
     def case(what: str, x: Tensor, *eps: float, **more: object) -> Case:
-        return Case(
-            what, (x, 1 + torch.rand(x.shape[-1], generator=draw.generator).to(x.dtype), *eps), **more
-        )
+        gain = 1 + torch.rand(x.shape[-1], generator=draw.generator).to(x.dtype)
+        return Case(what, (x, gain, *eps), **more)
 
     corners = torch.tensor([1.0, -1.0, 5.0, 3.0])[draw.order(4)]  # the mean of its squares is 9
     return [
@@ -45,37 +44,31 @@ def torch_rms_norm(x: Tensor, gain: Tensor, eps: float = 1e-6) -> Tensor:
 
 ROOT = "torch.sqrt(x.square().mean(dim=-1, keepdim=True) + eps)"
 
-# fmt: off
-RMS_NORM_MISTAKES = (
-    ("the mean is taken away first (that is the layer norm). Which step does this norm leave out?",
-     "gain * x / ", "gain * (x - x.mean(dim=-1, keepdim=True)) / "),
-    ("it is divided by the standard deviation, as in the layer norm. The squares of what are averaged here?",
-     "x.square().mean(dim=-1, keepdim=True)", "x.var(dim=-1, keepdim=True, correction=0)"),
-    ("the squares are summed, not averaged: every vector has length 1. What should its root mean square be?",
-     "mean(dim=-1", "sum(dim=-1"),
-    ("it is divided by the mean square. Which power of it has the unit of x?", "torch.sqrt", ""),
-    ("the mean runs over the tokens. Should a token's numbers depend on its neighbours?",
-     "dim=-1, keepdim=True", "dim=0, keepdim=True"),
-    ("one mean is taken over all numbers at once. Which axis belongs to one token?",
-     "mean(dim=-1, keepdim=True)", "mean()"),
-    ("eps is added to the root. Is it to be added before or after it?",
-     ROOT, "(torch.sqrt(x.square().mean(dim=-1, keepdim=True)) + eps)"),
-    ("there is no eps. What happens to a vector of zeros?", " + eps", ""),
-    ("the `eps` that was asked for is not used, always 1e-6. Where does the argument go?", "+ eps", "+ 1e-06"),
-    ("`eps` has another default than 1e-6. Have a look at the signature: was it changed?", "eps: float=1e-06", "eps: float=1e-05"),
-    ("the gain is not used. Where does it enter?", "gain * ", ""),
-    ("the gain is added, not multiplied. What does a gain of 1 change?", "gain * x / ", "gain + x / "),
-)
-# fmt: on
-
 RMS_NORM = Exercise(
     name="transformer.rms_norm",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="torch.nn.functional.rms_norm in float64 (with gradients)",
     reference=torch_rms_norm,
     cases=rms_norm_cases,
     owned=("torch.nn.functional.rms_norm",),
-    mistakes=RMS_NORM_MISTAKES,
-)
+    mistakes=(
+        ("the mean is taken away first (that is the layer norm). Which step does this norm leave out?",
+         "gain * x / ", "gain * (x - x.mean(dim=-1, keepdim=True)) / "),
+        ("it is divided by the standard deviation, as in the layer norm. The squares of what are averaged here?",
+         "x.square().mean(dim=-1, keepdim=True)", "x.var(dim=-1, keepdim=True, correction=0)"),
+        ("the squares are summed, not averaged: every vector has length 1. What should its root mean square be?",
+         "mean(dim=-1", "sum(dim=-1"),
+        ("it is divided by the mean square. Which power of it has the unit of x?", "torch.sqrt", ""),
+        ("the mean runs over the tokens. Should a token's numbers depend on its neighbours?",
+         "dim=-1, keepdim=True", "dim=0, keepdim=True"),
+        ("one mean is taken over all numbers at once. Which axis belongs to one token?",
+         "mean(dim=-1, keepdim=True)", "mean()"),
+        ("eps is added to the root. Is it to be added before or after it?",
+         ROOT, "(torch.sqrt(x.square().mean(dim=-1, keepdim=True)) + eps)"),
+        ("there is no eps. What happens to a vector of zeros?", " + eps", ""),
+        ("the `eps` that was asked for is not used, always 1e-6. Where does the argument go?", "+ eps", "+ 1e-06"),
+        ("`eps` has another default than 1e-6. Have a look at the signature: was it changed?", "eps: float=1e-06", "eps: float=1e-05"),
+        ("the gain is not used. Where does it enter?", "gain * ", ""),
+        ("the gain is added, not multiplied. What does a gain of 1 change?", "gain * x / ", "gain + x / "),
+    ),
+)  # fmt: skip

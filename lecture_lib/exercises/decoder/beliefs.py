@@ -50,11 +50,8 @@ def belief_cases(seed: int) -> list[Case]:
     """One token and many, sources of all shapes, a certain belief, tokens that rule a state out, one that cannot come."""
     draw = Draw(seed)
     S, K = draw.sizes(2)
-    T, gaps, square = (
-        drawn_source(draw, S, K),
-        drawn_source(draw, K, K + 1, gaps=True),
-        drawn_source(draw, K, K),
-    )
+    T, gaps = drawn_source(draw, S, K), drawn_source(draw, K, K + 1, gaps=True)
+    square = drawn_source(draw, K, K)
     sure = torch.eye(K + 1, dtype=F64)[1]
     even = torch.full((3,), 1 / 3, dtype=F64)
     flat = drawn_source(draw, 2, 2).float()
@@ -65,10 +62,7 @@ def belief_cases(seed: int) -> list[Case]:
     return [
         Case("the chapter's source, token 0 first", (three_states(), even, [0])),
         Case(f"{S} tokens, {K} states, one token read", (T, some_belief(draw, K), [S - 1])),
-        Case(
-            f"{S} tokens, {K} states, six tokens read",
-            (T, some_belief(draw, K), draw.ids(6, below=S).tolist()),
-        ),
+        Case(f"{S} tokens, {K} states, six tokens read", (T, some_belief(draw, K), draw.ids(6, below=S).tolist())),
         Case(f"{K} tokens, {K} states", (square, some_belief(draw, K), draw.ids(4, below=K).tolist())),
         Case("the chapter's source, 40 tokens read", (three_states(), even, draw.ids(40, below=3).tolist())),
         Case(
@@ -80,7 +74,7 @@ def belief_cases(seed: int) -> list[Case]:
         Case("the state is the token itself", (named, some_belief(draw, 3), [2, 0])),
         Case("token 0 has a probability near 1e-14", (rare, some_belief(draw, 3), [0, 1])),
         Case("two states, float32", (flat, torch.tensor([0.25, 0.75]), [1, 0, 1])),
-    ]
+    ]  # fmt: skip
 
 
 def bayes(T: Tensor, belief: Tensor, token: int) -> Tensor:
@@ -94,59 +88,53 @@ def bayes(T: Tensor, belief: Tensor, token: int) -> Tensor:
 
 def belief_update(T: Tensor, belief: Tensor, token: int) -> Tensor:
     """Weigh all moves that give the token; the mistakes below are changes of these lines."""
-    joint = belief @ T[token]
+    joint = belief @ T[token]  # (K,) p(token, next state)
     total = joint.sum()
     if total == 0:
         raise ValueError(f"token {token} cannot come after this belief")
     return joint / total
 
 
-# fmt: off
-BELIEF_MISTAKES = (
-    ("the result is not divided by its sum. What do the probabilities of all states sum to?",
-     "return joint / total", "return joint"),
-    ("the table is read the other way round. In T[x][i][j], which state is the one before the token?",
-     "belief @ T[token]", "T[token] @ belief"),
-    ("the states before the token are weighed, and nobody moves. Which state does the belief speak of after the token?",
-     "belief @ T[token]", "belief * T[token].sum(1)"),
-    ("the token is not looked at: this is only the walk. Which of the tables belongs to the token?",
-     "belief @ T[token]", "belief @ T.sum(0)"),
-    ("the belief so far is forgotten. What does it weigh?",
-     "belief @ T[token]", "(torch.ones_like(belief) / len(belief)) @ T[token]"),
-    ("the walk is taken first and then the token is weighed as if it came from the new state. "
-     "Does T[x] not hold both at once?",
-     "belief @ T[token]", "(belief @ T.sum(0)) * T[token].sum(1)"),
-    ("the largest entry becomes 1, not the sum.",
-     "total = joint.sum()", "total = joint.max()"),
-    ("every move counts alike: what can happen is counted, not how probable it is.",
-     "T[token]\n", "(T[token] > 0).to(T.dtype)\n"),
-    ("every row of the table is made to sum to one, so that a state that rarely gives the token counts as "
-     "much as the others. By which single number may you divide?",
-     "belief @ T[token]",
-     "belief @ (T[token] / T[token].sum(1, keepdim=True).clamp_min(1e-300 if T.dtype == torch.float64 else 1e-30))"),
-    ("an impossible token gives NaN instead of a ValueError. What is 0 / 0?",
-     "total == 0", "False"),
-    ("an improbable token is refused like an impossible one. Which probability exactly has a token that cannot come?",
-     "total == 0", "total < 1e-09"),
-    ("a small number is added to the sum that one divides by: after an improbable token the probabilities do not sum to 1.",
-     "joint / total", "joint / (total + 1e-12)"),
-    ("a token that rules one state out is refused. May another state have been the one?",
-     "total == 0", "(joint == 0).any()"),
-)
-# fmt: on
-
 BELIEF = Exercise(
     name="decoder.belief_update",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="Bayes' rule, state by state, in Python's floats (float64 1e-9)",
     reference=bayes,
     right=belief_update,
     cases=belief_cases,
     use=follow,
-    mistakes=BELIEF_MISTAKES,
-)
+    mistakes=(
+        ("the result is not divided by its sum. What do the probabilities of all states sum to?",
+         "return joint / total", "return joint"),
+        ("the table is read the other way round. In T[x][i][j], which state is the one before the token?",
+         "belief @ T[token]", "T[token] @ belief"),
+        ("the states before the token are weighed, and nobody moves. Which state does the belief speak of after the token?",
+         "belief @ T[token]", "belief * T[token].sum(1)"),
+        ("the token is not looked at: this is only the walk. Which of the tables belongs to the token?",
+         "belief @ T[token]", "belief @ T.sum(0)"),
+        ("the belief so far is forgotten. What does it weigh?",
+         "belief @ T[token]", "(torch.ones_like(belief) / len(belief)) @ T[token]"),
+        ("the walk is taken first and then the token is weighed as if it came from the new state. "
+         "Does T[x] not hold both at once?",
+         "belief @ T[token]", "(belief @ T.sum(0)) * T[token].sum(1)"),
+        ("the largest entry becomes 1, not the sum.",
+         "total = joint.sum()", "total = joint.max()"),
+        ("every move counts alike: what can happen is counted, not how probable it is.",
+         "T[token]\n", "(T[token] > 0).to(T.dtype)\n"),
+        ("every row of the table is made to sum to one, so that a state that rarely gives the token counts as "
+         "much as the others. By which single number may you divide?",
+         "belief @ T[token]",
+         "belief @ (T[token] / T[token].sum(1, keepdim=True).clamp_min(1e-300 if T.dtype == torch.float64 else 1e-30))"),
+        ("an impossible token gives NaN instead of a ValueError. What is 0 / 0?",
+         "total == 0", "False"),
+        ("an improbable token is refused like an impossible one. Which probability exactly has a token that cannot come?",
+         "total == 0", "total < 1e-09"),
+        ("a small number is added to the sum that one divides by: after an improbable token the probabilities do not sum to 1.",
+         "joint / total", "joint / (total + 1e-12)"),
+        ("a token that rules one state out is refused. May another state have been the one?",
+         "total == 0", "(joint == 0).any()"),
+    ),
+)  # fmt: skip
 
 
 def floor_cases(seed: int) -> list[Case]:
@@ -189,58 +177,52 @@ def mean_over_texts(T: Tensor, start: Tensor, n: int) -> float:
 
 def entropy_floor(T: Tensor, start: Tensor, n: int) -> float:
     """Uncertainty of n tokens less that of n - 1; the mistakes below are changes of these lines."""
-    joint = start[None]
+    joint = start[None]  # (texts, K): p(text, state after it)
     for _ in range(n - 1):
         joint = torch.einsum("ti,xij->txj", joint, T).flatten(0, 1)
     texts = joint.sum(-1)
-    longer = torch.einsum("ti,xij->tx", joint, T)
+    longer = torch.einsum("ti,xij->tx", joint, T)  # p(text, one more token); entr(0) is 0
     return float(torch.special.entr(longer).sum() - torch.special.entr(texts).sum())
 
 
 RESULT = "float(torch.special.entr(longer).sum() - torch.special.entr(texts).sum())"
 GUARDED = "longer[texts > 0] / texts[texts > 0, None]"
 
-# fmt: off
-FLOOR_MISTAKES = (
-    ("all texts count alike. With which weight does a text enter the mean?",
-     RESULT, f"float(torch.special.entr({GUARDED}).sum(-1).mean())"),
-    ("one token too many is read before the prediction. How many tokens stand before token n?",
-     "range(n - 1)", "range(n)"),
-    ("one token too few is read before the prediction. How many tokens stand before token n?",
-     "range(n - 1)", "range(max(n - 2, 0))"),
-    ("nothing is read: this is the entropy of token n alone. What does a perfect reader know?",
-     RESULT, "float(torch.special.entr(longer.sum(0)).sum())"),
-    ("this is the entropy of the whole text of n tokens. How much of it is new in the last token?",
-     RESULT, "float(torch.special.entr(longer).sum())"),
-    ("this is the mean over the tokens 1 to n. Which token is asked for?",
-     RESULT, "float(torch.special.entr(longer).sum() / n)"),
-    ("the logarithm has base 2. Which unit is asked for?",
-     RESULT, f"{RESULT} / math.log(2)"),
-    ("the sign is turned round. Is an uncertainty negative?",
-     RESULT, f"-{RESULT}"),
-    ("tokens that cannot come give NaN: 0 times the logarithm of 0. What is its limit?",
-     RESULT, "-float((longer * (longer / texts[:, None]).log()).sum())"),
-    ("the states are taken to be equally probable at the start. Which distribution was given?",
-     "start[None]", "(torch.ones_like(start) / len(start))[None]"),
-    ("the tables are read the other way round. In T[x][i][j], which state is the one before the token?",
-     "'ti,xij->txj', joint, T", "'ti,xij->txj', joint, T.mT",
-     "'ti,xij->tx', joint, T", "'ti,xij->tx', joint, T.mT"),
-    ("this is the uncertainty about the hidden state. Which uncertainty does the loss measure?",
-     RESULT, "float(torch.special.entr(joint).sum() - torch.special.entr(texts).sum())"),
-    ("the state is taken to be known to the reader. What does it see of the source?",
-     RESULT,
-     "float((joint.sum(0) * torch.special.entr(T.sum(2)).sum(0)).sum())"),
-)
-# fmt: on
-
 FLOOR = Exercise(
     name="decoder.entropy_floor",
-    points=4,
-    difficulty=3,
-    minutes=25,
+    points=4, difficulty=3, minutes=25,
     against="the entropy of the next token, averaged over all texts one by one (1e-9)",
     reference=mean_over_texts,
     right=entropy_floor,
     cases=floor_cases,
-    mistakes=FLOOR_MISTAKES,
-)
+    mistakes=(
+        ("all texts count alike. With which weight does a text enter the mean?",
+         RESULT, f"float(torch.special.entr({GUARDED}).sum(-1).mean())"),
+        ("one token too many is read before the prediction. How many tokens stand before token n?",
+         "range(n - 1)", "range(n)"),
+        ("one token too few is read before the prediction. How many tokens stand before token n?",
+         "range(n - 1)", "range(max(n - 2, 0))"),
+        ("nothing is read: this is the entropy of token n alone. What does a perfect reader know?",
+         RESULT, "float(torch.special.entr(longer.sum(0)).sum())"),
+        ("this is the entropy of the whole text of n tokens. How much of it is new in the last token?",
+         RESULT, "float(torch.special.entr(longer).sum())"),
+        ("this is the mean over the tokens 1 to n. Which token is asked for?",
+         RESULT, "float(torch.special.entr(longer).sum() / n)"),
+        ("the logarithm has base 2. Which unit is asked for?",
+         RESULT, f"{RESULT} / math.log(2)"),
+        ("the sign is turned round. Is an uncertainty negative?",
+         RESULT, f"-{RESULT}"),
+        ("tokens that cannot come give NaN: 0 times the logarithm of 0. What is its limit?",
+         RESULT, "-float((longer * (longer / texts[:, None]).log()).sum())"),
+        ("the states are taken to be equally probable at the start. Which distribution was given?",
+         "start[None]", "(torch.ones_like(start) / len(start))[None]"),
+        ("the tables are read the other way round. In T[x][i][j], which state is the one before the token?",
+         "'ti,xij->txj', joint, T", "'ti,xij->txj', joint, T.mT",
+         "'ti,xij->tx', joint, T", "'ti,xij->tx', joint, T.mT"),
+        ("this is the uncertainty about the hidden state. Which uncertainty does the loss measure?",
+         RESULT, "float(torch.special.entr(joint).sum() - torch.special.entr(texts).sum())"),
+        ("the state is taken to be known to the reader. What does it see of the source?",
+         RESULT,
+         "float((joint.sum(0) * torch.special.entr(T.sum(2)).sum(0)).sum())"),
+    ),
+)  # fmt: skip

@@ -7,9 +7,7 @@ UNTRAINED = predict(
     lambda: 0.954,  # the mean of twenty seeds, which lie between 0.948 and 0.960; the experiment gives one
     factor=1.1,
     against="the share of variance that one linear map explains, twenty untrained networks",
-    points=1,
-    difficulty=1,
-    minutes=5,
+    points=1, difficulty=1, minutes=5,
     misses=(
         ("the network is taken to know nothing. Which of its vectors holds the token just read, whatever the weights are?",
          0.0),

@@ -92,9 +92,8 @@ def below_on_average(runs: list[dict[str, list[float]]]) -> tuple[int, int]:
 
 def steepest(runs: list[dict[str, list[float]]]) -> tuple[int, int]:
     """Take the place where a loss falls most from one token to the next."""
-    falls = {
-        (i, n): run["loss"][n] - run["loss"][n - 1] for i, run in enumerate(runs) for n in range(1, TOKENS)
-    }
+    losses = [run["loss"] for run in runs]
+    falls = {(i, n): loss[n] - loss[n - 1] for i, loss in enumerate(losses) for n in range(1, TOKENS)}
     return min(falls, key=falls.get)
 
 
@@ -107,49 +106,42 @@ def lowest_floor_of_all(runs: list[dict[str, list[float]]]) -> tuple[int, int]:
     return -1, -1
 
 
-# fmt: off
-LEAKING_MISTAKES = (
-    ("the first loss below its floor is taken for a leak, however little below. How far can a measured mean lie "
-     "from the true one by chance?",
-     "floor - 5 * error", "floor"),
-    ("one standard error below the floor is taken for a leak. How often does that happen by chance, in fifty points?",
-     "5 * error", "error"),
-    ("two standard errors below the floor are taken for a leak. How often does that happen by chance, in fifty points?",
-     "5 * error", "2 * error"),
-    ("three standard errors below the floor are taken for a leak. How large is the smallest leak?",
-     "5 * error", "3 * error"),
-    ("a loss far above its floor is taken for a leak. Is a model that predicts badly impossible?",
-     "loss < floor - 5 * error", "abs(loss - floor) > 5 * error"),
-    ("the run with the smallest loss is taken. Has every source the same floor?",
-     lowest_loss),
-    ("the token that lies deepest below its floor is named, not the first that lies below.",
-     deepest),
-    ("means over all tokens are compared, so a poor beginning hides a leak, and the first token below the floor is named.",
-     below_on_average),
-    ("the steepest fall is taken for the leak. May a loss fall when the reader has seen more?",
-     steepest),
-    ("every token is held to the floor of the last one. Is less known at the first token than at the last?",
-     lowest_floor_of_all),
-    ("the tokens are counted from 1. Which number has the first token?",
-     "(place, n)", "(place, n + 1)"),
-    ("the runs are counted from 1. Which number has the first run?",
-     "(place, n)", "(place + 1, n)"),
-    ("token and run are exchanged.",
-     "(place, n)", "(n, place)"),
-)
-# fmt: on
-
-
 LEAKING = Exercise(
     name="decoder.leaking_run",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="how the runs were drawn",
     reference=leaking_run,
     right=leaking_run,
     cases=leaking_cases,
     accept=both_right,
     kind="judge",
-    mistakes=LEAKING_MISTAKES,
-)
+    mistakes=(
+        ("the first loss below its floor is taken for a leak, however little below. How far can a measured mean lie "
+         "from the true one by chance?",
+         "floor - 5 * error", "floor"),
+        ("one standard error below the floor is taken for a leak. How often does that happen by chance, in fifty points?",
+         "5 * error", "error"),
+        ("two standard errors below the floor are taken for a leak. How often does that happen by chance, in fifty points?",
+         "5 * error", "2 * error"),
+        ("three standard errors below the floor are taken for a leak. How large is the smallest leak?",
+         "5 * error", "3 * error"),
+        ("a loss far above its floor is taken for a leak. Is a model that predicts badly impossible?",
+         "loss < floor - 5 * error", "abs(loss - floor) > 5 * error"),
+        ("the run with the smallest loss is taken. Has every source the same floor?",
+         lowest_loss),
+        ("the token that lies deepest below its floor is named, not the first that lies below.",
+         deepest),
+        ("means over all tokens are compared, so a poor beginning hides a leak, and the first token below the floor is named.",
+         below_on_average),
+        ("the steepest fall is taken for the leak. May a loss fall when the reader has seen more?",
+         steepest),
+        ("every token is held to the floor of the last one. Is less known at the first token than at the last?",
+         lowest_floor_of_all),
+        ("the tokens are counted from 1. Which number has the first token?",
+         "(place, n)", "(place, n + 1)"),
+        ("the runs are counted from 1. Which number has the first run?",
+         "(place, n)", "(place + 1, n)"),
+        ("token and run are exchanged.",
+         "(place, n)", "(n, place)"),
+    ),
+)  # fmt: skip

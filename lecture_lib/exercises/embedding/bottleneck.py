@@ -31,10 +31,8 @@ def planted(draw: Draw, N: int, V: int, D: int, biased: bool = False, weak: floa
         X = draw.normal(N, D, dtype=F64)
         X[:, -1] *= weak
         if biased:
-            X, table = (
-                torch.cat([X, draw.normal(N, 1, dtype=F64)], 1),
-                torch.cat([table, table.new_ones(V, 1)], 1),
-            )
+            X = torch.cat([X, draw.normal(N, 1, dtype=F64)], 1)
+            table = torch.cat([table, table.new_ones(V, 1)], 1)
         return torch.softmax(X @ table.mT, dim=-1)
 
     def well_posed(P: Tensor) -> bool:
@@ -93,9 +91,7 @@ def softmax_factors(P: Tensor) -> tuple[Tensor, Tensor]:
 
 FACTORS = Exercise(
     name="embedding.softmax_factors",
-    points=5,
-    difficulty=3,
-    minutes=30,
+    points=5, difficulty=3, minutes=30,
     against="probabilities that were made from vectors of known width (1e-6)",
     reference=by_columns,
     right=softmax_factors,

@@ -15,15 +15,10 @@ TABLE_SHARE = predict(
     share,
     factor=1.5,
     against="the parameters of BERT-large, counted",
-    points=1,
-    difficulty=1,
-    minutes=3,
+    points=1, difficulty=1, minutes=3,
     misses=(
         ("one layer is compared with the table, not 24. How many layers does the model have?", 71.0),
-        (
-            "the table is left out of the whole, or the share is a fraction and not in percent. What was asked for?",
-            0.092,
-        ),
+        ("the table is left out of the whole, or the share is a fraction and not in percent. What was asked for?", 0.092),
         ("the table is counted in tokens, not in numbers. How wide is a row?", 0.009),
     ),
-)
+)  # fmt: skip

@@ -49,56 +49,48 @@ def sinusoidal_cases(seed: int) -> list[Case]:
         Case(f"positions {before.tolist()}: differences may be negative, d_model={D}", (before, D)),
         Case(f"positions in int32, {anywhere.tolist()}, d_model={D}", (anywhere.int(), D)),
         Case(f"positions of shape (2, 3), d_model={D + 2}", (draw.ids(2, 3, below=50), D + 2)),
-        Case(
-            f"positions (2, 3, 2), not contiguous, d_model={D}", (scattered(draw.ids(2, 3, 2, below=50)), D)
-        ),
+        Case(f"positions (2, 3, 2), not contiguous, d_model={D}", (scattered(draw.ids(2, 3, 2, below=50)), D)),
         Case("one position of shape (), d_model=6", (draw.ids(below=50, low=2), 6)),
         Case("positions 0 to 2099, d_model=2", (2100, 2)),
         Case(f"one position, d_model={D}", (1, D)),
         Case(f"positions 0 to {N - 1}, d_model=2", (N, 2)),
         Case("d_model=5: a sine without its cosine", (3, 5)),
         Case("d_model=7 and a tensor of positions: a sine without its cosine", (anywhere, 7)),
-    ]
+    ]  # fmt: skip
 
-
-# fmt: off
-SINUSOIDAL_MISTAKES = (
-    ("the exponent is i/D instead of 2i/D, so that the slowest clock is a hundred times too fast. How "
-     "many pairs are there?",
-     "/ d_model", "/ 2 / d_model"),
-    ("each cosine runs at the frequency of its own index. Should sine and cosine of a pair not show the "
-     "same clock?",
-     own_clock_for_every_feature),
-    ("all sines stand before all cosines although `halves` is False. In which order does the paper put them?",
-     "halves ", "True "),
-    ("`halves` is ignored. Where does Marian put its cosines?",
-     "halves ", "False "),
-    ("the cosine comes first. What should position 0 look like: 0, 1, 0, 1, ... or 1, 0, 1, 0, ...?",
-     "sin().float(), angles.cos", "cos().float(), angles.sin"),
-    ("positions are counted from 1. What is the angle of the first token?",
-     "(positions)", "(1, positions + 1)"),
-    ("the given positions are replaced by 0, 1, 2, ... What if a text starts at position 700?",
-     "= positions", "= torch.arange(positions.numel()).reshape(positions.shape)"),
-    ("the frequencies grow instead of falling. Which sign has the exponent?",
-     "-pairs", "pairs"),
-    ("the base is 1000. How slow should the slowest clock be?",
-     "10000", "1000"),
-    ("the result is float64. Which type do token vectors have, to which this is added?",
-     ".float(), angles.cos().float", ", angles.cos"),
-)
-# fmt: on
 
 SINUSOIDAL = Exercise(
     name="embedding.sinusoidal_positions",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="the formula, clock by clock in Python floats (5e-5)",
     reference=clock_by_clock,
     cases=sinusoidal_cases,
     tolerance=5e-5,
-    mistakes=SINUSOIDAL_MISTAKES,
-)
+    mistakes=(
+        ("the exponent is i/D instead of 2i/D, so that the slowest clock is a hundred times too fast. How "
+         "many pairs are there?",
+         "/ d_model", "/ 2 / d_model"),
+        ("each cosine runs at the frequency of its own index. Should sine and cosine of a pair not show the "
+         "same clock?",
+         own_clock_for_every_feature),
+        ("all sines stand before all cosines although `halves` is False. In which order does the paper put them?",
+         "halves ", "True "),
+        ("`halves` is ignored. Where does Marian put its cosines?",
+         "halves ", "False "),
+        ("the cosine comes first. What should position 0 look like: 0, 1, 0, 1, ... or 1, 0, 1, 0, ...?",
+         "sin().float(), angles.cos", "cos().float(), angles.sin"),
+        ("positions are counted from 1. What is the angle of the first token?",
+         "(positions)", "(1, positions + 1)"),
+        ("the given positions are replaced by 0, 1, 2, ... What if a text starts at position 700?",
+         "= positions", "= torch.arange(positions.numel()).reshape(positions.shape)"),
+        ("the frequencies grow instead of falling. Which sign has the exponent?",
+         "-pairs", "pairs"),
+        ("the base is 1000. How slow should the slowest clock be?",
+         "10000", "1000"),
+        ("the result is float64. Which type do token vectors have, to which this is added?",
+         ".float(), angles.cos().float", ", angles.cos"),
+    ),
+)  # fmt: skip
 
 
 def by_rotation_matrices(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor:
@@ -137,10 +129,7 @@ def rotary_cases(seed: int) -> list[Case]:
         Case(f"x ({N}, {D}), positions {anywhere.tolist()}", (draw.normal(N, D), anywhere)),
         Case(f"x ({B}, {H}, {N}, {D}), the same positions for all", (wide, anywhere)),
         Case(f"x ({B}, {H}, {N}, {D}), positions ({B}, 1, {N}): other ones in each row", (wide, rows)),
-        Case(
-            f"x ({N}, {D}), one position (1,) for all tokens",
-            (draw.normal(N, D), draw.ids(1, below=90, low=1)),
-        ),
+        Case(f"x ({N}, {D}), one position (1,) for all tokens", (draw.normal(N, D), draw.ids(1, below=90, low=1))),
         Case(f"x ({N}, {D}), positions {late.tolist()}: late in a text", (draw.normal(N, D), late)),
         Case(f"x ({N}, {D}), positions {later.tolist()}: very late", (draw.normal(N, D), later)),
         Case(f"x ({N}, {D}), negative positions", (draw.normal(N, D), -anywhere - 1)),
@@ -154,14 +143,9 @@ def rotary_cases(seed: int) -> list[Case]:
         Case("float64, with the gradient of x", (draw.normal(N, D, dtype=F64), anywhere), gradient=(0,)),
         Case("D_k=5: a feature without a partner", (draw.normal(3, 5), torch.arange(3))),
         Case("four tokens, three positions: they do not fit", (draw.normal(4, 6), torch.arange(3))),
-        Case(
-            "x (3, 4), two rows of positions for one of tokens", (draw.normal(3, 4), draw.ids(2, 3, below=9))
-        ),
-        Case(
-            "x (1, 4, 6), positions (3, 4): three rows for one text",
-            (draw.normal(1, 4, 6), draw.ids(3, 4, below=9)),
-        ),
-    ]
+        Case("x (3, 4), two rows of positions for one of tokens", (draw.normal(3, 4), draw.ids(2, 3, below=9))),
+        Case("x (1, 4, 6), positions (3, 4): three rows for one text", (draw.normal(1, 4, 6), draw.ids(3, 4, below=9))),
+    ]  # fmt: skip
 
 
 def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor:
@@ -179,51 +163,41 @@ def apply_rotary(x: Tensor, positions: Tensor, theta: float = 10000.0) -> Tensor
     return torch.cat(turned, dim=-1)
 
 
-# fmt: off
-ROTARY_MISTAKES = (
-    ("the positions are ignored and counted 0, 1, 2, ... instead. What happens to a token that continues "
-     "a cached text?",
-     "positions[..., None] *", "torch.arange(x.shape[-2])[:, None] *"),
-    ("neighbouring features are paired, (2i, 2i + 1), as in the paper. Which pairs does the task name?",
-     "x.chunk(2, dim=-1)", "(x[..., ::2], x[..., 1::2])", "torch.cat(turned, dim=-1)",
-     "torch.stack(turned, dim=-1).flatten(-2)"),
-    ("everything turns the other way. What is the real part of (a + ib) times (cos + i sin)?",
-     "angles.sin()", "(-angles).sin()"),
-    ("the second feature of a pair loses the sign of its sine, so that lengths are not kept. Is your "
-     "matrix a rotation?",
-     "b * cos + a * sin", "b * cos - a * sin"),
-    ("theta is 10000 whatever is asked for. Llama 3 has 500000.",
-     "theta ** (", "10000.0 ** ("),
-    ("the exponent is i/D_k instead of 2i/D_k. How many pairs are there?",
-     "-2 * pairs", "-pairs"),
-    ("positions are counted from 1. By which angle does the token at position 0 turn?",
-     "positions[..., None]", "(positions + 1)[..., None]"),
-    ("all sentences of a batch get the positions of the first. What is the leading axis of `positions` for?",
-     "positions[..., None]", "positions.reshape(-1, positions.shape[-1])[0, :, None]"),
-    ("every pair turns at the speed of the first. What is the exponent of theta for?",
-     "-2 * pairs", "0 * pairs"),
-    ("positions that do not fit the tokens are not refused with a ValueError. What does broadcasting make "
-     "of them?",
-     "positions.ndim >= x.ndim or any((p not in (1, n) for p, n in axes))", "False"),
-    ("the result is float32 whatever x is. In which number type do queries and keys have to come out?",
-     "torch.cat(turned, dim=-1)", "torch.cat(turned, dim=-1).float()"),
-)
-# fmt: on
-
 ROTARY = Exercise(
     name="embedding.apply_rotary",
-    points=4,
-    difficulty=3,
-    minutes=25,
+    points=4, difficulty=3, minutes=25,
     against="2 × 2 rotation matrices, in float64 (5e-4, with gradients)",
     reference=by_rotation_matrices,
     right=apply_rotary,
     cases=rotary_cases,
     tolerance=5e-4,
-    owned=(
-        "lecture_lib.embedding.apply_rotary",
-        "lecture_lib.embedding.rotate",
-        "lecture_lib.embedding.rotary_tables",
+    owned=("lecture_lib.embedding.apply_rotary", "lecture_lib.embedding.rotate", "lecture_lib.embedding.rotary_tables"),
+    mistakes=(
+        ("the positions are ignored and counted 0, 1, 2, ... instead. What happens to a token that continues "
+         "a cached text?",
+         "positions[..., None] *", "torch.arange(x.shape[-2])[:, None] *"),
+        ("neighbouring features are paired, (2i, 2i + 1), as in the paper. Which pairs does the task name?",
+         "x.chunk(2, dim=-1)", "(x[..., ::2], x[..., 1::2])", "torch.cat(turned, dim=-1)",
+         "torch.stack(turned, dim=-1).flatten(-2)"),
+        ("everything turns the other way. What is the real part of (a + ib) times (cos + i sin)?",
+         "angles.sin()", "(-angles).sin()"),
+        ("the second feature of a pair loses the sign of its sine, so that lengths are not kept. Is your "
+         "matrix a rotation?",
+         "b * cos + a * sin", "b * cos - a * sin"),
+        ("theta is 10000 whatever is asked for. Llama 3 has 500000.",
+         "theta ** (", "10000.0 ** ("),
+        ("the exponent is i/D_k instead of 2i/D_k. How many pairs are there?",
+         "-2 * pairs", "-pairs"),
+        ("positions are counted from 1. By which angle does the token at position 0 turn?",
+         "positions[..., None]", "(positions + 1)[..., None]"),
+        ("all sentences of a batch get the positions of the first. What is the leading axis of `positions` for?",
+         "positions[..., None]", "positions.reshape(-1, positions.shape[-1])[0, :, None]"),
+        ("every pair turns at the speed of the first. What is the exponent of theta for?",
+         "-2 * pairs", "0 * pairs"),
+        ("positions that do not fit the tokens are not refused with a ValueError. What does broadcasting make "
+         "of them?",
+         "positions.ndim >= x.ndim or any((p not in (1, n) for p, n in axes))", "False"),
+        ("the result is float32 whatever x is. In which number type do queries and keys have to come out?",
+         "torch.cat(turned, dim=-1)", "torch.cat(turned, dim=-1).float()"),
     ),
-    mistakes=ROTARY_MISTAKES,
-)
+)  # fmt: skip

@@ -46,9 +46,7 @@ SHIFT = by_hand(
     cases=shift_cases,
     against="the position three places on, from the formula (1e-4)",
     tolerance=1e-4,
-    points=3,
-    difficulty=2,
-    minutes=20,
+    points=3, difficulty=2, minutes=20,
     mistakes=(
         ("every position moves three places back. Which sign has the sine of the angle in each of the two "
          "columns?",

@@ -40,10 +40,7 @@ def lookup_cases(seed: int) -> list[Case]:
         Case(f"one id alone, of shape (), |V|={V}", (draw.ids(below=V), table())),
         Case(f"one sentence of one token, ids (1, 1), |V|={V}", (draw.ids(1, 1, below=V), table())),
         Case(f"no ids, of shape (0,), |V|={V}", (draw.ids(0, below=V), table())),
-        Case(
-            f"ids (2, 5), table stored by columns ({D}, {V})",
-            (draw.ids(5, 2, below=V).mT, draw.normal(D, V).mT),
-        ),
+        Case(f"ids (2, 5), table stored by columns ({D}, {V})", (draw.ids(5, 2, below=V).mT, draw.normal(D, V).mT)),
         Case("ids in int32", (draw.ids(4, below=V).int(), table())),
         Case("a table of 2500 tokens", (draw.ids(3, low=2100, below=2500), draw.normal(2500, 2))),
         Case("a table in bfloat16", (draw.ids(2, 3, below=V), draw.normal(V, D, dtype=BF16))),
@@ -52,47 +49,41 @@ def lookup_cases(seed: int) -> list[Case]:
         Case(f"the id {V} in a vocabulary of {V}: not there", (torch.tensor([0, V]), table())),
         Case(f"the id -1 in a vocabulary of {V}: not there", (torch.tensor([0, -1]), table())),
         Case("ids that are floats: 1.0 names no token", (torch.tensor([0.0, 1.0]), table())),
-    ]
+    ]  # fmt: skip
 
-
-# fmt: off
-LOOKUP_MISTAKES = (
-    ("ids are counted from 1, so that every token gets its neighbour's row. Which row belongs to id 0?",
-     "ids.long()", "(ids.long() - 1) % len(table)"),
-    ("columns of the table are taken instead of rows. Which axis of (vocab_size, d_model) counts the tokens?",
-     "@ table", "@ table.mT"),
-    ("the one-hot vectors are as long as the largest id that occurs. Who says how many tokens there are?",
-     "(), table.shape[0]", "()"),
-    ("an id outside the vocabulary is not refused with a ValueError. What is table[-1], and would you "
-     "notice?",
-     lambda ids, table: table[ids]),
-    ("only ids that are too large are refused. What does a negative index mean in Python?",
-     "(ids, table.shape[0])\n    one_hot = F.one_hot(ids.long(), table.shape[0])",
-     "(ids.abs(), table.shape[0])\n    one_hot = F.one_hot(ids.long() % len(table), table.shape[0])"),
-    ("ids that are no integers are rounded and looked up. Which token is 1.5?",
-     "ids,", "ids.long(),"),
-    ("the vectors of a row are summed: a bag of words. Does each token still have a vector of its own?",
-     "one_hot @ table", "(one_hot @ table).sum(-2)"),
-    ("the table is cut off from the gradient. How would it ever be learned?",
-     "@ table", "@ table.detach()"),
-    ("leading axes are lost: a batch of sentences comes back as one list of vectors. What is ids.shape for?",
-     "one_hot @ table", "(one_hot @ table).reshape(-1, table.shape[1])"),
-    ("everything is turned into float32. Which number type does the table have?",
-     "one_hot @ table", "(one_hot @ table).float()"),
-)
-# fmt: on
 
 LOOKUP = Exercise(
     name="embedding.one_hot_lookup",
-    points=0,
-    difficulty=1,
-    minutes=5,
+    points=0, difficulty=1, minutes=5,
     against="taking row after row (float32 1e-5, float64 1e-9 with the table's gradient)",
     reference=row_by_row,
     cases=lookup_cases,
     kernels=("embedding",),
-    mistakes=LOOKUP_MISTAKES,
-)
+    mistakes=(
+        ("ids are counted from 1, so that every token gets its neighbour's row. Which row belongs to id 0?",
+         "ids.long()", "(ids.long() - 1) % len(table)"),
+        ("columns of the table are taken instead of rows. Which axis of (vocab_size, d_model) counts the tokens?",
+         "@ table", "@ table.mT"),
+        ("the one-hot vectors are as long as the largest id that occurs. Who says how many tokens there are?",
+         "(), table.shape[0]", "()"),
+        ("an id outside the vocabulary is not refused with a ValueError. What is table[-1], and would you "
+         "notice?",
+         lambda ids, table: table[ids]),
+        ("only ids that are too large are refused. What does a negative index mean in Python?",
+         "(ids, table.shape[0])\n    one_hot = F.one_hot(ids.long(), table.shape[0])",
+         "(ids.abs(), table.shape[0])\n    one_hot = F.one_hot(ids.long() % len(table), table.shape[0])"),
+        ("ids that are no integers are rounded and looked up. Which token is 1.5?",
+         "ids,", "ids.long(),"),
+        ("the vectors of a row are summed: a bag of words. Does each token still have a vector of its own?",
+         "one_hot @ table", "(one_hot @ table).sum(-2)"),
+        ("the table is cut off from the gradient. How would it ever be learned?",
+         "@ table", "@ table.detach()"),
+        ("leading axes are lost: a batch of sentences comes back as one list of vectors. What is ids.shape for?",
+         "one_hot @ table", "(one_hot @ table).reshape(-1, table.shape[1])"),
+        ("everything is turned into float32. Which number type does the table have?",
+         "one_hot @ table", "(one_hot @ table).float()"),
+    ),
+)  # fmt: skip
 
 
 def by_autograd(ids: Tensor, targets: Tensor, table: Tensor) -> Tensor:
@@ -117,16 +108,9 @@ def gradient_cases(seed: int) -> list[Case]:
     return [
         Case("one token of three, D=2", (torch.tensor([1]), torch.tensor([2]), draw.whole(3, 2) + 0.5)),
         Case("two tokens of three, D=2", (torch.tensor([1, 0]), torch.tensor([0, 2]), draw.normal(3, 2))),
-        Case(
-            "a token that comes three times",
-            (torch.tensor([1, 1, 1]), torch.tensor([0, 2, 3]), draw.normal(4, 2)),
-        ),
-        Case(
-            "a token that is its own target", (torch.tensor([2, 0]), torch.tensor([2, 1]), draw.normal(4, 3))
-        ),
-        Case(
-            f"N={N} tokens, |V|={V}, D={D}", (draw.ids(N, below=V), draw.ids(N, below=V), draw.normal(V, D))
-        ),
+        Case("a token that comes three times", (torch.tensor([1, 1, 1]), torch.tensor([0, 2, 3]), draw.normal(4, 2))),
+        Case("a token that is its own target", (torch.tensor([2, 0]), torch.tensor([2, 1]), draw.normal(4, 3))),
+        Case(f"N={N} tokens, |V|={V}, D={D}", (draw.ids(N, below=V), draw.ids(N, below=V), draw.normal(V, D))),
         Case(
             f"N={N} tokens, |V|={V}, D={D}, other numbers",
             (draw.ids(N, below=V), draw.ids(N, below=V), draw.normal(V, D)),
@@ -139,7 +123,7 @@ def gradient_cases(seed: int) -> list[Case]:
             (draw.ids(6, below=5), draw.ids(6, below=5), 40 * draw.normal(5, 3, dtype=F64)),
         ),
         Case("float64", (draw.ids(7, below=V), draw.ids(7, below=V), draw.normal(V, D, dtype=F64))),
-    ]
+    ]  # fmt: skip
 
 
 def tied_gradient(ids: Tensor, targets: Tensor, table: Tensor) -> Tensor:
@@ -153,9 +137,7 @@ def tied_gradient(ids: Tensor, targets: Tensor, table: Tensor) -> Tensor:
 
 TIED_GRADIENT = Exercise(
     name="embedding.tied_gradient",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="torch.autograd (float32 1e-5, float64 1e-9)",
     reference=by_autograd,
     right=tied_gradient,

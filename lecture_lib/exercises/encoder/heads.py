@@ -18,26 +18,15 @@ def text_cases(seed: int) -> list[Case]:
     draw = Draw(seed)
     B, N, D, D_k = draw.sizes(4)
 
-    def case(
-        what: str,
-        lengths: Tensor,
-        n: int,
-        *,
-        large: float = 1.0,
-        dtype: torch.dtype = torch.float32,
-        gradient: tuple = (),
-    ) -> Case:
+    def case(what: str, lengths: Tensor, n: int, large: float = 1.0, exact: bool = False) -> Case:
+        dtype = F64 if exact else torch.float32
         X = draw.normal(len(lengths), n, D, dtype=dtype)
         sign = (-1.0) ** torch.arange(n)[:, None]  # some padding is liked by every query
-        X = torch.where(
-            torch.arange(n)[:, None] < lengths[:, None, None], X, large * sign.to(dtype) * (2 + X)
-        )
+        loud = large * sign.to(dtype) * (2 + X)
+        X = torch.where(torch.arange(n)[:, None] < lengths[:, None, None], X, loud)
         maps = [draw.normal(D, width, dtype=dtype) / D**0.5 for width in (D_k, D_k, D, D)]
-        return Case(
-            f"X ({len(lengths)}, {n}, {D}), {what}",
-            (X, lengths, *maps, draw.normal(D, dtype=dtype)),
-            gradient=gradient,
-        )
+        inputs = X, lengths, *maps, draw.normal(D, dtype=dtype)
+        return Case(f"X ({len(lengths)}, {n}, {D}), {what}", inputs, gradient=(2, 4, 5, 6) if exact else ())
 
     lengths = draw.ids(B, low=2, below=N)
     lengths[0], lengths[1] = N, 2
@@ -49,13 +38,11 @@ def text_cases(seed: int) -> list[Case]:
         case("padding of about 50,000 and -50,000", lengths, N + 2, large=25_000.0),
         case("a text of one token", torch.tensor([1, N, 2]), N),
         case("no text fills its row", lengths.clamp_max(N - 1), N),
-        case("float64, with its gradients", lengths, N, dtype=F64, gradient=(2, 4, 5, 6)),
+        case("float64, with its gradients", lengths, N, exact=True),
     ]  # fmt: skip
 
 
-def one_by_one(
-    X: Tensor, lengths: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, W_pool: Tensor, w: Tensor
-) -> Tensor:
+def one_by_one(X, lengths, W_q, W_k, W_v, W_pool, w) -> Tensor:
     """Each text alone, cut to its length: there is no padding to hide. Torch's kernel in float64."""
     X, *maps, w = (x.double() for x in (X, W_q, W_k, W_v, W_pool, w))
     found = []
@@ -89,44 +76,38 @@ def text_probability(
     return torch.sigmoid(torch.tanh(cls @ W_pool) @ w)
 
 
-# fmt: off
-TEXT_PROBABILITY_MISTAKES = (
-    ("the padding is read. A mask has an axis of tokens that ask and one of tokens that are read: which one is which?",
-     "real[:, None, :]", "real[:, :, None]"),
-    ("the padding is read and the text is hidden. Does True mean hidden, or may look?",
-     "real[:, None, :]", "~real[:, None, :]"),
-    ("one token of padding is read. Is token number `length`, counted from 0, still real?",
-     "< lengths[:, None]", "<= lengths[:, None]"),
-    ("the last real token is hidden. Counted from 0, which number does it have?",
-     "< lengths[:, None]", "< (lengths[:, None] - 1).clamp_min(1)"),
-    ("the length of the first text is used for all.",
-     "< lengths[:, None]", "< lengths[:1, None].expand(len(X), 1)"),
-    ("the length of the longest text is used for all.",
-     "< lengths[:, None]", "< lengths.max().expand(len(X), 1)"),
-    ("the vector of the last token is used, padding or not. Which token stands for the text?",
-     "Y[:, 0]", "Y[:, -1]"),
-    ("the mean of all vectors is used. Which token stands for the text?",
-     "Y[:, 0]", "Y.mean(1)"),
-    ("what the token was itself is lost. What does a residual connection add?",
-     "X + scaled", "scaled"),
-    ("the tanh is missing.",
-     "torch.tanh(cls @ W_pool)", "(cls @ W_pool)"),
-    ("the number before the logistic function is returned. Is it a probability?",
-     "torch.sigmoid(torch.tanh(cls @ W_pool) @ w)", "torch.tanh(cls @ W_pool) @ w"),
-)
-# fmt: on
-
 READ_A_TEXT = Exercise(
     name="encoder.read_a_text",
-    points=3,
-    difficulty=1,
-    minutes=15,
+    points=3, difficulty=1, minutes=15,
     against="each text alone, without padding, by torch's kernel (float32 1e-5, float64 1e-9 with gradients)",
     reference=one_by_one,
     right=text_probability,
     cases=text_cases,
-    mistakes=TEXT_PROBABILITY_MISTAKES,
-)
+    mistakes=(
+        ("the padding is read. A mask has an axis of tokens that ask and one of tokens that are read: which one is which?",
+         "real[:, None, :]", "real[:, :, None]"),
+        ("the padding is read and the text is hidden. Does True mean hidden, or may look?",
+         "real[:, None, :]", "~real[:, None, :]"),
+        ("one token of padding is read. Is token number `length`, counted from 0, still real?",
+         "< lengths[:, None]", "<= lengths[:, None]"),
+        ("the last real token is hidden. Counted from 0, which number does it have?",
+         "< lengths[:, None]", "< (lengths[:, None] - 1).clamp_min(1)"),
+        ("the length of the first text is used for all.",
+         "< lengths[:, None]", "< lengths[:1, None].expand(len(X), 1)"),
+        ("the length of the longest text is used for all.",
+         "< lengths[:, None]", "< lengths.max().expand(len(X), 1)"),
+        ("the vector of the last token is used, padding or not. Which token stands for the text?",
+         "Y[:, 0]", "Y[:, -1]"),
+        ("the mean of all vectors is used. Which token stands for the text?",
+         "Y[:, 0]", "Y.mean(1)"),
+        ("what the token was itself is lost. What does a residual connection add?",
+         "X + scaled", "scaled"),
+        ("the tanh is missing.",
+         "torch.tanh(cls @ W_pool)", "(cls @ W_pool)"),
+        ("the number before the logistic function is returned. Is it a probability?",
+         "torch.sigmoid(torch.tanh(cls @ W_pool) @ w)", "torch.tanh(cls @ W_pool) @ w"),
+    ),
+)  # fmt: skip
 
 # Symptom: the probability of a short text changes when a longer text joins its batch.
 TEXT_PROBABILITY = find_the_bug(
@@ -146,9 +127,8 @@ def label_cases(seed: int) -> list[Case]:
     pieces = {a, b, c, a + b, f"##{a}", f"##{b}", f"##{c}", f"##{b}{c}", c + a + b}
 
     def words(n: int, letters: str, longest: int) -> tuple[list[str], list[int]]:
-        return ["".join(draw.choices(letters, k=draw.randrange(1, longest + 1))) for _ in range(n)], [
-            draw.randrange(4) for _ in range(n)
-        ]
+        names = ["".join(draw.choices(letters, k=draw.randrange(1, longest + 1))) for _ in range(n)]
+        return names, [draw.randrange(4) for _ in range(n)]
 
     def case(what: str, names: list[str], labels: list[int]) -> Case:
         return Case(what, (names, labels, pieces))
@@ -174,10 +154,8 @@ def library_labels(words: list[str], labels: list[int], vocabulary: set[str]) ->
 
     ids = {token: i for i, token in enumerate(["[UNK]", "[CLS]", "[SEP]", *sorted(vocabulary)])}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token="[UNK]"))
-    frame = [("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
-    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
-        "[CLS] $A [SEP]", special_tokens=frame
-    )
+    frame = "[CLS] $A [SEP]", None, [("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(*frame)
     encoded, known, aligned = tokenizer.encode(words, is_pretokenized=True), set(), []
     for word in encoded.word_ids:
         aligned.append(-100 if word is None or word in known else labels[word])
@@ -195,41 +173,35 @@ def align_labels(words: list[str], labels: list[int], vocabulary: set[str]) -> t
     return tokens + ["[SEP]"], aligned + [-100]
 
 
-# fmt: off
-ALIGN_LABELS_MISTAKES = (
-    ("every piece of a word gets its label. How often would a long word count in the loss?",
-     "[label] + [-100] * (len(pieces) - 1)", "[label] * len(pieces)"),
-    ("the last piece of a word gets its label. Which piece was asked for?",
-     "[label] + [-100] * (len(pieces) - 1)", "[-100] * (len(pieces) - 1) + [label]"),
-    ("each word has one label, however many pieces it has. How many labels does the row of tokens need?",
-     "[label] + [-100] * (len(pieces) - 1)", "[label]"),
-    ("the other pieces get label 0. Which number says that nothing is asked?",
-     "[label] + [-100] *", "[label] + [0] *"),
-    ("the special tokens get label 0. Which number says that nothing is asked?",
-     "['[CLS]'], [-100]", "['[CLS]'], [0]", "aligned + [-100])", "aligned + [0])"),
-    ("the labels stand one place too early: [CLS] has none. How long must both lists be?",
-     "['[CLS]'], [-100]", "['[CLS]'], []", "aligned + [-100])", "aligned + [-100, -100])"),
-    ("the text does not begin with [CLS]. Which token is the text's own?",
-     "['[CLS]'], [-100]", "[], []"),
-    ("the text does not end with [SEP].",
-     "(tokens + ['[SEP]'], aligned + [-100])", "(tokens, aligned)"),
-    ("a word that is unknown is not asked for. Has it no label?",
-     "[label] +", "[-100 if pieces == ['[UNK]'] else label] +"),
-    ("a word that is unknown is left out. Which token stands for it?",
-     "pieces = longest_match(word, vocabulary)", "pieces = longest_match(word, vocabulary)\n        if pieces == ['[UNK]']:\n            continue"),
-    ("the words are not cut. Does the model know every word?",
-     "longest_match(word, vocabulary)", "[word]"),
-)
-# fmt: on
-
 ALIGN_LABELS = Exercise(
     name="encoder.align_labels",
-    points=3,
-    difficulty=1,
-    minutes=15,
+    points=3, difficulty=1, minutes=15,
     against="the tokenizers library and the word that it says each piece belongs to",
     reference=library_labels,
     right=align_labels,
     cases=label_cases,
-    mistakes=ALIGN_LABELS_MISTAKES,
-)
+    mistakes=(
+        ("every piece of a word gets its label. How often would a long word count in the loss?",
+         "[label] + [-100] * (len(pieces) - 1)", "[label] * len(pieces)"),
+        ("the last piece of a word gets its label. Which piece was asked for?",
+         "[label] + [-100] * (len(pieces) - 1)", "[-100] * (len(pieces) - 1) + [label]"),
+        ("each word has one label, however many pieces it has. How many labels does the row of tokens need?",
+         "[label] + [-100] * (len(pieces) - 1)", "[label]"),
+        ("the other pieces get label 0. Which number says that nothing is asked?",
+         "[label] + [-100] *", "[label] + [0] *"),
+        ("the special tokens get label 0. Which number says that nothing is asked?",
+         "['[CLS]'], [-100]", "['[CLS]'], [0]", "aligned + [-100])", "aligned + [0])"),
+        ("the labels stand one place too early: [CLS] has none. How long must both lists be?",
+         "['[CLS]'], [-100]", "['[CLS]'], []", "aligned + [-100])", "aligned + [-100, -100])"),
+        ("the text does not begin with [CLS]. Which token is the text's own?",
+         "['[CLS]'], [-100]", "[], []"),
+        ("the text does not end with [SEP].",
+         "(tokens + ['[SEP]'], aligned + [-100])", "(tokens, aligned)"),
+        ("a word that is unknown is not asked for. Has it no label?",
+         "[label] +", "[-100 if pieces == ['[UNK]'] else label] +"),
+        ("a word that is unknown is left out. Which token stands for it?",
+         "pieces = longest_match(word, vocabulary)", "pieces = longest_match(word, vocabulary)\n        if pieces == ['[UNK]']:\n            continue"),
+        ("the words are not cut. Does the model know every word?",
+         "longest_match(word, vocabulary)", "[word]"),
+    ),
+)  # fmt: skip

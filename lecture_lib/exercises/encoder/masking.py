@@ -1,6 +1,6 @@
 """Masking for BERT: judged by the shares of what is shown and by the exact law of a row, whatever the order of the draws."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,16 +15,7 @@ BATCHES, FEW = 60, 100  # small batches, one call after the other, and their row
 NOT_ASKED = -100
 
 
-def hide(
-    answer: Callable,
-    text: list[int],
-    mask_id: int,
-    vocab_size: int,
-    special_ids: Sequence[int] = (),
-    *,
-    seed: int,
-    **named: float,
-) -> dict:
+def hide(answer, text, mask_id, vocab_size, special_ids=(), *, seed: int, **named: float) -> dict:
     """Mask many copies of one text, and say what was seen: the same for every right answer, whatever it draws first."""
 
     def draw(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -171,14 +162,7 @@ def mask_cases(seed: int) -> list[Case]:
     ]
 
 
-def torch_masking(
-    ids: Tensor,
-    mask_id: int,
-    vocab_size: int,
-    special_ids: Sequence[int] = (),
-    probability: float = 0.15,
-    generator: object = None,
-) -> tuple[Tensor, Tensor]:
+def torch_masking(ids, mask_id, vocab_size, special_ids=(), probability=0.15, generator=None):
     """One draw for each place decides all: its part of [0, 1) says whether and how the token is shown."""
     height = torch.rand(ids.shape, generator=generator, dtype=torch.float64)
     height = height.masked_fill(torch.isin(ids, torch.tensor([*special_ids], dtype=ids.dtype)), 1.0)
@@ -189,51 +173,45 @@ def torch_masking(
     return shown, torch.where(asked, ids, NOT_ASKED)
 
 
-# fmt: off
-MASK_TOKENS_MISTAKES = (
-    ("special tokens are chosen, too. What could a model learn from guessing the padding?",
-     " & ~special", ""),
-    ("all that is asked for is shown as the mask. Will there be masks when the model is used?",
-     "kind < 0.8", "kind < 2", "any_token, shown", "shown, shown"),
-    ("no token is left as it is: 20 % are exchanged. How is the last tenth shown?",
-     "kind >= 0.9", "kind >= 0.8"),
-    ("no token is exchanged: 20 % are left as they are. How is the second part shown?",
-     "kind >= 0.9", "kind >= 1.0"),
-    ("every token is a target. Where should -100 stand?",
-     "ids.masked_fill(~chosen, IGNORED)", "ids.clone()"),
-    ("the targets are taken from what is shown. What should the model have said?",
-     "ids.masked_fill(~chosen", "shown.masked_fill(~chosen"),
-    ("only where the mask is shown something is asked for. What of the tokens that are chosen and shown as they are?",
-     "~chosen, IGNORED", "shown != mask_id, IGNORED"),
-    ("the share is always 15 %. Which argument says it?",
-     "height < probability", "height < 0.15"),
-    ("the tokens that are not chosen are asked for. On which side of the probability does a draw count?",
-     "height < probability", "height >= probability"),
-    ("the generator is not used for every draw. What makes your result the same the second time?",
-     "generator=generator, device=device, dtype", "device=device, dtype"),
-    ("tokens are exchanged all over the text, also where nothing is asked.",
-     "chosen & (kind >= 0.9)", "~special & (kind >= 0.9)"),
-    ("every text of the batch is masked at the same places. Which shape must the draws have?",
-     "(2, *ids.shape)", "(2, 1, ids.shape[-1])"),
-    ("the last token of the vocabulary never stands in for another. Does torch.randint include its upper end?",
-     "torch.randint(vocab_size", "torch.randint(vocab_size - 1"),
-    ("token 0 is the target where nothing is asked. Which number does no token have?",
-     "IGNORED", "0"),
-    ("every text has the same number of chosen places. Is one place chosen without regard to the others?",
-     "height < probability", "height.argsort(-1).argsort(-1) < round(probability * ids.shape[-1])"),
-)
-# fmt: on
-
 MASK_TOKENS = Exercise(
     name="training.mask_tokens",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against="the exact law of the rows, 8000 draws a case (a right answer is refused once in 10^9)",
     reference=torch_masking,
     right=mask_tokens,
     cases=mask_cases,
     use=hide,
     owned=("lecture_lib.training.masked_batches",),
-    mistakes=MASK_TOKENS_MISTAKES,
-)
+    mistakes=(
+        ("special tokens are chosen, too. What could a model learn from guessing the padding?",
+         " & ~special", ""),
+        ("all that is asked for is shown as the mask. Will there be masks when the model is used?",
+         "kind < 0.8", "kind < 2", "any_token, shown", "shown, shown"),
+        ("no token is left as it is: 20 % are exchanged. How is the last tenth shown?",
+         "kind >= 0.9", "kind >= 0.8"),
+        ("no token is exchanged: 20 % are left as they are. How is the second part shown?",
+         "kind >= 0.9", "kind >= 1.0"),
+        ("every token is a target. Where should -100 stand?",
+         "ids.masked_fill(~chosen, IGNORED)", "ids.clone()"),
+        ("the targets are taken from what is shown. What should the model have said?",
+         "ids.masked_fill(~chosen", "shown.masked_fill(~chosen"),
+        ("only where the mask is shown something is asked for. What of the tokens that are chosen and shown as they are?",
+         "~chosen, IGNORED", "shown != mask_id, IGNORED"),
+        ("the share is always 15 %. Which argument says it?",
+         "height < probability", "height < 0.15"),
+        ("the tokens that are not chosen are asked for. On which side of the probability does a draw count?",
+         "height < probability", "height >= probability"),
+        ("the generator is not used for every draw. What makes your result the same the second time?",
+         "generator=generator, device=device, dtype", "device=device, dtype"),
+        ("tokens are exchanged all over the text, also where nothing is asked.",
+         "chosen & (kind >= 0.9)", "~special & (kind >= 0.9)"),
+        ("every text of the batch is masked at the same places. Which shape must the draws have?",
+         "(2, *ids.shape)", "(2, 1, ids.shape[-1])"),
+        ("the last token of the vocabulary never stands in for another. Does torch.randint include its upper end?",
+         "torch.randint(vocab_size", "torch.randint(vocab_size - 1"),
+        ("token 0 is the target where nothing is asked. Which number does no token have?",
+         "IGNORED", "0"),
+        ("every text has the same number of chosen places. Is one place chosen without regard to the others?",
+         "height < probability", "height.argsort(-1).argsort(-1) < round(probability * ids.shape[-1])"),
+    ),
+)  # fmt: skip

@@ -118,51 +118,45 @@ def mean_field(J: np.ndarray, s: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     return filled
 
 
-# fmt: off
-MASKED_POSTERIOR_MISTAKES = (
-    ("hidden spins are set to 0 instead of summed over. Which values can a hidden spin have?",
-     by_field(2.0, erased)),
-    ("the other hidden spins are replaced by their means (mean field). What must be summed, states or means?",
-     by_field(2.0, mean_field)),
-    ("a factor 2 is missing. By how much does the exponent change when a spin goes from -1 to +1?",
-     "/ 2\n", "/ 4\n"),
-    ("every bond is counted twice. How often does s J s contain the bond of spins 1 and 2?",
-     "/ 2\n", "/ 1\n"),
-    ("the hidden spins are left visible to one another: what stands at their places is used.",
-     by_field(2.0, lambda J, s, hidden: s)),
-    ("the answer is read off from the spins themselves. Is what stands at a hidden place known?",
-     "states[:, hidden] = all_spins(n_hidden)", "pass"),
-    ("the sign of the exponent is wrong: unlike neighbours are favoured where J is positive.",
-     "J, states) / 2", "J, states) / -2"),
-    ("these are probabilities of -1. Which value was asked for?",
-     "[:, hidden] > 0)", "[:, hidden] < 0)"),
-    ("these are mean values, between -1 and 1. How is the probability of +1 made of them?",
-     "@ (states[:, hidden] > 0)", "@ states[:, hidden]"),
-    ("the likeliest state of all hidden spins together is given, not a probability for each.",
-     "weights / weights.sum() @ (states[:, hidden] > 0)", "(states[weights.argmax()][hidden] > 0) * 1.0"),
-    ("the weights are not divided by their sum.",
-     "weights / weights.sum()", "weights"),
-    ("the exponentials overflow. Which number can be subtracted from all exponents?",
-     "exponents - exponents.max()", "exponents"),
-    ("all N probabilities come back, those of the visible spins too. Which ones were asked for?",
-     "(states[:, hidden] > 0)", "(states > 0)"),
-    ("all states of the hidden spins count alike. What is the weight of a state?",
-     "np.exp(exponents - exponents.max())", "np.ones(len(states))"),
-)
-# fmt: on
-
 MASKED_POSTERIOR = Exercise(
     name="encoder.masked_posterior",
-    points=4,
-    difficulty=3,
-    minutes=30,
+    points=4, difficulty=3, minutes=30,
     against="a transfer matrix on chains, sums over states bond by bond on other graphs (1e-9)",
     reference=summed,
     right=masked_posterior,
     cases=posterior_cases,
     owned=("lecture_lib.corpora.snapshots.boltzmann",),
-    mistakes=MASKED_POSTERIOR_MISTAKES,
-)
+    mistakes=(
+        ("hidden spins are set to 0 instead of summed over. Which values can a hidden spin have?",
+         by_field(2.0, erased)),
+        ("the other hidden spins are replaced by their means (mean field). What must be summed, states or means?",
+         by_field(2.0, mean_field)),
+        ("a factor 2 is missing. By how much does the exponent change when a spin goes from -1 to +1?",
+         "/ 2\n", "/ 4\n"),
+        ("every bond is counted twice. How often does s J s contain the bond of spins 1 and 2?",
+         "/ 2\n", "/ 1\n"),
+        ("the hidden spins are left visible to one another: what stands at their places is used.",
+         by_field(2.0, lambda J, s, hidden: s)),
+        ("the answer is read off from the spins themselves. Is what stands at a hidden place known?",
+         "states[:, hidden] = all_spins(n_hidden)", "pass"),
+        ("the sign of the exponent is wrong: unlike neighbours are favoured where J is positive.",
+         "J, states) / 2", "J, states) / -2"),
+        ("these are probabilities of -1. Which value was asked for?",
+         "[:, hidden] > 0)", "[:, hidden] < 0)"),
+        ("these are mean values, between -1 and 1. How is the probability of +1 made of them?",
+         "@ (states[:, hidden] > 0)", "@ states[:, hidden]"),
+        ("the likeliest state of all hidden spins together is given, not a probability for each.",
+         "weights / weights.sum() @ (states[:, hidden] > 0)", "(states[weights.argmax()][hidden] > 0) * 1.0"),
+        ("the weights are not divided by their sum.",
+         "weights / weights.sum()", "weights"),
+        ("the exponentials overflow. Which number can be subtracted from all exponents?",
+         "exponents - exponents.max()", "exponents"),
+        ("all N probabilities come back, those of the visible spins too. Which ones were asked for?",
+         "(states[:, hidden] > 0)", "(states > 0)"),
+        ("all states of the hidden spins count alike. What is the weight of a state?",
+         "np.exp(exponents - exponents.max())", "np.ones(len(states))"),
+    ),
+)  # fmt: skip
 
 
 def two_sided(J: float, factor: float = 2.0, equal: float | None = None) -> float:
@@ -189,7 +183,5 @@ CHAIN_FLOOR = predict(
         ("only one neighbour is used, as a decoder would.", two_sided(STRENGTH / 2, equal=1.0)),
         ("that is the number of bits.", two_sided(STRENGTH) / math.log(2)),
     ),
-    points=1,
-    difficulty=2,
-    minutes=10,
+    points=1, difficulty=2, minutes=10,
 )  # fmt: skip

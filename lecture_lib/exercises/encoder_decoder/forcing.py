@@ -16,13 +16,7 @@ SIZE = {"vocab_size": 13, "d_model": 8, "n_heads": 2, "n_layers": 1, "context_le
 
 
 def use_loss(
-    answer: Callable,
-    shift: Tensor,
-    source_ids: Tensor,
-    source_lengths: Tensor,
-    target_ids: Tensor,
-    target_lengths: Tensor,
-    seed: int,
+    answer, shift: Tensor, source_ids, source_lengths, target_ids, target_lengths, seed: int
 ) -> object:
     """Hand over a small translator with drawn weights, whose logits are shifted by a number for each word."""
     config = ModelConfig(**SIZE, norm_first=True, init_std=0.7)
@@ -34,13 +28,7 @@ def use_loss(
     return answer(model, source_ids, source_lengths, target_ids, target_lengths)
 
 
-def one_by_one(
-    model: Callable,
-    source_ids: Tensor,
-    source_lengths: Tensor,
-    target_ids: Tensor,
-    target_lengths: Tensor,
-) -> Tensor:
+def one_by_one(model, source_ids, source_lengths, target_ids, target_lengths) -> Tensor:
     """Every translation by itself, without padding, through torch's cross-entropy; then the mean over all words."""
     losses, words = [], 0
     for source, n, target, m in zip(
@@ -109,59 +97,53 @@ def teacher_forcing_loss(
     return -chosen[is_real].mean()
 
 
-# fmt: off
-LOSS_MISTAKES = (
-    ("every word is asked for at the place where the model reads it: there is no shift. Which word may the "
-     "logits at place m already know?",
-     "given, wanted = (target_ids[:, :-1], target_ids[:, 1:])", "given, wanted = (target_ids, target_ids)",
-     "target_lengths[:, None] - 1", "target_lengths[:, None]"),
-    ("the shift goes the wrong way: each place is asked for the word before it. Which word comes next?",
-     "(target_ids[:, :-1], target_ids[:, 1:])", "(target_ids[:, 1:], target_ids[:, :-1])"),
-    ("padding counts as words. How long is each translation?",
-     "target_lengths[:, None] - 1", "target_ids.shape[1]"),
-    ("one place of padding counts for each shorter translation. How many words are asked for when start and "
-     "end are among the `length` tokens?",
-     "target_lengths[:, None] - 1", "target_lengths[:, None]"),
-    ("the end token is not asked for. How would the model learn to stop?",
-     "target_lengths[:, None] - 1", "target_lengths[:, None] - 2"),
-    ("word number 0 is taken for padding wherever it stands. What says how long a translation is?",
-     "torch.arange(wanted.shape[1]) < target_lengths[:, None] - 1",
-     "(wanted != 0) & (torch.arange(wanted.shape[1]) < target_lengths[:, None] - 1)"),
-    ("every translation counts alike, however long it is: a mean of means. Over what does the mean run?",
-     "chosen[is_real].mean()", "((chosen * is_real).sum(1) / is_real.sum(1)).mean()"),
-    ("the losses are added up, not averaged. Should twice as many sentences give twice the loss?",
-     "[is_real].mean()", "[is_real].sum()"),
-    ("the sum is divided by the number of sentences. Over what does the mean run?",
-     "chosen[is_real].mean()", "chosen[is_real].sum() / len(chosen)"),
-    ("the sum over the real words is divided by all places, padding too. How many words were asked for?",
-     "chosen[is_real].mean()", "(chosen * is_real).mean()"),
-    ("padding of the source is read: the model is not told the source lengths.",
-     "given, source_lengths)", "given)"),
-    ("the sign is wrong. Is a probability larger or smaller than 1?",
-     "-chosen", "chosen"),
-    ("the loss is in bits. Which logarithm does a loss in nats take?",
-     "-chosen[is_real].mean()", "-chosen[is_real].mean() / torch.tensor(2.0).log()"),
-    ("logits are averaged, not log-probabilities. What turns logits into probabilities that sum to one?",
-     ".log_softmax(dim=-1)", ""),
-    ("the softmax runs over the places. Over which axis do the probabilities of the next word sum to one?",
-     "log_softmax(dim=-1)", "log_softmax(dim=1)"),
-    ("the model reads only the start token. Which true words does it read when it is asked for word m?",
-     "given, source_lengths)", "given[:, :1].expand_as(given), source_lengths)"),
-)
-# fmt: on
-
 LOSS = Exercise(
     name="encoder_decoder.teacher_forcing_loss",
-    points=2,
-    difficulty=1,
-    minutes=15,
+    points=2, difficulty=1, minutes=15,
     against="every pair by itself, without padding, through torch's cross_entropy (float32 1e-5, float64 gradients)",
     reference=one_by_one,
     right=teacher_forcing_loss,
     cases=loss_cases,
     use=use_loss,
-    mistakes=LOSS_MISTAKES,
-)
+    mistakes=(
+        ("every word is asked for at the place where the model reads it: there is no shift. Which word may the "
+         "logits at place m already know?",
+         "given, wanted = (target_ids[:, :-1], target_ids[:, 1:])", "given, wanted = (target_ids, target_ids)",
+         "target_lengths[:, None] - 1", "target_lengths[:, None]"),
+        ("the shift goes the wrong way: each place is asked for the word before it. Which word comes next?",
+         "(target_ids[:, :-1], target_ids[:, 1:])", "(target_ids[:, 1:], target_ids[:, :-1])"),
+        ("padding counts as words. How long is each translation?",
+         "target_lengths[:, None] - 1", "target_ids.shape[1]"),
+        ("one place of padding counts for each shorter translation. How many words are asked for when start and "
+         "end are among the `length` tokens?",
+         "target_lengths[:, None] - 1", "target_lengths[:, None]"),
+        ("the end token is not asked for. How would the model learn to stop?",
+         "target_lengths[:, None] - 1", "target_lengths[:, None] - 2"),
+        ("word number 0 is taken for padding wherever it stands. What says how long a translation is?",
+         "torch.arange(wanted.shape[1]) < target_lengths[:, None] - 1",
+         "(wanted != 0) & (torch.arange(wanted.shape[1]) < target_lengths[:, None] - 1)"),
+        ("every translation counts alike, however long it is: a mean of means. Over what does the mean run?",
+         "chosen[is_real].mean()", "((chosen * is_real).sum(1) / is_real.sum(1)).mean()"),
+        ("the losses are added up, not averaged. Should twice as many sentences give twice the loss?",
+         "[is_real].mean()", "[is_real].sum()"),
+        ("the sum is divided by the number of sentences. Over what does the mean run?",
+         "chosen[is_real].mean()", "chosen[is_real].sum() / len(chosen)"),
+        ("the sum over the real words is divided by all places, padding too. How many words were asked for?",
+         "chosen[is_real].mean()", "(chosen * is_real).mean()"),
+        ("padding of the source is read: the model is not told the source lengths.",
+         "given, source_lengths)", "given)"),
+        ("the sign is wrong. Is a probability larger or smaller than 1?",
+         "-chosen", "chosen"),
+        ("the loss is in bits. Which logarithm does a loss in nats take?",
+         "-chosen[is_real].mean()", "-chosen[is_real].mean() / torch.tensor(2.0).log()"),
+        ("logits are averaged, not log-probabilities. What turns logits into probabilities that sum to one?",
+         ".log_softmax(dim=-1)", ""),
+        ("the softmax runs over the places. Over which axis do the probabilities of the next word sum to one?",
+         "log_softmax(dim=-1)", "log_softmax(dim=1)"),
+        ("the model reads only the start token. Which true words does it read when it is asked for word m?",
+         "given, source_lengths)", "given[:, :1].expand_as(given), source_lengths)"),
+    ),
+)  # fmt: skip
 
 # Symptom: the training loss falls to 0.00, and the trained model writes the start token for ever.
 MENDED_LOSS = find_the_bug(

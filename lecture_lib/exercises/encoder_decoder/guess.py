@@ -7,9 +7,7 @@ ROOM = predict(
     lambda: 32 * 32 / 3,  # bits of 32 numbers in single precision, over log2(8) bits a word
     factor=1.3,
     against="32 numbers of 32 bits over log2(8) = 3 bits for each word",
-    points=1,
-    difficulty=1,
-    minutes=5,
+    points=1, difficulty=1, minutes=5,
     misses=(
         ("each word is given one number. How many bits has a number, and how many does a word need?", 32.0),
         ("each word is given one bit. How many bits tell 8 words apart?", 1024.0),
@@ -17,4 +15,4 @@ ROOM = predict(
         ("what the network learned to do is counted. The question is what its vector has room for.", 6.0),
         ("each number is given one bit. How many bits has a number in single precision?", 32 / 3),
     ),
-)
+)  # fmt: skip

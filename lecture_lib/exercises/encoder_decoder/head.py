@@ -9,22 +9,10 @@ from torch import Tensor
 from lecture_lib.checks.exercise import Case
 from lecture_lib.checks.kinds import by_hand
 
-ENGLISH = [
-    "the",
-    "my",
-    "small",
-    "big",
-    "red",
-    "black",
-    "dog",
-    "cat",
-    "hat",
-    "<end>",
-]  # <start> le mon petit grand rouge noir ...
+# French: <start> le mon petit grand rouge noir ...
+ENGLISH = ["the", "my", "small", "big", "red", "black", "dog", "cat", "hat", "<end>"]
 DETERMINER, BEFORE, AFTER, NOUN, END = range(5)
-KINDS = torch.tensor(
-    [0, 0, 1, 1, 2, 2, 3, 3, 3, 4]
-)  # of the English words, and of the French words but <start>
+KINDS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 3, 4])  # of the English words, and of the French but <start>
 KIND_OF = torch.eye(5)[KINDS]  # (10, 5), one-hot
 WIDTH = 6
 
@@ -85,32 +73,9 @@ def mostly_right(case: Case, output: object, _asked: list) -> str | None:
     row = int((found >= 0.99).argmin())
     words = [ENGLISH[source[place]] for place in order]
     last = f"the translation of '{words[row - 1]}'" if row else "<start>"
-    return (
-        f"after {last} the head gives '{words[row]}' a weight of {found[row]:.3f}; at least 0.99 is asked for"
-    )
+    weight = f"'{words[row]}' a weight of {found[row]:.3f}"
+    return f"after {last} the head gives {weight}; at least 0.99 is asked for"
 
-
-# fmt: off
-HEAD_MISTAKES = (
-    ("all adjectives come before the noun, as in English. Which kinds of word does a noun ask for?",
-     lambda: head_by_hand({DETERMINER: {BEFORE: 3, AFTER: 2, NOUN: 1}, BEFORE: {AFTER: 2, NOUN: 1},
-                           AFTER: {NOUN: 2}, NOUN: {END: 2}})),
-    ("all adjectives come behind the noun. Which of them does a determiner ask for?",
-     lambda: head_by_hand({DETERMINER: {NOUN: 2}, NOUN: {BEFORE: 3, AFTER: 2, END: 1}})),
-    ("after a determiner the adjective and the noun get the same score. Which is wanted first?",
-     lambda: head_by_hand({DETERMINER: {BEFORE: 2, NOUN: 2}})),
-    ("after a noun the adjective and the end get the same score. Which is wanted first?",
-     lambda: head_by_hand({NOUN: {AFTER: 2, END: 2}})),
-    ("after a noun only an adjective is asked for. Where does the head look when there is none?",
-     lambda: head_by_hand({NOUN: {AFTER: 2}})),
-    ("after a determiner only an adjective is asked for. Where does the head look when there is none?",
-     lambda: head_by_hand({DETERMINER: {BEFORE: 2}})),
-    ("each word looks at the English word that it translates itself. Which word does row m decide?",
-     lambda: head_by_hand(late=True)),
-    ("the right word is preferred, but not strongly. How large must a difference of scores be for 0.99?",
-     lambda: head_by_hand(strength=4.0)),
-)
-# fmt: on
 
 SWAPPING_HEAD = by_hand(
     "encoder_decoder.swapping_head",
@@ -119,8 +84,24 @@ SWAPPING_HEAD = by_hand(
     cases=sentences,
     against="the weight on the word that comes next in French, at least 0.99 in each of the 54 sentences",
     accept=mostly_right,
-    points=4,
-    difficulty=3,
-    minutes=25,
-    mistakes=HEAD_MISTAKES,
-)
+    points=4, difficulty=3, minutes=25,
+    mistakes=(
+        ("all adjectives come before the noun, as in English. Which kinds of word does a noun ask for?",
+         lambda: head_by_hand({DETERMINER: {BEFORE: 3, AFTER: 2, NOUN: 1}, BEFORE: {AFTER: 2, NOUN: 1},
+                               AFTER: {NOUN: 2}, NOUN: {END: 2}})),
+        ("all adjectives come behind the noun. Which of them does a determiner ask for?",
+         lambda: head_by_hand({DETERMINER: {NOUN: 2}, NOUN: {BEFORE: 3, AFTER: 2, END: 1}})),
+        ("after a determiner the adjective and the noun get the same score. Which is wanted first?",
+         lambda: head_by_hand({DETERMINER: {BEFORE: 2, NOUN: 2}})),
+        ("after a noun the adjective and the end get the same score. Which is wanted first?",
+         lambda: head_by_hand({NOUN: {AFTER: 2, END: 2}})),
+        ("after a noun only an adjective is asked for. Where does the head look when there is none?",
+         lambda: head_by_hand({NOUN: {AFTER: 2}})),
+        ("after a determiner only an adjective is asked for. Where does the head look when there is none?",
+         lambda: head_by_hand({DETERMINER: {BEFORE: 2}})),
+        ("each word looks at the English word that it translates itself. Which word does row m decide?",
+         lambda: head_by_hand(late=True)),
+        ("the right word is preferred, but not strongly. How large must a difference of scores be for 0.99?",
+         lambda: head_by_hand(strength=4.0)),
+    ),
+)  # fmt: skip

@@ -32,29 +32,14 @@ class Scripted:
         return self.table[(37 * source.sum(1, keepdim=True) + written) % STATES]
 
 
-def use_writer(
-    answer: Callable,
-    source_ids: Tensor,
-    source_lengths: Tensor,
-    start_id: int,
-    end_id: int,
-    max_new_tokens: int,
-    seed: int,
-) -> object:
+def use_writer(answer, source_ids, source_lengths, start_id, end_id, max_new_tokens, seed: int) -> object:
     """Give what was written, and how often the model was called."""
     model = Scripted(seed)
     written = answer(model, source_ids, source_lengths, start_id, end_id, max_new_tokens)
     return written, f"{model.calls} calls of the model"
 
 
-def alone(
-    model: Callable,
-    source_ids: Tensor,
-    source_lengths: Tensor,
-    start_id: int,
-    end_id: int,
-    max_new_tokens: int,
-) -> list[list[int]]:
+def alone(model, source_ids, source_lengths, start_id, end_id, max_new_tokens) -> list[list[int]]:
     """Every source by itself, without padding, word by word."""
     written, before = [], model.calls
     for source, n in zip(source_ids, source_lengths.tolist(), strict=True):
@@ -126,57 +111,51 @@ def one_after_another(
     return [write_translations(model, *row, *rest)[0] for row in rows]
 
 
-# fmt: off
-WRITER_MISTAKES = (
-    ("all stop as soon as one has ended. When may the loop stop?",
-     "ended.all()", "ended.any()"),
-    ("the loop never stops early: the model is called up to `max_new_tokens` times though all have ended.",
-     " and (not ended.all())", ""),
-    ("the loop stops only if all end in the same step. What must be remembered of those that ended before?",
-     "ended |= best == end_id", "ended = best == end_id"),
-    ("what a row writes behind its end is kept. Where is a translation cut?",
-     "row[:row.index(end_id)] if end_id in row else row", "[each for each in row if each != end_id]"),
-    ("rows are cut at their last end token. What stands behind the first one?",
-     "row[:row.index(end_id)] if end_id in row else row",
-     "row[:len(row) - 1 - row[::-1].index(end_id)] if end_id in row else row"),
-    ("the end token is part of the translation. Is it a word of it?",
-     "row.index(end_id)", "row.index(end_id) + 1"),
-    ("the start token is part of the translation. Which words are new?",
-     "row[1:]", "row"),
-    ("the last word is cut off where no end token was written. Which rows have one?",
-     "if end_id in row else row", "if end_id in row else row[:-1]"),
-    ("one word too many may be written. Does `max_new_tokens` count the start token?",
-     "<= max_new_tokens", "<= max_new_tokens + 1"),
-    ("one word too few may be written. Does `max_new_tokens` count the start token?",
-     "<= max_new_tokens", "< max_new_tokens"),
-    ("the next word is taken from the first place of the logits. Which place knows all that is written?",
-     "[:, -1]", "[:, 0]"),
-    ("the model is shown the last word only. What does it need to know of what it has written?",
-     "model(source_ids, target, source_lengths)", "model(source_ids, target[:, -1:], source_lengths)"),
-    ("the model is not told where the sources end: it reads their padding.",
-     "target, source_lengths)", "target)"),
-    ("all translations follow the first source. What does row b of the logits belong to?",
-     "argmax(dim=-1)", "argmax(dim=-1)[:1].expand(len(target))"),
-    ("the least likely word is taken. Which one is greedy?",
-     "argmax", "argmin"),
-    ("the loop begins with the end token. What does a translation begin with?",
-     "start_id)", "end_id)"),
-    ("every source is translated by itself: the model is called once for each word of each source. What does one "
-     "call with all rows give?",
-     one_after_another),
-)
-# fmt: on
-
 WRITER = Exercise(
     name="encoder_decoder.write_translations",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="every source by itself, without padding; the model may be called once for each new word of the longest",
     reference=alone,
     right=write_translations,
     cases=writer_cases,
     use=use_writer,
     owned=("lecture_lib.generation.translate", "lecture_lib.generation.generate"),
-    mistakes=WRITER_MISTAKES,
-)
+    mistakes=(
+        ("all stop as soon as one has ended. When may the loop stop?",
+         "ended.all()", "ended.any()"),
+        ("the loop never stops early: the model is called up to `max_new_tokens` times though all have ended.",
+         " and (not ended.all())", ""),
+        ("the loop stops only if all end in the same step. What must be remembered of those that ended before?",
+         "ended |= best == end_id", "ended = best == end_id"),
+        ("what a row writes behind its end is kept. Where is a translation cut?",
+         "row[:row.index(end_id)] if end_id in row else row", "[each for each in row if each != end_id]"),
+        ("rows are cut at their last end token. What stands behind the first one?",
+         "row[:row.index(end_id)] if end_id in row else row",
+         "row[:len(row) - 1 - row[::-1].index(end_id)] if end_id in row else row"),
+        ("the end token is part of the translation. Is it a word of it?",
+         "row.index(end_id)", "row.index(end_id) + 1"),
+        ("the start token is part of the translation. Which words are new?",
+         "row[1:]", "row"),
+        ("the last word is cut off where no end token was written. Which rows have one?",
+         "if end_id in row else row", "if end_id in row else row[:-1]"),
+        ("one word too many may be written. Does `max_new_tokens` count the start token?",
+         "<= max_new_tokens", "<= max_new_tokens + 1"),
+        ("one word too few may be written. Does `max_new_tokens` count the start token?",
+         "<= max_new_tokens", "< max_new_tokens"),
+        ("the next word is taken from the first place of the logits. Which place knows all that is written?",
+         "[:, -1]", "[:, 0]"),
+        ("the model is shown the last word only. What does it need to know of what it has written?",
+         "model(source_ids, target, source_lengths)", "model(source_ids, target[:, -1:], source_lengths)"),
+        ("the model is not told where the sources end: it reads their padding.",
+         "target, source_lengths)", "target)"),
+        ("all translations follow the first source. What does row b of the logits belong to?",
+         "argmax(dim=-1)", "argmax(dim=-1)[:1].expand(len(target))"),
+        ("the least likely word is taken. Which one is greedy?",
+         "argmax", "argmin"),
+        ("the loop begins with the end token. What does a translation begin with?",
+         "start_id)", "end_id)"),
+        ("every source is translated by itself: the model is called once for each word of each source. What does one "
+         "call with all rows give?",
+         one_after_another),
+    ),
+)  # fmt: skip

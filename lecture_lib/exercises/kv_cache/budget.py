@@ -36,17 +36,7 @@ def stored(bits: int, *shape: int) -> int:
     return torch.empty(*shape, dtype=DTYPES[bits], device="meta").nbytes
 
 
-def by_bisection(
-    n_params: int,
-    memory: int,
-    n_layers: int,
-    n_heads: int,
-    n_kv_heads: int,
-    d_head: int,
-    context: int,
-    bits: int = 16,
-    kv_bits: int = 16,
-) -> tuple[int, int]:
+def by_bisection(n_params, memory, n_layers, n_heads, n_kv_heads, d_head, context, bits=16, kv_bits=16):
     """Look for the longest cache, as a tensor, that fits beside the weights, and then for the most rows."""
     left = memory - stored(bits, n_params)
     if left < 0:
@@ -93,41 +83,35 @@ def budget_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-BUDGET_MISTAKES = (
-    ("only the keys are kept, or only the values. How many vectors does a head keep for each token?",
-     "2 * n_layers", "n_layers"),
-    ("one layer alone is counted. Which layers look back?",
-     "2 * n_layers * n_kv_heads", "2 * n_kv_heads"),
-    ("every query head has keys of its own. Which heads are kept when several queries share a key?",
-     "n_layers * n_kv_heads", "n_layers * n_heads"),
-    ("the bits of a kept number are taken for bytes. How many bits has a byte?",
-     "kv_bits / 8", "kv_bits"),
-    ("the cache is counted with the bits of the weights. Which argument says how keys are stored?",
-     "d_head * kv_bits", "d_head * bits"),
-    ("the weights are counted with the bits of the cache. Which argument says how weights are stored?",
-     "n_params * bits", "n_params * kv_bits"),
-    ("the weights take no room. What is left for the cache?",
-     "(memory - weight_bytes) // token_bytes", "memory // token_bytes"),
-    ("the tokens are rounded to the nearest whole number. Does half a token fit?",
-     "int((memory - weight_bytes) // token_bytes)", "round((memory - weight_bytes) / token_bytes)"),
-    ("a text that fits in part is counted. How many texts fit whole?",
-     "tokens // context", "-(-tokens // context)"),
-    ("weights that fill the card exactly are refused. When do they not fit?",
-     "weight_bytes > memory", "weight_bytes >= memory"),
-    ("weights that do not fit are not refused. What should happen with 140 GB on a card of 24 GB?",
-     "weight_bytes > memory", "False"),
-)
-# fmt: on
-
 BUDGET = Exercise(
     name="kv_cache.room_on_card",
-    points=2,
-    difficulty=1,
-    minutes=12,
+    points=2, difficulty=1, minutes=12,
     against="torch's bytes of tensors that are never made, and a search for the most that fits",
     reference=by_bisection,
     right=room_on_card,
     cases=budget_cases,
-    mistakes=BUDGET_MISTAKES,
-)
+    mistakes=(
+        ("only the keys are kept, or only the values. How many vectors does a head keep for each token?",
+         "2 * n_layers", "n_layers"),
+        ("one layer alone is counted. Which layers look back?",
+         "2 * n_layers * n_kv_heads", "2 * n_kv_heads"),
+        ("every query head has keys of its own. Which heads are kept when several queries share a key?",
+         "n_layers * n_kv_heads", "n_layers * n_heads"),
+        ("the bits of a kept number are taken for bytes. How many bits has a byte?",
+         "kv_bits / 8", "kv_bits"),
+        ("the cache is counted with the bits of the weights. Which argument says how keys are stored?",
+         "d_head * kv_bits", "d_head * bits"),
+        ("the weights are counted with the bits of the cache. Which argument says how weights are stored?",
+         "n_params * bits", "n_params * kv_bits"),
+        ("the weights take no room. What is left for the cache?",
+         "(memory - weight_bytes) // token_bytes", "memory // token_bytes"),
+        ("the tokens are rounded to the nearest whole number. Does half a token fit?",
+         "int((memory - weight_bytes) // token_bytes)", "round((memory - weight_bytes) / token_bytes)"),
+        ("a text that fits in part is counted. How many texts fit whole?",
+         "tokens // context", "-(-tokens // context)"),
+        ("weights that fill the card exactly are refused. When do they not fit?",
+         "weight_bytes > memory", "weight_bytes >= memory"),
+        ("weights that do not fit are not refused. What should happen with 140 GB on a card of 24 GB?",
+         "weight_bytes > memory", "False"),
+    ),
+)  # fmt: skip

@@ -34,15 +34,7 @@ def explain(
     return least, impossible
 
 
-def by_seconds(
-    tokens_per_second: float,
-    n_params: int,
-    bits: int,
-    context: int,
-    token_bytes: int,
-    card: dict[str, float],
-    claims: list[dict[str, int]],
-) -> tuple[float, list[int]]:
+def by_seconds(tokens_per_second, n_params, bits, context, token_bytes, card, claims):
     """The seconds that a step may take against those that it must take, in exact fractions, each card with its share."""
     speed = Fraction(tokens_per_second)
     memory, bandwidth, rate = (Fraction(card[key]) for key in ("memory", "bandwidth", "flop_rate"))
@@ -70,9 +62,8 @@ def lecture_case() -> Case:
         {"context": 19_000},
         {"batch": 4, "context": 4_700},
     ]
-    return Case(
-        "7 B weights on the lecture's card of 24 GB", (30.0, 7 * 10**9, 16, 1000, 524_288, CARD_24, claims)
-    )
+    model = 30.0, 7 * 10**9, 16, 1000, 524_288
+    return Case("7 B weights on the lecture's card of 24 GB", (*model, CARD_24, claims))
 
 
 def riddle_case() -> Case:
@@ -121,12 +112,8 @@ def arithmetic(draw: random.Random) -> Case:
 
 def long_texts(draw: random.Random) -> Case:
     """Memory without end: a long cache is slow to read, each row has its own, and drafted tokens share it."""
-    n, speed, token, context = (
-        draw.randint(10**9, 9 * 10**9),
-        draw.uniform(20, 60),
-        131_072,
-        draw.randint(40_000, 90_000),
-    )
+    n, speed = draw.randint(10**9, 9 * 10**9), draw.uniform(20, 60)
+    token, context = 131_072, draw.randint(40_000, 90_000)
     read = 2 * n + context * token
     card = {"memory": 4e12, "bandwidth": read * speed * draw.uniform(0.8, 0.95), "flop_rate": 1e16}
     claims = [
@@ -178,68 +165,62 @@ def datasheet_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-EXPLAIN_MISTAKES = (
-    ("nobody asks whether weights and cache fit into memory. How many gigabytes has a card?",
-     "fits and is_read", "is_read"),
-    ("nobody asks whether memory is fast enough. How often are the weights read in a second?",
-     "fits and is_read and", "fits and"),
-    ("nobody asks whether the cards compute fast enough. How many operations does a token take?",
-     " and is_computed", ""),
-    ("only the weights have to fit. What else stands in memory?",
-     "fits = read", "fits = n_params * said['bits'] / 8"),
-    ("only the weights are read. What does a token look back at?",
-     "read * steps <=", "n_params * said['bits'] / 8 * steps <="),
-    ("all rows share one cache. Whose text does a row continue?",
-     "said['batch'] * said['context']", "said['context']"),
-    ("the speed is taken for that of each row. Whose speed is stated?",
-     "(said['batch'] * said['tokens_a_step'])", "said['tokens_a_step']"),
-    ("a step gives one token a row, whatever was drafted. How many does the claim say?",
-     "(said['batch'] * said['tokens_a_step'])", "said['batch']"),
-    ("more rows, or drafted tokens, save arithmetic too. Does a token that shares the weights need fewer operations?",
-     "2 * n_params * tokens_per_second", "2 * n_params * steps"),
-    ("the operations are multiplied by the rows. Whose tokens does the stated speed count?",
-     "2 * n_params * tokens_per_second", "2 * n_params * said['batch'] * tokens_per_second"),
-    ("every card has to hold everything. What does it mean to cut a model into parts?",
-     "said['cards'] * card['memory']", "card['memory']"),
-    ("several cards read no faster than one. Who reads which part?",
-     "said['cards'] * card['bandwidth']", "card['bandwidth']"),
-    ("several cards compute no faster than one. Who computes which part?",
-     "said['cards'] * card['flop_rate']", "card['flop_rate']"),
-    ("the bits of the sheet are used where a claim says others.",
-     "n_params * said['bits']", "n_params * bits"),
-    ("the context of the sheet is used where a claim says another.",
-     "said['context'] * token_bytes", "context * token_bytes"),
-    ("more cards share the weights, and each holds the whole cache. What do the cards share by the table?",
-     "fits = read <= said['cards'] * card['memory']",
-     "fits = n_params * said['bits'] / 8 / said['cards'] + said['batch'] * said['context'] * token_bytes <= card['memory']"),
-    ("drafted tokens read the cache once for each of them. How often does a step read it?",
-     "said['batch'] * said['context'] * token_bytes", "said['batch'] * said['context'] * token_bytes * said['tokens_a_step']"),
-    ("what one claim says is used for the claims after it as well. Which number holds where a claim is silent?",
-     "said = plain | claim", "said = plain = plain | claim"),
-    ("what is computed just fast enough is called impossible. Which comparison leaves room for an equal number?",
-     "tokens_per_second <= said", "tokens_per_second < said"),
-    ("what just fits is called impossible. Which comparison leaves room for an equal number?",
-     "fits = read <=", "fits = read <"),
-    ("the least bandwidth leaves the cache out. What is read beside the weights?",
-     "(n_params * bits / 8 + context * token_bytes)", "n_params * bits / 8"),
-    ("the possible claims are listed. Which are asked for?",
-     "not (fits", "(fits"),
-    ("the claims are counted from 1. Which number has the first?",
-     "append(place)", "append(place + 1)"),
-)
-# fmt: on
-
 EXPLAIN = Exercise(
     name="kv_cache.explain",
-    points=4,
-    difficulty=3,
-    minutes=30,
+    points=4, difficulty=3, minutes=30,
     against="the seconds a step may take and must take, in exact fractions",
     reference=by_seconds,
     right=explain,
     cases=datasheet_cases,
     kind="judge",
     entry="place",
-    mistakes=EXPLAIN_MISTAKES,
-)
+    mistakes=(
+        ("nobody asks whether weights and cache fit into memory. How many gigabytes has a card?",
+         "fits and is_read", "is_read"),
+        ("nobody asks whether memory is fast enough. How often are the weights read in a second?",
+         "fits and is_read and", "fits and"),
+        ("nobody asks whether the cards compute fast enough. How many operations does a token take?",
+         " and is_computed", ""),
+        ("only the weights have to fit. What else stands in memory?",
+         "fits = read", "fits = n_params * said['bits'] / 8"),
+        ("only the weights are read. What does a token look back at?",
+         "read * steps <=", "n_params * said['bits'] / 8 * steps <="),
+        ("all rows share one cache. Whose text does a row continue?",
+         "said['batch'] * said['context']", "said['context']"),
+        ("the speed is taken for that of each row. Whose speed is stated?",
+         "(said['batch'] * said['tokens_a_step'])", "said['tokens_a_step']"),
+        ("a step gives one token a row, whatever was drafted. How many does the claim say?",
+         "(said['batch'] * said['tokens_a_step'])", "said['batch']"),
+        ("more rows, or drafted tokens, save arithmetic too. Does a token that shares the weights need fewer operations?",
+         "2 * n_params * tokens_per_second", "2 * n_params * steps"),
+        ("the operations are multiplied by the rows. Whose tokens does the stated speed count?",
+         "2 * n_params * tokens_per_second", "2 * n_params * said['batch'] * tokens_per_second"),
+        ("every card has to hold everything. What does it mean to cut a model into parts?",
+         "said['cards'] * card['memory']", "card['memory']"),
+        ("several cards read no faster than one. Who reads which part?",
+         "said['cards'] * card['bandwidth']", "card['bandwidth']"),
+        ("several cards compute no faster than one. Who computes which part?",
+         "said['cards'] * card['flop_rate']", "card['flop_rate']"),
+        ("the bits of the sheet are used where a claim says others.",
+         "n_params * said['bits']", "n_params * bits"),
+        ("the context of the sheet is used where a claim says another.",
+         "said['context'] * token_bytes", "context * token_bytes"),
+        ("more cards share the weights, and each holds the whole cache. What do the cards share by the table?",
+         "fits = read <= said['cards'] * card['memory']",
+         "fits = n_params * said['bits'] / 8 / said['cards'] + said['batch'] * said['context'] * token_bytes <= card['memory']"),
+        ("drafted tokens read the cache once for each of them. How often does a step read it?",
+         "said['batch'] * said['context'] * token_bytes", "said['batch'] * said['context'] * token_bytes * said['tokens_a_step']"),
+        ("what one claim says is used for the claims after it as well. Which number holds where a claim is silent?",
+         "said = plain | claim", "said = plain = plain | claim"),
+        ("what is computed just fast enough is called impossible. Which comparison leaves room for an equal number?",
+         "tokens_per_second <= said", "tokens_per_second < said"),
+        ("what just fits is called impossible. Which comparison leaves room for an equal number?",
+         "fits = read <=", "fits = read <"),
+        ("the least bandwidth leaves the cache out. What is read beside the weights?",
+         "(n_params * bits / 8 + context * token_bytes)", "n_params * bits / 8"),
+        ("the possible claims are listed. Which are asked for?",
+         "not (fits", "(fits"),
+        ("the claims are counted from 1. Which number has the first?",
+         "append(place)", "append(place + 1)"),
+    ),
+)  # fmt: skip

@@ -7,9 +7,7 @@ RIDGE = predict(
     lambda: 989e12 / 3.35e12,  # 2 operations a weight and row, 2 bytes a weight
     factor=1.15,
     against="the batch at which bytes / bandwidth = operations / rate, the cache left out",
-    points=1,
-    difficulty=1,
-    minutes=6,
+    points=1, difficulty=1, minutes=6,
     misses=(
         ("a multiplication and its addition are counted as one operation. How many does a weight take in each row?", 590.4),
         ("a weight of 16 bits is taken for one byte. How many bytes are 16 bits?", 147.6),

@@ -31,18 +31,7 @@ def predicted_speed(
 
 
 def token_by_token(
-    n_params: int,
-    n_layers: int,
-    n_heads: int,
-    n_kv_heads: int,
-    d_head: int,
-    batch: int,
-    n_new: int,
-    context: int,
-    bandwidth: float,
-    flop_rate: float,
-    bits: int = 16,
-    kv_bits: int = 16,
+    n_params, n_layers, n_heads, n_kv_heads, d_head, batch, n_new, context, *rates, bits=16, kv_bits=16
 ) -> tuple[float, str]:
     """Count every row, head and token for itself, in exact fractions of a byte."""
     read, flops = Fraction(n_params * bits, 8), 0
@@ -53,7 +42,8 @@ def token_by_token(
             seen = context + i + 1
             scores = mixing = seen * (d_head + d_head)  # a product and a sum for each feature
             flops += 2 * n_params + n_layers * n_heads * (scores + mixing)
-    memory, arithmetic = read / Fraction(bandwidth), Fraction(flops) / Fraction(flop_rate)
+    bandwidth, flop_rate = map(Fraction, rates)
+    memory, arithmetic = read / bandwidth, flops / flop_rate
     limit = "memory" if memory >= arithmetic else "arithmetic"
     return float(batch * n_new / max(memory, arithmetic)), limit
 
@@ -61,12 +51,8 @@ def token_by_token(
 def speed_cases(seed: int) -> list[Case]:
     """Decoding and reading, one row and many, under both roofs; few bits; long texts, in which attention counts."""
     draw = random.Random(seed)
-    layers, kv, group, d_head = (
-        draw.randint(3, 9),
-        draw.randint(2, 4),
-        draw.randint(3, 5),
-        draw.randint(20, 40),
-    )
+    layers, kv, group = draw.randint(3, 9), draw.randint(2, 4), draw.randint(3, 5)
+    d_head = draw.randint(20, 40)
     heads = (kv * group, kv, d_head)
     shape = (2 * draw.randint(5 * 10**4, 15 * 10**4), layers, *heads)  # even: 4 bits make whole bytes
     B, N, M = draw.randint(3, 9), draw.randint(11, 40), draw.randint(1000, 3000)
@@ -99,68 +85,62 @@ def nearly_alike(what: str, sizes: tuple, rate: float) -> Case:
     return Case(f"both nearly alike, {what}", (*sizes, bandwidth, rate * of_memory / of_arithmetic))
 
 
-# fmt: off
-SPEED_MISTAKES = (
-    ("every row reads the weights for itself. What is shared in a step?",
-     "n_params * bits / 8 + batch * (context + n_new) * token_bytes",
-     "batch * (n_params * bits / 8 + (context + n_new) * token_bytes)"),
-    ("every new token reads the weights for itself. What is shared in a forward?",
-     "n_params * bits / 8 +", "n_new * n_params * bits / 8 +"),
-    ("the rows share one cache. Whose keys does a row look at?",
-     "batch * (context + n_new) * token_bytes", "(context + n_new) * token_bytes"),
-    ("the cache is left out of what is read. How large is it for a long text?",
-     " + batch * (context + n_new) * token_bytes", ""),
-    ("the keys and values of the new tokens themselves are not read. What does the last new token look at?",
-     "(context + n_new) * token_bytes", "context * token_bytes"),
-    ("a token keeps keys, or values, but not both. How many vectors?",
-     "2 * n_layers * n_kv_heads", "n_layers * n_kv_heads"),
-    ("a multiplication and the addition behind it count as one operation. How many are they?",
-     "2 * n_params", "n_params"),
-    ("looking back costs no operations. How many does one score take?",
-     " + 4 * n_layers * n_heads * d_head * pairs", ""),
-    ("the scores are counted, the mix of the values is not. What follows the softmax?",
-     "4 * n_layers", "2 * n_layers"),
-    ("every new token looks at all new ones. What does the causal mask leave out?",
-     "n_new * (n_new + 1) // 2", "n_new * n_new"),
-    ("new tokens do not look at each other. Does a token look at itself?",
-     "n_new * context + n_new * (n_new + 1) // 2", "n_new * context"),
-    ("all query heads read keys of their own. How many heads are kept?",
-     "n_kv_heads * d_head", "n_heads * d_head"),
-    ("only one query of a group computes. Who looks at the keys?",
-     "n_heads * d_head * pairs", "n_kv_heads * d_head * pairs"),
-    ("the operations of one row are counted. How many rows are there?",
-     "batch * (2 * n_params", "1 * (2 * n_params"),
-    ("the speed of one row is given. How many tokens does a forward take in?",
-     "batch * n_new / waits", "n_new / waits"),
-    ("forwards a second are given. How many tokens does one take in?",
-     "batch * n_new / waits", "1 / waits"),
-    ("the shorter time counts. Which of the two does a machine wait for?",
-     "max(waits", "min(waits"),
-    ("the two times are added, as if memory stood still while the machine computes.",
-     "n_new / waits[limit]", "n_new / sum(waits.values())"),
-    ("the wrong roof is named. Which time is the longer one?",
-     "waits[limit], limit", "waits[limit], min(waits, key=waits.get)"),
-    ("at equal times arithmetic is named. Which roof is asked for then?",
-     "{'memory': read / bandwidth, 'arithmetic': flops / flop_rate}", "{'arithmetic': flops / flop_rate, 'memory': read / bandwidth}"),
-    ("numbers of 4 bits take no room: 4 // 8 is 0. How many bytes do two of them take?",
-     "kv_bits / 8", "(kv_bits // 8)"),
-    ("fewer bits are taken to mean fewer operations. How many operations does a weight take in each row?",
-     "2 * n_params * n_new", "2 * n_params * n_new * bits / 16"),
-    ("bits are taken for bytes. How many bits has a byte?",
-     "n_params * bits / 8", "n_params * bits"),
-    ("kept numbers have the bits of the weights. Which argument says how keys are stored?",
-     "d_head * kv_bits", "d_head * bits"),
-)
-# fmt: on
-
 SPEED = Exercise(
     name="kv_cache.predicted_speed",
-    points=3,
-    difficulty=2,
-    minutes=18,
+    points=3, difficulty=2, minutes=18,
     against="a count token by token and head by head, in exact fractions",
     reference=token_by_token,
     right=predicted_speed,
     cases=speed_cases,
-    mistakes=SPEED_MISTAKES,
-)
+    mistakes=(
+        ("every row reads the weights for itself. What is shared in a step?",
+         "n_params * bits / 8 + batch * (context + n_new) * token_bytes",
+         "batch * (n_params * bits / 8 + (context + n_new) * token_bytes)"),
+        ("every new token reads the weights for itself. What is shared in a forward?",
+         "n_params * bits / 8 +", "n_new * n_params * bits / 8 +"),
+        ("the rows share one cache. Whose keys does a row look at?",
+         "batch * (context + n_new) * token_bytes", "(context + n_new) * token_bytes"),
+        ("the cache is left out of what is read. How large is it for a long text?",
+         " + batch * (context + n_new) * token_bytes", ""),
+        ("the keys and values of the new tokens themselves are not read. What does the last new token look at?",
+         "(context + n_new) * token_bytes", "context * token_bytes"),
+        ("a token keeps keys, or values, but not both. How many vectors?",
+         "2 * n_layers * n_kv_heads", "n_layers * n_kv_heads"),
+        ("a multiplication and the addition behind it count as one operation. How many are they?",
+         "2 * n_params", "n_params"),
+        ("looking back costs no operations. How many does one score take?",
+         " + 4 * n_layers * n_heads * d_head * pairs", ""),
+        ("the scores are counted, the mix of the values is not. What follows the softmax?",
+         "4 * n_layers", "2 * n_layers"),
+        ("every new token looks at all new ones. What does the causal mask leave out?",
+         "n_new * (n_new + 1) // 2", "n_new * n_new"),
+        ("new tokens do not look at each other. Does a token look at itself?",
+         "n_new * context + n_new * (n_new + 1) // 2", "n_new * context"),
+        ("all query heads read keys of their own. How many heads are kept?",
+         "n_kv_heads * d_head", "n_heads * d_head"),
+        ("only one query of a group computes. Who looks at the keys?",
+         "n_heads * d_head * pairs", "n_kv_heads * d_head * pairs"),
+        ("the operations of one row are counted. How many rows are there?",
+         "batch * (2 * n_params", "1 * (2 * n_params"),
+        ("the speed of one row is given. How many tokens does a forward take in?",
+         "batch * n_new / waits", "n_new / waits"),
+        ("forwards a second are given. How many tokens does one take in?",
+         "batch * n_new / waits", "1 / waits"),
+        ("the shorter time counts. Which of the two does a machine wait for?",
+         "max(waits", "min(waits"),
+        ("the two times are added, as if memory stood still while the machine computes.",
+         "n_new / waits[limit]", "n_new / sum(waits.values())"),
+        ("the wrong roof is named. Which time is the longer one?",
+         "waits[limit], limit", "waits[limit], min(waits, key=waits.get)"),
+        ("at equal times arithmetic is named. Which roof is asked for then?",
+         "{'memory': read / bandwidth, 'arithmetic': flops / flop_rate}", "{'arithmetic': flops / flop_rate, 'memory': read / bandwidth}"),
+        ("numbers of 4 bits take no room: 4 // 8 is 0. How many bytes do two of them take?",
+         "kv_bits / 8", "(kv_bits // 8)"),
+        ("fewer bits are taken to mean fewer operations. How many operations does a weight take in each row?",
+         "2 * n_params * n_new", "2 * n_params * n_new * bits / 16"),
+        ("bits are taken for bytes. How many bits has a byte?",
+         "n_params * bits / 8", "n_params * bits"),
+        ("kept numbers have the bits of the weights. Which argument says how keys are stored?",
+         "d_head * kv_bits", "d_head * bits"),
+    ),
+)  # fmt: skip

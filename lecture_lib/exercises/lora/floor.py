@@ -42,11 +42,8 @@ def floor_cases(seed: int) -> list[Case]:
     def case(what: str, N: int, M: int, r: int, unlike: bool = True, together: bool = True) -> Case:
         X = draw.normal(4 * N, N, dtype=F64)
         X = X + 1.5 * draw.normal(4 * N, 1, dtype=F64) if together else X
-        X = (
-            X * torch.tensor([draw.random.choice((0.3, 1.0, 3.0)) for _ in range(N)], dtype=F64)
-            if unlike
-            else X
-        )
+        if unlike:
+            X = X * torch.tensor([draw.random.choice((0.3, 1.0, 3.0)) for _ in range(N)], dtype=F64)
         C = X.T @ X / len(X) if unlike or together else torch.eye(N, dtype=F64)
         return Case(f"{N} x {M}, rank {r}, {what}", (draw.normal(N, M, dtype=F64), C, r))
 
@@ -62,25 +59,6 @@ def floor_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-FLOOR_MISTAKES = (
-    ("D itself is truncated, as if all inputs were alike: the loss of this update is not the least. Which matrix's distance is the loss?",
-     lambda D, C, r: _truncated_first(D, C, r)),
-    ("the squares of D's own singular values are added. What do inputs of unlike size do to the loss?",
-     lambda D, C, r: (torch.linalg.svdvals(D)[r:].square().sum().item() / 2, lowest_loss(D, C, r)[1])),
-    ("C takes the place of its root. How often does C stand in the loss?",
-     "root = vectors * values.sqrt() @ vectors.T", "root = C"),
-    ("the factor 1/2 is missing.", "s[r:].square().sum().item() / 2", "s[r:].square().sum().item()"),
-    ("singular values are added, not their squares.", "s[r:].square().sum()", "s[r:].sum()"),
-    ("the singular values that are kept are added. Which ones are lost?", "s[r:].square()", "s[:r].square()"),
-    ("the update is left in the coordinates in which inputs are alike. How does one come back?",
-     "torch.linalg.solve(root, U[:, :r] * s[:r] @ V[:r])", "U[:, :r] * s[:r] @ V[:r]"),
-    ("the way back multiplies once more.", "torch.linalg.solve(root, U[:, :r] * s[:r] @ V[:r])", "root @ (U[:, :r] * s[:r] @ V[:r])"),
-    ("the update has one rank too many.", "E = torch.linalg.solve(root, U[:, :r] * s[:r] @ V[:r])\n    return (s[r:].square().sum().item() / 2, E)", "k = min(r + 1, len(s))\n    E = torch.linalg.solve(root, U[:, :k] * s[:k] @ V[:k])\n    return (s[r:].square().sum().item() / 2, E)"),
-)
-# fmt: on
-
-
 def _truncated_first(D: Tensor, C: Tensor, r: int) -> tuple[float, Tensor]:
     U, s, V = torch.linalg.svd(D, full_matrices=False)
     E = (U[:, :r] * s[:r]) @ V[:r]
@@ -89,13 +67,25 @@ def _truncated_first(D: Tensor, C: Tensor, r: int) -> tuple[float, Tensor]:
 
 FLOOR = Exercise(
     name="lora.lowest_loss",
-    points=4,
-    difficulty=3,
-    minutes=30,
+    points=4, difficulty=3, minutes=30,
     against="regression of reduced rank: the eigenvectors of the outputs' covariance",
     reference=by_outputs,
     right=lowest_loss,
     cases=floor_cases,
     tolerance=1e-7,
-    mistakes=FLOOR_MISTAKES,
-)
+    mistakes=(
+        ("D itself is truncated, as if all inputs were alike: the loss of this update is not the least. Which matrix's distance is the loss?",
+         lambda D, C, r: _truncated_first(D, C, r)),
+        ("the squares of D's own singular values are added. What do inputs of unlike size do to the loss?",
+         lambda D, C, r: (torch.linalg.svdvals(D)[r:].square().sum().item() / 2, lowest_loss(D, C, r)[1])),
+        ("C takes the place of its root. How often does C stand in the loss?",
+         "root = vectors * values.sqrt() @ vectors.T", "root = C"),
+        ("the factor 1/2 is missing.", "s[r:].square().sum().item() / 2", "s[r:].square().sum().item()"),
+        ("singular values are added, not their squares.", "s[r:].square().sum()", "s[r:].sum()"),
+        ("the singular values that are kept are added. Which ones are lost?", "s[r:].square()", "s[:r].square()"),
+        ("the update is left in the coordinates in which inputs are alike. How does one come back?",
+         "torch.linalg.solve(root, U[:, :r] * s[:r] @ V[:r])", "U[:, :r] * s[:r] @ V[:r]"),
+        ("the way back multiplies once more.", "torch.linalg.solve(root, U[:, :r] * s[:r] @ V[:r])", "root @ (U[:, :r] * s[:r] @ V[:r])"),
+        ("the update has one rank too many.", "E = torch.linalg.solve(root, U[:, :r] * s[:r] @ V[:r])\n    return (s[r:].square().sum().item() / 2, E)", "k = min(r + 1, len(s))\n    E = torch.linalg.solve(root, U[:, :k] * s[:k] @ V[:k])\n    return (s[r:].square().sum().item() / 2, E)"),
+    ),
+)  # fmt: skip

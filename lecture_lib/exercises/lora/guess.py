@@ -9,9 +9,7 @@ BESIDE_THE_WEIGHTS = predict(
     lambda: TRAINED * 12 / 1e6,
     factor=1.1,
     against="32 layers with two updates of rank 8 each, and 12 bytes beside every trained weight",
-    points=1,
-    difficulty=1,
-    minutes=6,
+    points=1, difficulty=1, minutes=6,
     misses=(
         ("the gradient alone is counted. What does AdamW keep for every trained number?", TRAINED * 4 / 1e6),
         ("the moments alone are counted. What else belongs to a trained number?", TRAINED * 8 / 1e6),

@@ -107,36 +107,30 @@ def head_cases(seed: int) -> list[Case]:
 
 
 ZEROS = "nn.init.zeros_(head.weight)\n    nn.init.zeros_(head.bias)"
-# fmt: off
-HEAD_MISTAKES = (
-    ("nothing is frozen. Which parameters should be trained?", "model.requires_grad_(False)", "model.requires_grad_(True)"),
-    ("the new head is frozen with all the rest. What comes first, freezing or the new head?",
-     "model.head = head", "model.head = head.requires_grad_(False)"),
-    ("the new head starts from random numbers. Which loss should an untrained head have for C classes?", ZEROS, "pass"),
-    ("all that has a name which begins with `head` is trained. Which other layer of the model is called so?",
-     "model.head = head", "model.head = head\n    [p.requires_grad_(n.startswith('head')) for n, p in model.named_parameters()]"),
-    ("the new head has no bias.", "n_classes, dtype", "n_classes, bias=False, dtype", "nn.init.zeros_(head.bias)", "pass"),
-    ("the weight of the old head is reused for its first rows. What do they score?",
-     "nn.init.zeros_(head.weight)", "nn.init.zeros_(head.weight).data[:len(model.head.weight)] = model.head.weight.data[:n_classes]"),
-    ("only the bias is trained.", "model.head = head", "model.head = head\n    head.weight.requires_grad_(False)"),
-    ("only the bias starts at 0.", "nn.init.zeros_(head.weight)", "pass"),
-    ("the old head's weight is set to 0 where it stands. Who else reads it when it is tied?",
-     "nn.init.zeros_(head.weight)", "nn.init.zeros_(head.weight)\n    nn.init.zeros_(model.head.weight)"),
-    ("a copy comes back and the model is as it was. Which model was to be changed?",
-     "return model", "return __import__('copy').deepcopy(model)"),
-    ("the new head is always float32. Which dtype has the old one?", ", dtype=model.head.weight.dtype", ""),
-)
-# fmt: on
-
 HEAD = Exercise(
     name="lora.new_head",
-    points=2,
-    difficulty=1,
-    minutes=12,
+    points=2, difficulty=1, minutes=12,
     against="the same change made parameter by parameter, and one step of training behind it",
     reference=one_by_one,
     right=new_head,
     use=described,
     cases=head_cases,
-    mistakes=HEAD_MISTAKES,
-)
+    mistakes=(
+        ("nothing is frozen. Which parameters should be trained?", "model.requires_grad_(False)", "model.requires_grad_(True)"),
+        ("the new head is frozen with all the rest. What comes first, freezing or the new head?",
+         "model.head = head", "model.head = head.requires_grad_(False)"),
+        ("the new head starts from random numbers. Which loss should an untrained head have for C classes?", ZEROS, "pass"),
+        ("all that has a name which begins with `head` is trained. Which other layer of the model is called so?",
+         "model.head = head", "model.head = head\n    [p.requires_grad_(n.startswith('head')) for n, p in model.named_parameters()]"),
+        ("the new head has no bias.", "n_classes, dtype", "n_classes, bias=False, dtype", "nn.init.zeros_(head.bias)", "pass"),
+        ("the weight of the old head is reused for its first rows. What do they score?",
+         "nn.init.zeros_(head.weight)", "nn.init.zeros_(head.weight).data[:len(model.head.weight)] = model.head.weight.data[:n_classes]"),
+        ("only the bias is trained.", "model.head = head", "model.head = head\n    head.weight.requires_grad_(False)"),
+        ("only the bias starts at 0.", "nn.init.zeros_(head.weight)", "pass"),
+        ("the old head's weight is set to 0 where it stands. Who else reads it when it is tied?",
+         "nn.init.zeros_(head.weight)", "nn.init.zeros_(head.weight)\n    nn.init.zeros_(model.head.weight)"),
+        ("a copy comes back and the model is as it was. Which model was to be changed?",
+         "return model", "return __import__('copy').deepcopy(model)"),
+        ("the new head is always float32. Which dtype has the old one?", ", dtype=model.head.weight.dtype", ""),
+    ),
+)  # fmt: skip

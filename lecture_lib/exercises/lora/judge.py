@@ -42,29 +42,23 @@ def below_the_floor(claims: list[dict]) -> int:
     return ratios.index(min(ratios))
 
 
-# fmt: off
-JUDGE_MISTAKES = (
-    ("the singular values are taken in the order in which they come. Which ones can an update keep?",
-     "sorted(claim['singular_values'], reverse=True)", "claim['singular_values']"),
-    ("the smallest are kept, and the largest are lost.", ", reverse=True", ""),
-    ("the next singular value alone is taken. Which distance is it the bound for?",
-     "sum((x ** 2 for x in s[claim['r']:])) ** 0.5", "s[claim['r']]"),
-    ("the lost values are added without squares.", "sum((x ** 2 for x in s[claim['r']:])) ** 0.5", "sum((x for x in s[claim['r']:]))"),
-    ("the root is missing: a square is compared with a distance.", "s[claim['r']:])) ** 0.5", "s[claim['r']:]))"),
-    ("the rank counts one too many as lost.", "s[claim['r']:]", "s[claim['r'] - 1:]"),
-    ("the smallest distance is chosen. How small may each be?", "claim['distance'] / least", "claim['distance']"),
-    ("the one farthest above its bound is chosen.", "min(ratios)", "max(ratios)"),
-)
-# fmt: on
-
 BELOW_THE_FLOOR = impossible(
     "lora.below_the_floor",
     claims,
     below_the_floor,
     against="the bound itself: one claim of each five was made below it",
-    points=2,
-    difficulty=2,
-    minutes=12,
+    points=2, difficulty=2, minutes=12,
     rounds=24,
-    mistakes=JUDGE_MISTAKES,
-)
+    mistakes=(
+        ("the singular values are taken in the order in which they come. Which ones can an update keep?",
+         "sorted(claim['singular_values'], reverse=True)", "claim['singular_values']"),
+        ("the smallest are kept, and the largest are lost.", ", reverse=True", ""),
+        ("the next singular value alone is taken. Which distance is it the bound for?",
+         "sum((x ** 2 for x in s[claim['r']:])) ** 0.5", "s[claim['r']]"),
+        ("the lost values are added without squares.", "sum((x ** 2 for x in s[claim['r']:])) ** 0.5", "sum((x for x in s[claim['r']:]))"),
+        ("the root is missing: a square is compared with a distance.", "s[claim['r']:])) ** 0.5", "s[claim['r']:]))"),
+        ("the rank counts one too many as lost.", "s[claim['r']:]", "s[claim['r'] - 1:]"),
+        ("the smallest distance is chosen. How small may each be?", "claim['distance'] / least", "claim['distance']"),
+        ("the one farthest above its bound is chosen.", "min(ratios)", "max(ratios)"),
+    ),
+)  # fmt: skip

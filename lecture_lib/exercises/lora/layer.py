@@ -46,11 +46,9 @@ class ByEntries(nn.Module):
         self.base, self.factor = base, lora_alpha / r
         for parameter in base.parameters():
             parameter.requires_grad = False
-        shape = (base.in_features, r)
-        self.A = nn.Parameter(
-            torch.normal(0, base.in_features**-0.5, shape, generator=generator, dtype=base.weight.dtype)
-        )
-        self.B = nn.Parameter(torch.zeros(r, base.out_features, dtype=base.weight.dtype))
+        size, like = (base.in_features, r), {"dtype": base.weight.dtype}
+        self.A = nn.Parameter(torch.normal(0, size[0] ** -0.5, size, generator=generator, **like))
+        self.B = nn.Parameter(torch.zeros(r, base.out_features, **like))
 
     def forward(self, X: Tensor) -> Tensor:
         """Add one direction of the update after the other."""
@@ -61,11 +59,9 @@ class ByEntries(nn.Module):
 
     def merged(self) -> nn.Linear:
         """Read the weight off the outputs for unit vectors."""
-        eye = torch.eye(self.base.in_features, dtype=self.base.weight.dtype)
+        (d_in, d_out), like = (len(self.A), self.B.shape[1]), {"dtype": self.base.weight.dtype}
+        eye, plain = torch.eye(d_in, **like), nn.Linear(d_in, d_out, self.base.bias is not None, **like)
         zero = self.forward(0 * eye[:1])
-        plain = nn.Linear(
-            *self.A.shape[:1], self.B.shape[1], self.base.bias is not None, dtype=self.base.weight.dtype
-        )
         plain.weight.data = (self.forward(eye) - zero).detach().T.contiguous()
         if self.base.bias is not None:
             plain.bias.data = self.base.bias.data.clone()
@@ -129,21 +125,11 @@ def layer_cases(seed: int) -> list[Case]:
     """By hand; batches; no bias; ranks 1 and full; large strengths; float64."""
     draw = Draw(seed)
 
-    def case(
-        what: str,
-        r: int,
-        lora_alpha: float,
-        batch: tuple,
-        bias: bool = True,
-        dtype: torch.dtype = torch.float32,
-    ) -> Case:
+    def case(what: str, r: int, alpha: float, batch: tuple, bias: bool = True, exact: bool = False) -> Case:
         d_in, d_out = draw.random.sample(range(5, 9), 2)
-        X, A, B = (
-            draw.normal(*batch, d_in, dtype=dtype),
-            draw.normal(d_in, r, dtype=dtype),
-            draw.normal(r, d_out, dtype=dtype),
-        )
-        return Case(what, ((d_in, d_out, r, lora_alpha), draw.size(0, 10**6), bias, X, A, B))
+        shapes, dtype = ((*batch, d_in), (d_in, r), (r, d_out)), F64 if exact else torch.float32
+        X, A, B = (draw.normal(*shape, dtype=dtype) for shape in shapes)
+        return Case(what, ((d_in, d_out, r, alpha), draw.size(0, 10**6), bias, X, A, B))
 
     return [
         case("rank 1, strength 1, one token", 1, 1.0, (1,)),
@@ -152,54 +138,14 @@ def layer_cases(seed: int) -> list[Case]:
         case("rank 4, strength 16", 4, 16.0, (3,)),
         case("full rank", 5, 10.0, (2, 2)),
         case("a vector alone", 2, 3.0, ()),
-        case("float64", 3, 8.0, (3,), dtype=F64),
+        case("float64", 3, 8.0, (3,), exact=True),
     ]
 
 
 SUM = "self.base(X) + self.scaling * (X @ self.A @ self.B)"
-# fmt: off
-LAYER_MISTAKES = (
-    ("the factor is lora_alpha, and not lora_alpha / r.", "lora_alpha / r", "lora_alpha"),
-    ("the factor is r / lora_alpha. Does a larger strength make the update larger?", "lora_alpha / r", "r / lora_alpha"),
-    ("B is drawn at random, too. What should the layer give before any training?",
-     "torch.zeros(r, base.out_features, **kind)", "torch.randn(r, base.out_features, generator=generator, **kind)"),
-    ("A is zero as well. Which gradient do two zeros get?",
-     "A = torch.randn(base.in_features, r, generator=generator, **kind) / base.in_features ** 0.5",
-     "A = torch.zeros(base.in_features, r, **kind)"),
-    ("the generator is not used. What makes A the same in the next run?", "r, generator=generator, **kind", "r, **kind"),
-    ("A is not divided: its numbers have variance 1. How large is x A then?", " / base.in_features ** 0.5", ""),
-    ("A is divided by D_in: its variance is 1 / D_in². Which of the two, variance or spread, was asked for?",
-     " / base.in_features ** 0.5", " / base.in_features"),
-    ("A has variance 1 / D_out. Over how many numbers does x A sum?", " / base.in_features ** 0.5", " / base.out_features ** 0.5"),
-    ("A is a little too large, as with Xavier's variance 2 / (D_in + D_out). Over how many numbers does x A sum?",
-     " / base.in_features ** 0.5", " * (2 / (base.in_features + base.out_features)) ** 0.5"),
-    ("A has variance 2 / D_in, which is meant for a layer in front of a ReLU. What follows A?",
-     " / base.in_features ** 0.5", " * (2 / base.in_features) ** 0.5"),
-    ("A is uniform. Which distribution was asked for?",
-     "torch.randn(base.in_features, r, generator=generator, **kind) / base.in_features ** 0.5",
-     "(torch.rand(base.in_features, r, generator=generator, **kind) * 2 - 1) * (3 / base.in_features) ** 0.5"),
-    ("the base is trained as well. What does LoRA freeze?", "base.requires_grad_(False)", "base"),
-    ("the base is left out of the sum. What is the update added to?", SUM, "self.scaling * (X @ self.A @ self.B)"),
-    ("the factor is left out of the outputs.", SUM, "self.base(X) + X @ self.A @ self.B"),
-    ("the factor is left out when merging. Must the plain layer give the same outputs?",
-     "self.base.weight + self.scaling * (self.A @ self.B).T", "self.base.weight + (self.A @ self.B).T"),
-    ("merging changes the base itself: the update then acts twice. Which layer should get the sum?",
-     "plain.weight.copy_(self.base.weight + self.scaling * (self.A @ self.B).T)",
-     "self.base.weight += self.scaling * (self.A @ self.B).T\n            plain.weight.copy_(self.base.weight)"),
-    ("the plain layer and the base have one bias in common: training the one changes the other. What should a new layer share?",
-     "plain.bias.copy_(self.base.bias)", "plain.bias = self.base.bias"),
-    ("the base is a copy, and the layer that was given is trained on. Which layer should be frozen?",
-     "base.requires_grad_(False)", "__import__('copy').deepcopy(base).requires_grad_(False)"),
-    ("the bias of the base is lost in the plain layer.", "plain.bias.copy_(self.base.bias)", "plain.bias.zero_()"),
-    ("the update is subtracted when merging.", "self.base.weight + self.scaling", "self.base.weight - self.scaling"),
-)
-# fmt: on
-
 LAYER = Exercise(
     name="lora.LowRank",
-    points=5,
-    difficulty=3,
-    minutes=30,
+    points=5, difficulty=3, minutes=30,
     against="sums over single directions in float64, and the plain layer read off its outputs",
     reference=ByEntries,
     right=LowRank,
@@ -207,5 +153,39 @@ LAYER = Exercise(
     cases=layer_cases,
     tolerance=1e-4,
     owned=("lecture_lib.lora.LoRALinear", "lecture_lib.lora.LoRALayer"),
-    mistakes=LAYER_MISTAKES,
-)
+    mistakes=(
+        ("the factor is lora_alpha, and not lora_alpha / r.", "lora_alpha / r", "lora_alpha"),
+        ("the factor is r / lora_alpha. Does a larger strength make the update larger?", "lora_alpha / r", "r / lora_alpha"),
+        ("B is drawn at random, too. What should the layer give before any training?",
+         "torch.zeros(r, base.out_features, **kind)", "torch.randn(r, base.out_features, generator=generator, **kind)"),
+        ("A is zero as well. Which gradient do two zeros get?",
+         "A = torch.randn(base.in_features, r, generator=generator, **kind) / base.in_features ** 0.5",
+         "A = torch.zeros(base.in_features, r, **kind)"),
+        ("the generator is not used. What makes A the same in the next run?", "r, generator=generator, **kind", "r, **kind"),
+        ("A is not divided: its numbers have variance 1. How large is x A then?", " / base.in_features ** 0.5", ""),
+        ("A is divided by D_in: its variance is 1 / D_in². Which of the two, variance or spread, was asked for?",
+         " / base.in_features ** 0.5", " / base.in_features"),
+        ("A has variance 1 / D_out. Over how many numbers does x A sum?", " / base.in_features ** 0.5", " / base.out_features ** 0.5"),
+        ("A is a little too large, as with Xavier's variance 2 / (D_in + D_out). Over how many numbers does x A sum?",
+         " / base.in_features ** 0.5", " * (2 / (base.in_features + base.out_features)) ** 0.5"),
+        ("A has variance 2 / D_in, which is meant for a layer in front of a ReLU. What follows A?",
+         " / base.in_features ** 0.5", " * (2 / base.in_features) ** 0.5"),
+        ("A is uniform. Which distribution was asked for?",
+         "torch.randn(base.in_features, r, generator=generator, **kind) / base.in_features ** 0.5",
+         "(torch.rand(base.in_features, r, generator=generator, **kind) * 2 - 1) * (3 / base.in_features) ** 0.5"),
+        ("the base is trained as well. What does LoRA freeze?", "base.requires_grad_(False)", "base"),
+        ("the base is left out of the sum. What is the update added to?", SUM, "self.scaling * (X @ self.A @ self.B)"),
+        ("the factor is left out of the outputs.", SUM, "self.base(X) + X @ self.A @ self.B"),
+        ("the factor is left out when merging. Must the plain layer give the same outputs?",
+         "self.base.weight + self.scaling * (self.A @ self.B).T", "self.base.weight + (self.A @ self.B).T"),
+        ("merging changes the base itself: the update then acts twice. Which layer should get the sum?",
+         "plain.weight.copy_(self.base.weight + self.scaling * (self.A @ self.B).T)",
+         "self.base.weight += self.scaling * (self.A @ self.B).T\n            plain.weight.copy_(self.base.weight)"),
+        ("the plain layer and the base have one bias in common: training the one changes the other. What should a new layer share?",
+         "plain.bias.copy_(self.base.bias)", "plain.bias = self.base.bias"),
+        ("the base is a copy, and the layer that was given is trained on. Which layer should be frozen?",
+         "base.requires_grad_(False)", "__import__('copy').deepcopy(base).requires_grad_(False)"),
+        ("the bias of the base is lost in the plain layer.", "plain.bias.copy_(self.base.bias)", "plain.bias.zero_()"),
+        ("the update is subtracted when merging.", "self.base.weight + self.scaling", "self.base.weight - self.scaling"),
+    ),
+)  # fmt: skip

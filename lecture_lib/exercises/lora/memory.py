@@ -78,40 +78,29 @@ def memory_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-MEMORY_MISTAKES = (
-    ("frozen weights have gradients, too. What is computed for a weight that nobody changes?",
-     "if trained:\n            gradients += numbers * size\n", "gradients += numbers * size\n        if trained:\n"),
-    ("frozen weights have moments, too. What does an optimizer keep for a weight that it does not get?",
-     "if trained:", "optimizer += 0 if trained else 2 * numbers * size\n        if trained:"),
-    ("AdamW keeps one number for each weight. Which two averages does it need?", "2 * numbers * size", "numbers * size"),
-    ("a shared parameter counts twice. How often does it lie in memory?", "name in known", "False"),
-    ("the count stops at the first parameter that comes again. What do `continue` and `break` do?", "continue", "break"),
-    ("everything has 4 bytes. Which dtype has each?", "weights += numbers * size", "weights += numbers * 4"),
-    ("moments have 4 bytes each, whatever their weight has.", "2 * numbers * size", "2 * numbers * 4"),
-    ("only the frozen weights count as weights. Where do trained ones lie?", "weights += numbers * size", "weights += 0 if trained else numbers * size"),
-    ("everything is trained.", "if trained:", "if True:"),
-    ("numbers are counted, not bytes.", "weights += numbers * size", "weights += numbers",
-     "gradients += numbers * size", "gradients += numbers", "2 * numbers * size", "2 * numbers"),
-)
-# fmt: on
-
 MEMORY = Exercise(
     name="lora.training_bytes",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="a step of torch's AdamW, and the bytes that are there behind it",
     reference=by_training,
     right=training_bytes,
     cases=memory_cases,
-    mistakes=MEMORY_MISTAKES,
-)
+    mistakes=(
+        ("frozen weights have gradients, too. What is computed for a weight that nobody changes?",
+         "if trained:\n            gradients += numbers * size\n", "gradients += numbers * size\n        if trained:\n"),
+        ("frozen weights have moments, too. What does an optimizer keep for a weight that it does not get?",
+         "if trained:", "optimizer += 0 if trained else 2 * numbers * size\n        if trained:"),
+        ("AdamW keeps one number for each weight. Which two averages does it need?", "2 * numbers * size", "numbers * size"),
+        ("a shared parameter counts twice. How often does it lie in memory?", "name in known", "False"),
+        ("the count stops at the first parameter that comes again. What do `continue` and `break` do?", "continue", "break"),
+        ("everything has 4 bytes. Which dtype has each?", "weights += numbers * size", "weights += numbers * 4"),
+        ("moments have 4 bytes each, whatever their weight has.", "2 * numbers * size", "2 * numbers * 4"),
+        ("only the frozen weights count as weights. Where do trained ones lie?", "weights += numbers * size", "weights += 0 if trained else numbers * size"),
+        ("everything is trained.", "if trained:", "if True:"),
+        ("numbers are counted, not bytes.", "weights += numbers * size", "weights += numbers",
+         "gradients += numbers * size", "gradients += numbers", "2 * numbers * size", "2 * numbers"),
+    ),
+)  # fmt: skip
 MENDED_MEMORY = find_the_bug(
-    MEMORY,
-    "lora.mended_bytes",
-    hint="frozen weights have gradients",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    MEMORY, "lora.mended_bytes", hint="frozen weights have gradients", points=2, difficulty=1, minutes=10
 )

@@ -141,43 +141,34 @@ def name_cases(seed: int) -> list[Case]:
 
 
 FULL = "re.fullmatch(pattern, n)"
-# fmt: off
-NAME_MISTAKES = (
-    ("a name need only begin like the pattern. Must the whole name match?", FULL, "re.match(pattern, n)"),
-    ("the pattern is looked for anywhere in a name. Must the whole name match?", FULL, "re.search(pattern, n)"),
-    ("a `$` is written behind the pattern. To which part of `a|b` does it belong?", FULL, "re.match(pattern + '$', n)"),
-    ("the names are sorted. Which order was asked for?", "return list(chosen)", "return sorted(chosen)"),
-    ("the pattern is taken letter by letter.", FULL, "pattern == n"),
-    ("only the last part of a name is compared.", FULL, "re.fullmatch(pattern, n.split('.')[-1])"),
-    ("nothing is frozen. Which numbers should be trained?", "model.requires_grad_(False)", "pass"),
-    ("all is frozen at the end, the updates too. What comes first?",
-     "return list(chosen)", "model.requires_grad_(False)\n    return list(chosen)"),
-    ("a layer with two names is seen under the first one only. What does `remove_duplicate` do?",
-     "model.named_modules(remove_duplicate=False)", "model.named_modules()"),
-    ("no match goes by without a word. What does a slip in a pattern do then?", "if not chosen:", "if False:"),
-    ("the model is frozen already when the pattern is refused. What should it be like then?",
-     "named = list(", "model.requires_grad_(False)\n    named = list("),
-    ("rank and strength are exchanged.", "LoRALinear(layer, r, lora_alpha)", "LoRALinear(layer, int(lora_alpha) if lora_alpha <= layer.in_features else 1, r)"),
-    ("the rank is always 1.", "LoRALinear(layer, r, lora_alpha)", "LoRALinear(layer, 1, lora_alpha)"),
-    ("only the first match is adapted.", "for layer in chosen.values()}", "for layer in list(chosen.values())[:1]}"),
-)
-# fmt: on
-
 ADAPT = Exercise(
     name="lora.adapt",
-    points=3,
-    difficulty=2,
-    minutes=20,
+    points=3, difficulty=2, minutes=20,
     against="a walk through the model by hand, and the outputs of the adapted model",
     reference=by_paths,
     right=adapt,
     use=described,
     cases=name_cases,
     tolerance=1e-4,
-    owned=(
-        "lecture_lib.lora.add_lora",
-        "lecture_lib.lora.model.install",
-        "lecture_lib.quantization.model.replace_layer",
+    owned=("lecture_lib.lora.add_lora", "lecture_lib.lora.model.install",
+           "lecture_lib.quantization.model.replace_layer"),
+    mistakes=(
+        ("a name need only begin like the pattern. Must the whole name match?", FULL, "re.match(pattern, n)"),
+        ("the pattern is looked for anywhere in a name. Must the whole name match?", FULL, "re.search(pattern, n)"),
+        ("a `$` is written behind the pattern. To which part of `a|b` does it belong?", FULL, "re.match(pattern + '$', n)"),
+        ("the names are sorted. Which order was asked for?", "return list(chosen)", "return sorted(chosen)"),
+        ("the pattern is taken letter by letter.", FULL, "pattern == n"),
+        ("only the last part of a name is compared.", FULL, "re.fullmatch(pattern, n.split('.')[-1])"),
+        ("nothing is frozen. Which numbers should be trained?", "model.requires_grad_(False)", "pass"),
+        ("all is frozen at the end, the updates too. What comes first?",
+         "return list(chosen)", "model.requires_grad_(False)\n    return list(chosen)"),
+        ("a layer with two names is seen under the first one only. What does `remove_duplicate` do?",
+         "model.named_modules(remove_duplicate=False)", "model.named_modules()"),
+        ("no match goes by without a word. What does a slip in a pattern do then?", "if not chosen:", "if False:"),
+        ("the model is frozen already when the pattern is refused. What should it be like then?",
+         "named = list(", "model.requires_grad_(False)\n    named = list("),
+        ("rank and strength are exchanged.", "LoRALinear(layer, r, lora_alpha)", "LoRALinear(layer, int(lora_alpha) if lora_alpha <= layer.in_features else 1, r)"),
+        ("the rank is always 1.", "LoRALinear(layer, r, lora_alpha)", "LoRALinear(layer, 1, lora_alpha)"),
+        ("only the first match is adapted.", "for layer in chosen.values()}", "for layer in list(chosen.values())[:1]}"),
     ),
-    mistakes=NAME_MISTAKES,
-)
+)  # fmt: skip

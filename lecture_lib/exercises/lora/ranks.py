@@ -44,11 +44,7 @@ def rank_cases(seed: int) -> list[Case]:
         edge = sigma / n**0.5 * (N**0.5 + M**0.5)
         for _ in range(1000):
             U, V = (torch.linalg.qr(draw.normal(k, len(strengths), dtype=F64))[0] for k in (N, M))
-            D = (
-                (U * torch.tensor(strengths, dtype=F64) * edge) @ V.T
-                if strengths
-                else torch.zeros(N, M, dtype=F64)
-            )
+            D = (U * torch.tensor(strengths, dtype=F64) * edge) @ V.T
             noise = sigma * draw.normal(n, N, M, dtype=F64)
             s = torch.linalg.svdvals(D + noise.mean(0)) / edge
             s = torch.cat([s, s.new_zeros(1)])
@@ -72,34 +68,28 @@ def rank_cases(seed: int) -> list[Case]:
 
 
 EDGE = "N ** 0.5 + M ** 0.5"
-# fmt: off
-RANK_MISTAKES = (
-    ("the noise of one update is used for their mean. How much smaller is the noise of a mean of n?", ".mean() / n", ".mean()"),
-    ("the noise of the mean is divided by n, not its variance. Which of the two falls like 1/n?",
-     "variance.sqrt()", "variance.sqrt() / n ** 0.5"),
-    ("the scatter is divided by n and not by n - 1. What does this do for two updates?", "correction=1", "correction=0"),
-    ("the edge is σ√(N + M). Which two roots are added?", EDGE, "(N + M) ** 0.5"),
-    ("the edge counts one side of the matrix only.", EDGE, "2 * min(N, M) ** 0.5"),
-    ("the edge counts the longer side twice. Which two roots are added?", EDGE, "2 * max(N, M) ** 0.5"),
-    ("the variance is divided by n - 1 a second time, and not by n. How many updates does the mean have?", ".mean() / n", ".mean() / (n - 1)"),
-    ("the edge is the norm of all the noise, σ√(NM). Over how many singular values is this spread?", EDGE, "(N * M) ** 0.5"),
-    ("the spread of all entries of the mean is taken for noise. What does a strong direction do to it?",
-     "updates.var(0, correction=1).mean() / n", "updates.mean(0).var()"),
-    ("every singular value is counted that is not 0. What does noise alone give?", "> edge", "> 1e-9 * edge"),
-    ("squares of singular values are compared with the edge.", "torch.linalg.svdvals(updates.mean(0)) > edge", "torch.linalg.svdvals(updates.mean(0)) ** 2 > edge"),
-    ("the first update alone is looked at. What is the mean for?", "updates.mean(0)) >", "updates[0]) >"),
-    ("the sum of the updates is looked at, with the noise of their mean.", "updates.mean(0)) >", "updates.sum(0)) >"),
-)
-# fmt: on
-
 RANK = Exercise(
     name="lora.visible_rank",
-    points=3,
-    difficulty=2,
-    minutes=20,
+    points=3, difficulty=2, minutes=20,
     against="ranks that were planted, with 3 % of room on both sides of the edge",
     reference=planted,
     right=visible_rank,
     cases=rank_cases,
-    mistakes=RANK_MISTAKES,
-)
+    mistakes=(
+        ("the noise of one update is used for their mean. How much smaller is the noise of a mean of n?", ".mean() / n", ".mean()"),
+        ("the noise of the mean is divided by n, not its variance. Which of the two falls like 1/n?",
+         "variance.sqrt()", "variance.sqrt() / n ** 0.5"),
+        ("the scatter is divided by n and not by n - 1. What does this do for two updates?", "correction=1", "correction=0"),
+        ("the edge is σ√(N + M). Which two roots are added?", EDGE, "(N + M) ** 0.5"),
+        ("the edge counts one side of the matrix only.", EDGE, "2 * min(N, M) ** 0.5"),
+        ("the edge counts the longer side twice. Which two roots are added?", EDGE, "2 * max(N, M) ** 0.5"),
+        ("the variance is divided by n - 1 a second time, and not by n. How many updates does the mean have?", ".mean() / n", ".mean() / (n - 1)"),
+        ("the edge is the norm of all the noise, σ√(NM). Over how many singular values is this spread?", EDGE, "(N * M) ** 0.5"),
+        ("the spread of all entries of the mean is taken for noise. What does a strong direction do to it?",
+         "updates.var(0, correction=1).mean() / n", "updates.mean(0).var()"),
+        ("every singular value is counted that is not 0. What does noise alone give?", "> edge", "> 1e-9 * edge"),
+        ("squares of singular values are compared with the edge.", "torch.linalg.svdvals(updates.mean(0)) > edge", "torch.linalg.svdvals(updates.mean(0)) ** 2 > edge"),
+        ("the first update alone is looked at. What is the mean for?", "updates.mean(0)) >", "updates[0]) >"),
+        ("the sum of the updates is looked at, with the noise of their mean.", "updates.mean(0)) >", "updates.sum(0)) >"),
+    ),
+)  # fmt: skip

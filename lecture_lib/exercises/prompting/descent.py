@@ -102,24 +102,6 @@ def changed(place: tuple[int, int], value: float) -> Callable[[], dict[str, Tens
     return given
 
 
-# fmt: off
-DESCENT_MISTAKES = (
-    ("1/N is forgotten: the step is N times too long. Is the loss a sum or a mean?", lambda: weights(n=1)),
-    ("the loss is taken without its 1/2, and the step is twice too long. What is the derivative of (w·x − y)²/2?",
-     lambda: weights(n=N / 2)),
-    ("every layer climbs: the residuals grow. Which sign must the values have, if the question should hold minus its prediction?",
-     lambda: weights(sign=-1.0)),
-    ("queries and keys hold the outputs as well. Which product of tokens does a step contain?", lambda: weights(see_y=True)),
-    ("only the first component of x is compared. How many has a scalar product?", lambda: weights(one=True)),
-    ("the values hold the inputs as well, and these are overwritten. What may a layer change, if the next one is to take a step, too?",
-     whole_value),
-    ("the values carry an input, not the output. What is each example weighted with?", changed((0, D), -RATE / N)),
-    ("the question's last component stays 0. Where does the next layer look for the residual?",
-     changed((D, 0), -RATE / N)),
-    ("the question is shifted by its step's length 1: the rate is missing. Where does η enter?", lambda: weights(n=N * RATE)),
-)
-# fmt: on
-
 GRADIENT_STEP = by_hand(
     "prompting.gradient_step_head",
     machine=layers,
@@ -127,8 +109,20 @@ GRADIENT_STEP = by_hand(
     cases=descent_cases,
     against="gradient descent in NumPy, float64 (1e-6), after every layer",
     accept=is_descent,
-    points=4,
-    difficulty=3,
-    minutes=30,
-    mistakes=DESCENT_MISTAKES,
-)
+    points=4, difficulty=3, minutes=30,
+    mistakes=(
+        ("1/N is forgotten: the step is N times too long. Is the loss a sum or a mean?", lambda: weights(n=1)),
+        ("the loss is taken without its 1/2, and the step is twice too long. What is the derivative of (w·x − y)²/2?",
+         lambda: weights(n=N / 2)),
+        ("every layer climbs: the residuals grow. Which sign must the values have, if the question should hold minus its prediction?",
+         lambda: weights(sign=-1.0)),
+        ("queries and keys hold the outputs as well. Which product of tokens does a step contain?", lambda: weights(see_y=True)),
+        ("only the first component of x is compared. How many has a scalar product?", lambda: weights(one=True)),
+        ("the values hold the inputs as well, and these are overwritten. What may a layer change, if the next one is to take a step, too?",
+         whole_value),
+        ("the values carry an input, not the output. What is each example weighted with?", changed((0, D), -RATE / N)),
+        ("the question's last component stays 0. Where does the next layer look for the residual?",
+         changed((D, 0), -RATE / N)),
+        ("the question is shifted by its step's length 1: the rate is missing. Where does η enter?", lambda: weights(n=N * RATE)),
+    ),
+)  # fmt: skip

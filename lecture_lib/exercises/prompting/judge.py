@@ -73,34 +73,28 @@ def no_descent(runs: list[dict]) -> int:
     return int(np.argmax(beyond))
 
 
-# fmt: off
-JUDGE_MISTAKES = (
-    ("the factor of the error is compared with that of the loss. How does a squared error shrink?",
-     "(1 - run['rate'] * eigenvalues) ** 2", "np.abs(1 - run['rate'] * eigenvalues)"),
-    ("1/N is forgotten in the eigenvalues. Is the loss a sum or a mean?", "X.T @ X / len(X)", "X.T @ X"),
-    ("only runs that are too slow are found. Can a loss fall too fast?",
-     "max(ratios.max() / factors.max(), factors.min() / ratios.min())", "ratios.max() / factors.max()"),
-    ("only runs that are too fast are found. Can a loss fall too slowly?",
-     "max(ratios.max() / factors.max(), factors.min() / ratios.min())", "factors.min() / ratios.min()"),
-    ("the run that grows fastest is chosen. May a loss grow, and when?",
-     "max(ratios.max() / factors.max(), factors.min() / ratios.min())", "ratios.max()"),
-    ("the run that falls fastest is chosen. Which of them may?",
-     "max(ratios.max() / factors.max(), factors.min() / ratios.min())", "-ratios.min()"),
-    ("the diagonal is taken for the eigenvalues. Are the components of x independent?",
-     "np.linalg.eigvalsh(X.T @ X / len(X))", "np.diag(X.T @ X / len(X))"),
-    ("the rate is left out. What does a step multiply the error by?", "run['rate'] * eigenvalues", "eigenvalues"),
-    ("singular values of X are taken for eigenvalues of XᵀX/N. What is their square?",
-     "np.linalg.eigvalsh(X.T @ X / len(X))", "np.linalg.svd(X / len(X) ** 0.5)[1]"),
-)
-# fmt: on
-
 NO_DESCENT = impossible(
     "prompting.no_descent",
     five_runs,
     no_descent,
     against="the runs as they were made: four by their modes, one with factors of its own",
-    points=3,
-    difficulty=3,
-    minutes=20,
-    mistakes=JUDGE_MISTAKES,
-)
+    points=3, difficulty=3, minutes=20,
+    mistakes=(
+        ("the factor of the error is compared with that of the loss. How does a squared error shrink?",
+         "(1 - run['rate'] * eigenvalues) ** 2", "np.abs(1 - run['rate'] * eigenvalues)"),
+        ("1/N is forgotten in the eigenvalues. Is the loss a sum or a mean?", "X.T @ X / len(X)", "X.T @ X"),
+        ("only runs that are too slow are found. Can a loss fall too fast?",
+         "max(ratios.max() / factors.max(), factors.min() / ratios.min())", "ratios.max() / factors.max()"),
+        ("only runs that are too fast are found. Can a loss fall too slowly?",
+         "max(ratios.max() / factors.max(), factors.min() / ratios.min())", "factors.min() / ratios.min()"),
+        ("the run that grows fastest is chosen. May a loss grow, and when?",
+         "max(ratios.max() / factors.max(), factors.min() / ratios.min())", "ratios.max()"),
+        ("the run that falls fastest is chosen. Which of them may?",
+         "max(ratios.max() / factors.max(), factors.min() / ratios.min())", "-ratios.min()"),
+        ("the diagonal is taken for the eigenvalues. Are the components of x independent?",
+         "np.linalg.eigvalsh(X.T @ X / len(X))", "np.diag(X.T @ X / len(X))"),
+        ("the rate is left out. What does a step multiply the error by?", "run['rate'] * eigenvalues", "eigenvalues"),
+        ("singular values of X are taken for eigenvalues of XᵀX/N. What is their square?",
+         "np.linalg.eigvalsh(X.T @ X / len(X))", "np.linalg.svd(X / len(X) ** 0.5)[1]"),
+    ),
+)  # fmt: skip

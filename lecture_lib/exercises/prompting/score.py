@@ -38,16 +38,13 @@ def score_with_interval(
     return share, middle - half, middle + half
 
 
-def by_roots(
-    answers: Sequence[float | None], truths: Sequence[float], z: float = 1.96
-) -> tuple[float, float, float]:
+def by_roots(answers, truths, z=1.96) -> tuple[float, float, float]:
     """Solve n (p̂ - p)² = z² p (1 - p) for p with NumPy."""
     if not truths or len(answers) != len(truths):
         raise ValueError("as many answers as truths are asked for")
     n = len(truths)
-    right = float(
-        np.sum([a is not None and float(a) == float(t) for a, t in zip(answers, truths, strict=True)])
-    )
+    pairs = zip(answers, truths, strict=True)
+    right = float(np.sum([a is not None and float(a) == float(t) for a, t in pairs]))
     roots = np.roots([n + z**2, -(2 * right + z**2), right**2 / n]).real
     return right / n, float(roots.min()), float(roots.max())
 
@@ -85,46 +82,38 @@ def score_cases(seed: int) -> list[Case]:
     ]
 
 
-MIDDLE, HALF = (
-    "(share + z ** 2 / (2 * n)) / (1 + z ** 2 / n)",
-    "share * (1 - share) / n + z ** 2 / (4 * n ** 2)",
-)
+MIDDLE = "(share + z ** 2 / (2 * n)) / (1 + z ** 2 / n)"
+HALF = "share * (1 - share) / n + z ** 2 / (4 * n ** 2)"
 COUNT = "sum((given == truth for given, truth in zip(answers, truths, strict=True)))"
-
-# fmt: off
-SCORE_MISTAKES = (
-    ("the interval is p̂ ± z √(p̂(1 − p̂)/n): it has no width where all are right. Whose variance stands on the right of the inequality?",
-     MIDDLE, "share", f"math.sqrt({HALF}) / (1 + z ** 2 / n)", "math.sqrt(share * (1 - share) / n)"),
-    ("the same, cut at 0 and 1: p̂ ± z √(p̂(1 − p̂)/n). Which p satisfy the inequality where all are right?",
-     MIDDLE, "share", f"math.sqrt({HALF}) / (1 + z ** 2 / n)", "math.sqrt(share * (1 - share) / n)",
-     "middle - half", "max(middle - half, 0.0)", "middle + half", "min(middle + half, 1.0)"),
-    ("the interval lies around the share. Where is the middle of the two roots?", MIDDLE, "share"),
-    ("a term under the root is missing. What is the width where none are right?", f"{HALF})", "share * (1 - share) / n)"),
-    ("the half-width is not divided by 1 + z²/n. What stands before p² in the quadratic equation?",
-     "/ (1 + z ** 2 / n)\n    return", "\n    return"),
-    ("questions without an answer are left out of the score. How many questions were asked?",
-     "n = len(truths)", "n = len(truths) - (sum((given is None for given in answers)) if len(answers) == len(truths) else 0)"),
-    ("z is always 1.96. Which argument sets the confidence?", "n = len(truths)", "n = len(truths)\n    z = 1.96"),
-    ("the wrong answers are counted.", "given == truth for", "given != truth for"),
-    ("no answer counts as 0. Is silence right where the truth is 0?", "given == truth for", "(given or 0) == truth for"),
-    ("an answer within 1 of the truth counts as right. What does exact match mean?", "given == truth for",
-     "given is not None and abs(given - truth) <= 1 for"),
-    ("the number of right answers is given, not the share. What is divided by n?", "return (share,", "return (share * n,"),
-    ("1/n is taken where the variance of a mean belongs under the root.", HALF, "share * (1 - share) / n ** 2 + z ** 2 / (4 * n ** 2)"),
-    ("answers of another number than the questions are cut to the shorter list. Which question would each answer belong to?",
-     "n == 0 or len(answers) != n", "n == 0", "strict=True", "strict=False"),
-)
-# fmt: on
 
 SCORE = Exercise(
     name="prompting.score_with_interval",
-    points=3,
-    difficulty=2,
-    minutes=20,
+    points=3, difficulty=2, minutes=20,
     against="the roots of the quadratic equation, by NumPy",
     reference=by_roots,
     right=score_with_interval,
     cases=score_cases,
     owned=("lecture_lib.prompting.wilson_interval", "lecture_lib.prompting.exact_match"),
-    mistakes=SCORE_MISTAKES,
-)
+    mistakes=(
+        ("the interval is p̂ ± z √(p̂(1 − p̂)/n): it has no width where all are right. Whose variance stands on the right of the inequality?",
+         MIDDLE, "share", f"math.sqrt({HALF}) / (1 + z ** 2 / n)", "math.sqrt(share * (1 - share) / n)"),
+        ("the same, cut at 0 and 1: p̂ ± z √(p̂(1 − p̂)/n). Which p satisfy the inequality where all are right?",
+         MIDDLE, "share", f"math.sqrt({HALF}) / (1 + z ** 2 / n)", "math.sqrt(share * (1 - share) / n)",
+         "middle - half", "max(middle - half, 0.0)", "middle + half", "min(middle + half, 1.0)"),
+        ("the interval lies around the share. Where is the middle of the two roots?", MIDDLE, "share"),
+        ("a term under the root is missing. What is the width where none are right?", f"{HALF})", "share * (1 - share) / n)"),
+        ("the half-width is not divided by 1 + z²/n. What stands before p² in the quadratic equation?",
+         "/ (1 + z ** 2 / n)\n    return", "\n    return"),
+        ("questions without an answer are left out of the score. How many questions were asked?",
+         "n = len(truths)", "n = len(truths) - (sum((given is None for given in answers)) if len(answers) == len(truths) else 0)"),
+        ("z is always 1.96. Which argument sets the confidence?", "n = len(truths)", "n = len(truths)\n    z = 1.96"),
+        ("the wrong answers are counted.", "given == truth for", "given != truth for"),
+        ("no answer counts as 0. Is silence right where the truth is 0?", "given == truth for", "(given or 0) == truth for"),
+        ("an answer within 1 of the truth counts as right. What does exact match mean?", "given == truth for",
+         "given is not None and abs(given - truth) <= 1 for"),
+        ("the number of right answers is given, not the share. What is divided by n?", "return (share,", "return (share * n,"),
+        ("1/n is taken where the variance of a mean belongs under the root.", HALF, "share * (1 - share) / n ** 2 + z ** 2 / (4 * n ** 2)"),
+        ("answers of another number than the questions are cut to the shorter list. Which question would each answer belong to?",
+         "n == 0 or len(answers) != n", "n == 0", "strict=True", "strict=False"),
+    ),
+)  # fmt: skip

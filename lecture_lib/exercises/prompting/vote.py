@@ -47,41 +47,30 @@ def vote_cases(seed: int) -> list[Case]:
 COUNTED = "(answer for answer in answers if answer is not None)"
 WINNERS = "[answer for answer, count in votes.items() if count == most]"
 
-# fmt: off
-VOTE_MISTAKES = (
-    ("the answer 0 loses its votes. What is `if answer` for 0.0?", "if answer is not None", "if answer"),
-    ("samples without an answer vote for None. Whom should they vote for?", COUNTED, "answers"),
-    ("a tie is hidden: one winner is named. How many answers have the most votes?",
-     WINNERS, WINNERS + "[:1]"),
-    ("tied answers stand in the order of size. Which one was given first?", WINNERS, f"sorted({WINNERS}, key=lambda a: (str(type(a)), a))"),
-    ("of tied answers the one given last comes first. In which order are they asked for?", WINNERS, WINNERS + "[::-1]"),
-    ("all answers are named, also those with fewer votes. Which of them have the most?", "if count == most", ""),
-    ("the share is given, not the number of votes. What does the docstring ask for?",
-     ", most)", ", most / max(len(answers), 1))"),
-    ("the number of winners is given in place of their votes.", ", most)", ", sum((count == most for count in votes.values())))"),
-    ("the samples are counted, whatever they say. How many agree?", ", most)", ", len(answers))"),
-    ("the least frequent answers win. Whom does a majority choose?", "max(votes.values()", "min(votes.values()"),
-    ("only answers given twice or more can win. What if all differ?", "if count == most", "if count == most > 1"),
-)
-# fmt: on
-
 VOTE = Exercise(
     name="prompting.majority_vote",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="counting all pairs of equal answers",
     reference=by_pairs,
     right=majority_vote,
     cases=vote_cases,
     owned=("statistics.multimode",),
-    mistakes=VOTE_MISTAKES,
-)
+    mistakes=(
+        ("the answer 0 loses its votes. What is `if answer` for 0.0?", "if answer is not None", "if answer"),
+        ("samples without an answer vote for None. Whom should they vote for?", COUNTED, "answers"),
+        ("a tie is hidden: one winner is named. How many answers have the most votes?",
+         WINNERS, WINNERS + "[:1]"),
+        ("tied answers stand in the order of size. Which one was given first?", WINNERS, f"sorted({WINNERS}, key=lambda a: (str(type(a)), a))"),
+        ("of tied answers the one given last comes first. In which order are they asked for?", WINNERS, WINNERS + "[::-1]"),
+        ("all answers are named, also those with fewer votes. Which of them have the most?", "if count == most", ""),
+        ("the share is given, not the number of votes. What does the docstring ask for?",
+         ", most)", ", most / max(len(answers), 1))"),
+        ("the number of winners is given in place of their votes.", ", most)", ", sum((count == most for count in votes.values())))"),
+        ("the samples are counted, whatever they say. How many agree?", ", most)", ", len(answers))"),
+        ("the least frequent answers win. Whom does a majority choose?", "max(votes.values()", "min(votes.values()"),
+        ("only answers given twice or more can win. What if all differ?", "if count == most", "if count == most > 1"),
+    ),
+)  # fmt: skip
 MENDED_VOTE = find_the_bug(
-    VOTE,
-    "prompting.mended_vote",
-    hint="the answer 0 loses",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    VOTE, "prompting.mended_vote", hint="the answer 0 loses", points=2, difficulty=1, minutes=10
 )

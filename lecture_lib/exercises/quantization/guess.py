@@ -9,9 +9,7 @@ NOISE = predict(
     lambda: LARGEST / CODES / 12**0.5,
     factor=1.1,
     against="a step of 100/127 and an error that is uniform within it",
-    points=1,
-    difficulty=1,
-    minutes=5,
+    points=1, difficulty=1, minutes=5,
     misses=(
         ("the step itself is taken for the error. How far from the middle is a number that lies anywhere within a step, on average?",
          LARGEST / CODES),

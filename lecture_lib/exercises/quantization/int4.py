@@ -39,16 +39,13 @@ def one_by_one(W: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
     codes = np.full(table.shape, 8, dtype=np.uint8)
     for n, row in enumerate(table):
         for g in range(scales.shape[1]):
-            part = row[g * group_size : (g + 1) * group_size]
-            if np.abs(part).max() > 0:
-                scales[n, g] = np.abs(part).max() / table.dtype.type(7)
-                codes[n, g * group_size : (g + 1) * group_size] += (
-                    np.rint(part / scales[n, g]).astype(np.int8).view(np.uint8)
-                )
+            here = slice(g * group_size, (g + 1) * group_size)
+            if (largest := np.abs(row[here]).max()) > 0:
+                scales[n, g] = largest / table.dtype.type(7)
+                codes[n, here] += np.rint(row[here] / scales[n, g]).astype(np.int8).view(np.uint8)
     bits = np.unpackbits(codes[:, :, None], axis=2, bitorder="little")[:, :, :4]
-    return torch.from_numpy(
-        np.packbits(bits.reshape(len(table), -1), axis=1, bitorder="little")
-    ), torch.from_numpy(scales)
+    packed = np.packbits(bits.reshape(len(table), -1), axis=1, bitorder="little")
+    return torch.from_numpy(packed), torch.from_numpy(scales)
 
 
 def int4_cases(seed: int) -> list[Case]:
@@ -79,50 +76,44 @@ def int4_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-INT4_MISTAKES = (
-    ("the two codes of a byte are exchanged. Which column lies in the low four bits?",
-     "codes[:, 0::2] + 16 * codes[:, 1::2]", "codes[:, 1::2] + 16 * codes[:, 0::2]"),
-    ("the two halves of a row are packed together. Which columns share a byte?",
-     "codes[:, 0::2] + 16 * codes[:, 1::2]",
-     "codes[:, :codes.shape[1] // 2] + 16 * codes[:, codes.shape[1] // 2:]"),
-    ("the codes are not packed: a byte for each. How many bytes does a row of K codes take?",
-     "codes[:, 0::2] + 16 * codes[:, 1::2]", "codes"),
-    ("one step serves the whole row. How many steps has a row of K weights?",
-     "largest = groups.abs().amax(-1)", "largest = groups.abs().amax((-2, -1))[:, None].expand(groups.shape[:2])"),
-    ("a group is made of columns that lie apart, not of neighbours. Which weights share a step?",
-     "W.unflatten(-1, (-1, group_size))", "W.unflatten(-1, (group_size, -1)).mT"),
-    ("the step is the largest magnitude / 8. Which code should the largest weight have?",
-     "largest / 7", "largest / 8"),
-    ("the step is the largest weight, not the largest magnitude. Which weights are then cut off?",
-     "groups.abs().amax(-1)", "groups.amax(-1)"),
-    ("negative codes are stored as q + 16 and the others as q. What is stored for a weight of 0?",
-     "codes + 8", "codes % 16"),
-    ("the codes are shifted by 7. What is stored for a weight of 0?",
-     "codes + 8", "codes + 7"),
-    ("the codes are cut to whole numbers, not rounded. Which code is nearest?",
-     "(groups / scale.unsqueeze(-1)).round()", "(groups / scale.unsqueeze(-1)).trunc()"),
-    ("a group of zeros gives NaN, or a step of 0. What could its step be?",
-     "torch.where(largest > 0, largest / 7, 1.0)", "(largest / 7)"),
-    ("a small number is added to the step, so that nothing is divided by 0: tiny weights are lost. Which groups need another step?",
-     "groups / scale.unsqueeze(-1)", "groups / (scale.unsqueeze(-1) + 1e-8)"),
-    ("a group of tiny weights is taken for a group of zeros. Which groups need another step?",
-     "largest > 0", "largest > 1e-6"),
-    ("the step is always float32. Which dtype is asked for?",
-     ".to(W.dtype)", ".float()"),
-)
-# fmt: on
-
 INT4 = Exercise(
     name="quantization.int4_rows",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="loops over rows and groups, and numpy.packbits",
     reference=one_by_one,
     right=int4_rows,
     cases=int4_cases,
     owned=("lecture_lib.quantization.pack_int4", "lecture_lib.quantization.pack", "lecture_lib.quantization.absmax_scale",
            "lecture_lib.quantization.quantize"),
-    mistakes=INT4_MISTAKES,
+    mistakes=(
+        ("the two codes of a byte are exchanged. Which column lies in the low four bits?",
+         "codes[:, 0::2] + 16 * codes[:, 1::2]", "codes[:, 1::2] + 16 * codes[:, 0::2]"),
+        ("the two halves of a row are packed together. Which columns share a byte?",
+         "codes[:, 0::2] + 16 * codes[:, 1::2]",
+         "codes[:, :codes.shape[1] // 2] + 16 * codes[:, codes.shape[1] // 2:]"),
+        ("the codes are not packed: a byte for each. How many bytes does a row of K codes take?",
+         "codes[:, 0::2] + 16 * codes[:, 1::2]", "codes"),
+        ("one step serves the whole row. How many steps has a row of K weights?",
+         "largest = groups.abs().amax(-1)", "largest = groups.abs().amax((-2, -1))[:, None].expand(groups.shape[:2])"),
+        ("a group is made of columns that lie apart, not of neighbours. Which weights share a step?",
+         "W.unflatten(-1, (-1, group_size))", "W.unflatten(-1, (group_size, -1)).mT"),
+        ("the step is the largest magnitude / 8. Which code should the largest weight have?",
+         "largest / 7", "largest / 8"),
+        ("the step is the largest weight, not the largest magnitude. Which weights are then cut off?",
+         "groups.abs().amax(-1)", "groups.amax(-1)"),
+        ("negative codes are stored as q + 16 and the others as q. What is stored for a weight of 0?",
+         "codes + 8", "codes % 16"),
+        ("the codes are shifted by 7. What is stored for a weight of 0?",
+         "codes + 8", "codes + 7"),
+        ("the codes are cut to whole numbers, not rounded. Which code is nearest?",
+         "(groups / scale.unsqueeze(-1)).round()", "(groups / scale.unsqueeze(-1)).trunc()"),
+        ("a group of zeros gives NaN, or a step of 0. What could its step be?",
+         "torch.where(largest > 0, largest / 7, 1.0)", "(largest / 7)"),
+        ("a small number is added to the step, so that nothing is divided by 0: tiny weights are lost. Which groups need another step?",
+         "groups / scale.unsqueeze(-1)", "groups / (scale.unsqueeze(-1) + 1e-8)"),
+        ("a group of tiny weights is taken for a group of zeros. Which groups need another step?",
+         "largest > 0", "largest > 1e-6"),
+        ("the step is always float32. Which dtype is asked for?",
+         ".to(W.dtype)", ".float()"),
+    ),
 )  # fmt: skip

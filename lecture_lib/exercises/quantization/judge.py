@@ -54,34 +54,28 @@ def beyond_shannon(reports: list[dict]) -> int:
     return excess.index(max(excess))
 
 
-# fmt: off
-SHANNON_MISTAKES = (
-    ("the bits of the steps are not counted, or not as they should be. What is stored beside the codes, and how many weights share it?",
-     " + report['scale_bits'] / report['group_size']", ""),
-    ("the largest ratio is chosen. How many bits does each one have for it?",
-     " - 20 * math.log10(2) * rate", ""),
-    ("the limit is taken as 3.01 dB a bit. By which factor does the noise power fall when the step is halved?",
-     "20 * math.log10(2) * rate", "10 * math.log10(2) * rate"),
-    ("the one farthest below the limit is chosen. On which side of the limit is the impossible one?",
-     "excess.index(max(excess))", "excess.index(min(excess))"),
-    ("the bits of a step are counted for every weight. How many weights share a step?",
-     "report['scale_bits'] / report['group_size']", "report['scale_bits']"),
-    ("the bits of the steps are divided without their fraction. What does // give for 16 bits and 64 weights?",
-     "report['scale_bits'] / report['group_size']", "report['scale_bits'] // report['group_size']"),
-    ("all steps are taken to have the same number of bits. Which entry says how many?",
-     "report['scale_bits'] / report['group_size']", "16 / report['group_size']"),
-    ("the one with the fewest bits is chosen. Is it allowed to be as good as it says?",
-     "report['signal_to_noise'] - 20 * math.log10(2) * rate", "-rate"),
-)
-# fmt: on
-
 BEYOND_SHANNON = impossible(
     "quantization.beyond_shannon",
     compressors,
     beyond_shannon,
     against="the limit itself: one report of each five was made above it",
-    points=2,
-    difficulty=2,
-    minutes=12,
-    mistakes=SHANNON_MISTAKES,
-)
+    points=2, difficulty=2, minutes=12,
+    mistakes=(
+        ("the bits of the steps are not counted, or not as they should be. What is stored beside the codes, and how many weights share it?",
+         " + report['scale_bits'] / report['group_size']", ""),
+        ("the largest ratio is chosen. How many bits does each one have for it?",
+         " - 20 * math.log10(2) * rate", ""),
+        ("the limit is taken as 3.01 dB a bit. By which factor does the noise power fall when the step is halved?",
+         "20 * math.log10(2) * rate", "10 * math.log10(2) * rate"),
+        ("the one farthest below the limit is chosen. On which side of the limit is the impossible one?",
+         "excess.index(max(excess))", "excess.index(min(excess))"),
+        ("the bits of a step are counted for every weight. How many weights share a step?",
+         "report['scale_bits'] / report['group_size']", "report['scale_bits']"),
+        ("the bits of the steps are divided without their fraction. What does // give for 16 bits and 64 weights?",
+         "report['scale_bits'] / report['group_size']", "report['scale_bits'] // report['group_size']"),
+        ("all steps are taken to have the same number of bits. Which entry says how many?",
+         "report['scale_bits'] / report['group_size']", "16 / report['group_size']"),
+        ("the one with the fewest bits is chosen. Is it allowed to be as good as it says?",
+         "report['signal_to_noise'] - 20 * math.log10(2) * rate", "-rate"),
+    ),
+)  # fmt: skip

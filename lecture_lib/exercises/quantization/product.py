@@ -79,9 +79,8 @@ def product_cases(seed: int) -> list[Case]:
         other[:, draw.order(K)[:3]] += 1
         inputs, weights = torch.cat([other, q_x], 1).to(torch.uint8), torch.cat([q_w, -q_w], 1).to(torch.int8)
         what = f"{2 * K} columns, and a sum that nearly cancels: it must be exact"
-        return Case(
-            what, (inputs, torch.ones(1, 1), torch.full((1, 1), 7).to(torch.uint8), weights, torch.ones(2, 1))
-        )
+        z = torch.full((1, 1), 7).to(torch.uint8)
+        return Case(what, (inputs, torch.ones(1, 1), z, weights, torch.ones(2, 1)))
 
     B, N, K = draw.sizes(3)
     half = torch.tensor([[0.5]])
@@ -100,54 +99,48 @@ def product_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-PRODUCT_MISTAKES = (
-    ("the zero points are left out. Which real number does code 0 of an input stand for?",
-     " - zero_x.int() * sums", ""),
-    ("the products are added up in float32, which holds whole numbers only up to 2^24. Which type adds them exactly?",
-     "q_x.int() @ q_w.int().T", "q_x.float() @ q_w.float().T"),
-    ("the differences of inputs and zero points are multiplied and added up in float32, which holds whole numbers only up to 2^24. Which type adds them exactly?",
-     "q_x.int() @ q_w.int().T", "(q_x.float() - zero_x.float()) @ q_w.float().T",
-     " - zero_x.int() * sums", ""),
-    ("the zero points are turned into int8: those above 127 become negative. Which type holds both sides?",
-     "zero_x.int()", "zero_x.to(torch.int8).int()"),
-    ("each of the two sums becomes a float32 before one is subtracted from the other. Which comes first, the difference or the float?",
-     "(products - zero_x.int() * sums).float()", "(products.float() - (zero_x.int() * sums).float())"),
-    ("the sum of a row's weights is stored in 16 bits, and overflows. How large can 32,000 codes add up to?",
-     "q_w.int().sum(-1)", "q_w.int().sum(-1).to(torch.int16)"),
-    ("the inputs are turned into int8: codes above 127 become negative. Which type holds both sides?",
-     "q_x.int() @", "q_x.to(torch.int8).int() @"),
-    ("the products are stored in 16 bits, and overflow. How large is 255 · 127?",
-     "q_x.int() @ q_w.int().T", "(q_x.int() @ q_w.int().T).to(torch.int16)"),
-    ("all is added up in 16 bits, and overflows. How large is 255 · 127?",
-     "(products - zero_x.int() * sums).float()", "(products - zero_x.int() * sums).to(torch.int16).float()"),
-    ("the difference of input and zero point is taken in uint8, where 8 − 10 is 254.",
-     "q_x.int() @ q_w.int().T", "(q_x - zero_x).int() @ q_w.int().T",
-     " - zero_x.int() * sums", ""),
-    ("the zero point is subtracted once, not once for each column. How often does it stand in the sum?",
-     "zero_x.int() * sums", "zero_x.int()"),
-    ("the zero point is multiplied by the sum of the inputs' codes. Which codes does it meet?",
-     "zero_x.int() * sums", "zero_x.int() * q_x.int().sum(-1, keepdim=True)"),
-    ("the step of the weights is left out. How many grids are there to put back?",
-     " * scale_w.T", ""),
-    ("the step of the inputs is left out. How many grids are there to put back?",
-     " * scale_x", ""),
-    ("the zero point is added. What does x ≈ scale · (q − zero) say?",
-     "products - zero_x", "products + zero_x"),
-    ("the correction has the tokens' zero points, but is not multiplied by the steps.",
-     "(products - zero_x.int() * sums).float() * scale_x * scale_w.T",
-     "products.float() * scale_x * scale_w.T - (zero_x.int() * sums).float()"),
-)
-# fmt: on
-
 PRODUCT = Exercise(
     name="quantization.integer_product",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="both sides rebuilt and multiplied in float64 (1e-5)",
     reference=in_float64,
     right=integer_product,
     cases=product_cases,
-    mistakes=PRODUCT_MISTAKES,
-)
+    mistakes=(
+        ("the zero points are left out. Which real number does code 0 of an input stand for?",
+         " - zero_x.int() * sums", ""),
+        ("the products are added up in float32, which holds whole numbers only up to 2^24. Which type adds them exactly?",
+         "q_x.int() @ q_w.int().T", "q_x.float() @ q_w.float().T"),
+        ("the differences of inputs and zero points are multiplied and added up in float32, which holds whole numbers only up to 2^24. Which type adds them exactly?",
+         "q_x.int() @ q_w.int().T", "(q_x.float() - zero_x.float()) @ q_w.float().T",
+         " - zero_x.int() * sums", ""),
+        ("the zero points are turned into int8: those above 127 become negative. Which type holds both sides?",
+         "zero_x.int()", "zero_x.to(torch.int8).int()"),
+        ("each of the two sums becomes a float32 before one is subtracted from the other. Which comes first, the difference or the float?",
+         "(products - zero_x.int() * sums).float()", "(products.float() - (zero_x.int() * sums).float())"),
+        ("the sum of a row's weights is stored in 16 bits, and overflows. How large can 32,000 codes add up to?",
+         "q_w.int().sum(-1)", "q_w.int().sum(-1).to(torch.int16)"),
+        ("the inputs are turned into int8: codes above 127 become negative. Which type holds both sides?",
+         "q_x.int() @", "q_x.to(torch.int8).int() @"),
+        ("the products are stored in 16 bits, and overflow. How large is 255 · 127?",
+         "q_x.int() @ q_w.int().T", "(q_x.int() @ q_w.int().T).to(torch.int16)"),
+        ("all is added up in 16 bits, and overflows. How large is 255 · 127?",
+         "(products - zero_x.int() * sums).float()", "(products - zero_x.int() * sums).to(torch.int16).float()"),
+        ("the difference of input and zero point is taken in uint8, where 8 − 10 is 254.",
+         "q_x.int() @ q_w.int().T", "(q_x - zero_x).int() @ q_w.int().T",
+         " - zero_x.int() * sums", ""),
+        ("the zero point is subtracted once, not once for each column. How often does it stand in the sum?",
+         "zero_x.int() * sums", "zero_x.int()"),
+        ("the zero point is multiplied by the sum of the inputs' codes. Which codes does it meet?",
+         "zero_x.int() * sums", "zero_x.int() * q_x.int().sum(-1, keepdim=True)"),
+        ("the step of the weights is left out. How many grids are there to put back?",
+         " * scale_w.T", ""),
+        ("the step of the inputs is left out. How many grids are there to put back?",
+         " * scale_x", ""),
+        ("the zero point is added. What does x ≈ scale · (q − zero) say?",
+         "products - zero_x", "products + zero_x"),
+        ("the correction has the tokens' zero points, but is not multiplied by the steps.",
+         "(products - zero_x.int() * sums).float() * scale_x * scale_w.T",
+         "products.float() * scale_x * scale_w.T - (zero_x.int() * sums).float()"),
+    ),
+)  # fmt: skip

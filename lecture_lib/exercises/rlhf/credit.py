@@ -53,41 +53,35 @@ def all_later_surprises(rewards: Tensor, values: Tensor, gamma: float = 1.0, lam
 SURPRISE = "surprise = rewards[..., n] + gamma * expected - values[..., n]"
 CREDIT = "following = surprise + gamma * lam * following"
 
-# fmt: off
-CREDIT_MISTAKES = (
-    ("λ shrinks the expected value, too. What is the surprise of a step in which exactly the expected happens?",
-     "gamma * expected", "gamma * lam * expected"),
-    ("λ is left out of the recursion: these are returns less values, whatever λ is.", CREDIT,
-     "following = surprise + gamma * following"),
-    ("γ is left out of the recursion. By what is a surprise of the next step discounted?", CREDIT,
-     "following = surprise + lam * following"),
-    ("nothing of later surprises arrives. What does A at n know of A at n + 1?", CREDIT, "following = surprise"),
-    ("the expected value behind a token is left out. What does one still hope for after it?", SURPRISE,
-     "surprise = rewards[..., n] - values[..., n]"),
-    ("γ is left out of the surprise. By what is the next value discounted?", SURPRISE,
-     "surprise = rewards[..., n] + expected - values[..., n]"),
-    ("the value of the token itself is not taken off. Better than what is an advantage?", SURPRISE,
-     "surprise = rewards[..., n] + gamma * expected"),
-    ("the recursion runs from the first token to the last. Who knows what comes later?",
-     "reversed(range(rewards.shape[-1]))", "range(rewards.shape[-1])"),
-    ("behind the last token its own value is expected again. What comes after the end?",
-     "following = expected = torch.zeros_like(rewards[..., 0])",
-     "following, expected = (torch.zeros_like(rewards[..., 0]), values[..., -1])"),
-    ("the sum of advantage and value is given: that is the return. What is asked for?",
-     "return advantages", "return advantages + values"),
-)
-# fmt: on
-
 GAE = Exercise(
     name="rlhf.gae",
-    points=2,
-    difficulty=2,
-    minutes=15,
+    points=2, difficulty=2, minutes=15,
     against="a matrix of powers of γλ times the surprises of single steps",
     reference=all_later_surprises,
     cases=credit_cases,
-    mistakes=CREDIT_MISTAKES,
-)
+    mistakes=(
+        ("λ shrinks the expected value, too. What is the surprise of a step in which exactly the expected happens?",
+         "gamma * expected", "gamma * lam * expected"),
+        ("λ is left out of the recursion: these are returns less values, whatever λ is.", CREDIT,
+         "following = surprise + gamma * following"),
+        ("γ is left out of the recursion. By what is a surprise of the next step discounted?", CREDIT,
+         "following = surprise + lam * following"),
+        ("nothing of later surprises arrives. What does A at n know of A at n + 1?", CREDIT, "following = surprise"),
+        ("the expected value behind a token is left out. What does one still hope for after it?", SURPRISE,
+         "surprise = rewards[..., n] - values[..., n]"),
+        ("γ is left out of the surprise. By what is the next value discounted?", SURPRISE,
+         "surprise = rewards[..., n] + expected - values[..., n]"),
+        ("the value of the token itself is not taken off. Better than what is an advantage?", SURPRISE,
+         "surprise = rewards[..., n] + gamma * expected"),
+        ("the recursion runs from the first token to the last. Who knows what comes later?",
+         "reversed(range(rewards.shape[-1]))", "range(rewards.shape[-1])"),
+        ("behind the last token its own value is expected again. What comes after the end?",
+         "following = expected = torch.zeros_like(rewards[..., 0])",
+         "following, expected = (torch.zeros_like(rewards[..., 0]), values[..., -1])"),
+        ("the sum of advantage and value is given: that is the return. What is asked for?",
+         "return advantages", "return advantages + values"),
+    ),
+)  # fmt: skip
 # Symptom: a reward of 2 that was expected all along should surprise nobody; yet all advantages but the last are negative.
 MENDED = find_the_bug(
     GAE,

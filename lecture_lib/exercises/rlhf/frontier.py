@@ -11,9 +11,8 @@ from lecture_lib.checks.draws import F64, Draw
 from lecture_lib.checks.kinds import impossible
 from lecture_lib.rlhf import distance, gibbs_policy
 
-Claim = tuple[
-    Tensor, Tensor, float, float
-]  # ln π_ref (R,), rewards (R,), distance and mean reward of a policy
+# ln π_ref (R,), rewards (R,), distance and mean reward of a policy
+Claim = tuple[Tensor, Tensor, float, float]
 
 
 def best_within(log_reference: Tensor, rewards: Tensor, kl: float) -> float:
@@ -76,16 +75,9 @@ def simpler_rules(one: Claim) -> dict[str, float]:
 
 
 DIFFER = (("gain", "reward"), ("gain", "gain for a nat"), ("gain for a nat", "small distance"))
-SLOPE = {
-    "root of the distance": 0.95,
-    "root and bend": 0.98,
-}  # rules that are often right, and what they make of most possible claims;
-CURVES = {
-    "circle": -0.055,
-    "parabola": 1.1,
-    "root between the ends": 1.16,
-    "fourth root": 0.95,
-}  # seldom are all wrong at once
+# Rules that are often right, and what they make of most possible claims; seldom are all wrong at once.
+SLOPE = {"root of the distance": 0.95, "root and bend": 0.98}
+CURVES = {"circle": -0.055, "parabola": 1.1, "root between the ends": 1.16, "fourth root": 0.95}
 
 
 def five_claims(seed: int, each: int) -> tuple[str, list, int]:
@@ -125,35 +117,29 @@ def above_the_frontier(claims: list) -> int:
     return excess.index(max(excess))
 
 
-# fmt: off
-ABOVE_MISTAKES = (
-    ("the largest reward is named, whatever the world. What can be reached there?",
-     "(reward - best) / (best - start)", "reward"),
-    ("the largest gain is named, whatever the world. What can be reached there?",
-     "(reward - best) / (best - start)", "reward - start"),
-    ("the largest gain for a nat is named. How does the frontier bend?",
-     "(reward - best) / (best - start)", "(reward - start) / kl"),
-    ("the claim furthest below its frontier is named.", "index(max(excess))", "index(min(excess))"),
-    ("the frontier is taken as a square root all the way. Where does it bend away from its beginning?",
-     "(reward - best) / (best - start)",
-     "(reward - start) / math.sqrt(2 * kl * float(log_reference.exp() @ (rewards - start) ** 2))"),
-    ("the frontier is drawn as a part of a circle from the reference to the best reply. Which curve do the Gibbs policies make?",
-     "(reward - best) / (best - start)",
-     "(reward - start) / (float(rewards.max()) - start) - math.sqrt(1 - (1 + kl / float(log_reference[rewards.argmax()])) ** 2)"),
-    ("the claims are counted from 1. Which number has the first?",
-     "return excess.index(max(excess))", "return excess.index(max(excess)) + 1"),
-    ("the claim with the smallest distance is named.", "(reward - best) / (best - start)", "-kl"),
-)
-# fmt: on
-
 ABOVE = impossible(
     "rlhf.above_the_frontier",
     five_claims,
     above_the_frontier,
     against="how the claims were made, with the frontier found by bisection",
     rounds=8,
-    points=3,
-    difficulty=2,
-    minutes=15,
-    mistakes=ABOVE_MISTAKES,
-)
+    points=3, difficulty=2, minutes=15,
+    mistakes=(
+        ("the largest reward is named, whatever the world. What can be reached there?",
+         "(reward - best) / (best - start)", "reward"),
+        ("the largest gain is named, whatever the world. What can be reached there?",
+         "(reward - best) / (best - start)", "reward - start"),
+        ("the largest gain for a nat is named. How does the frontier bend?",
+         "(reward - best) / (best - start)", "(reward - start) / kl"),
+        ("the claim furthest below its frontier is named.", "index(max(excess))", "index(min(excess))"),
+        ("the frontier is taken as a square root all the way. Where does it bend away from its beginning?",
+         "(reward - best) / (best - start)",
+         "(reward - start) / math.sqrt(2 * kl * float(log_reference.exp() @ (rewards - start) ** 2))"),
+        ("the frontier is drawn as a part of a circle from the reference to the best reply. Which curve do the Gibbs policies make?",
+         "(reward - best) / (best - start)",
+         "(reward - start) / (float(rewards.max()) - start) - math.sqrt(1 - (1 + kl / float(log_reference[rewards.argmax()])) ** 2)"),
+        ("the claims are counted from 1. Which number has the first?",
+         "return excess.index(max(excess))", "return excess.index(max(excess)) + 1"),
+        ("the claim with the smallest distance is named.", "(reward - best) / (best - start)", "-kl"),
+    ),
+)  # fmt: skip

@@ -23,9 +23,8 @@ def bites(drawn: tuple) -> bool:
 def wild(drawn: tuple) -> tuple:
     """Put 500, NaN and both infinities where nothing counts, in another order into each tensor."""
     *tensors, mask, _ = drawn
-    odd = torch.tensor([500.0, torch.nan, torch.inf, -torch.inf])[
-        torch.arange(mask.numel()).view_as(mask) % 4
-    ]
+    places = torch.arange(mask.numel()).view_as(mask) % 4
+    odd = torch.tensor([500.0, torch.nan, torch.inf, -torch.inf])[places]
     return *(x.where(mask, odd.roll(k, 1).to(x.dtype)) for k, x in enumerate(tensors)), mask
 
 
@@ -70,9 +69,7 @@ def ppo_cases(seed: int) -> list[Case]:
     ]
 
 
-def token_by_token(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, mask: Tensor, clip: float = 0.2
-) -> Tensor:
+def token_by_token(log_probs, old_log_probs, advantages, mask, clip=0.2) -> Tensor:
     """Each token says in words what it earns."""
     gains = [0 * log_probs[:0].sum()]
     for i, j in mask.nonzero().tolist():
@@ -88,52 +85,46 @@ def token_by_token(
 
 LOWER = "torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)"
 
-# fmt: off
-PPO_MISTAKES = (
-    ("the larger of the two gains counts. Which is the cautious one?", "torch.minimum", "torch.maximum"),
-    ("nothing is clipped. What may a ratio earn at most?", LOWER, "ratio * advantages"),
-    ("all ratios are clipped, also where that makes the loss smaller. Should a token that went the wrong way feel no pull back?",
-     LOWER, "ratio.clamp(1 - clip, 1 + clip) * advantages"),
-    ("the ratio is limited from above only. What if a bad token has become rare already?",
-     "ratio.clamp(1 - clip, 1 + clip)", "ratio.clamp(max=1 + clip)"),
-    ("the gain is given, not the loss. In which direction does an optimizer go?", "return -gains", "return gains"),
-    ("old and new are exchanged in the ratio. Which one stands in the numerator?",
-     "(log_probs - old_log_probs.detach())", "(old_log_probs.detach() - log_probs)"),
-    ("the difference of the logarithms is taken for the ratio.", ".masked_fill(~mask, 0).exp()", ".masked_fill(~mask, 0) + 1"),
-    ("the sum is divided by all places, padding included. How many tokens count?",
-     "mask.sum().clamp(min=1)", "mask.numel()"),
-    ("it is a sum, not a mean. By how many tokens is it divided?", "-gains.sum() / mask.sum().clamp(min=1)", "-gains.sum()"),
-    ("first each text is averaged, then the texts: tokens of short texts count more. Over what does the mean run?",
-     "-gains.sum() / mask.sum().clamp(min=1)", "-(gains.sum(1) / mask.sum(1).clamp(min=1)).mean()"),
-    ("the logarithm of the ratio is limited to ±ε. Which limits has the ratio itself?",
-     "ratio.clamp(1 - clip, 1 + clip)", "torch.exp(torch.log(ratio).clamp(-clip, clip))"),
-    ("what stands at padding is not hidden: NaN or 0 times inf. What should be filled before the exponential?",
-     "(log_probs - old_log_probs.detach()).masked_fill(~mask, 0).exp()", "(log_probs - old_log_probs.detach()).exp()",
-     "advantages.detach().masked_fill(~mask, 0)", "advantages.detach() * mask"),
-    ("padding is hidden behind the exponential only: the loss is right, but its gradient is NaN. What should be filled before?",
-     "(log_probs - old_log_probs.detach()).masked_fill(~mask, 0).exp()", "(log_probs - old_log_probs.detach()).exp()",
-     "advantages.detach().masked_fill(~mask, 0)", "advantages.detach()", LOWER, f"{LOWER}.masked_fill(~mask, 0)"),
-    ("the loss of no token is a constant, so that `backward` fails. What is the sum of no gains?",
-     "return -gains", "if not mask.any():\n        return log_probs.new_zeros(())\n    return -gains"),
-    ("padding counts as if it were text.", "gains.sum() /", "(gains.sum() + (~mask).sum()) /"),
-    ("a gradient goes through the old probabilities. They are data; what cuts it off?",
-     "old_log_probs.detach()", "old_log_probs"),
-    ("a gradient goes through the advantages. They are data; what cuts it off?",
-     "advantages.detach()", "advantages"),
-    ("ε is not what was asked for: it is always 0.2.", "clip = positive_real('clip', clip)", "clip = 0.2"),
-)
-# fmt: on
-
 PPO_LOSS = Exercise(
     name="rlhf.ppo_loss",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against="the gain of every token by itself, with torch's gradients",
     reference=token_by_token,
     cases=ppo_cases,
-    mistakes=PPO_MISTAKES,
-)
+    mistakes=(
+        ("the larger of the two gains counts. Which is the cautious one?", "torch.minimum", "torch.maximum"),
+        ("nothing is clipped. What may a ratio earn at most?", LOWER, "ratio * advantages"),
+        ("all ratios are clipped, also where that makes the loss smaller. Should a token that went the wrong way feel no pull back?",
+         LOWER, "ratio.clamp(1 - clip, 1 + clip) * advantages"),
+        ("the ratio is limited from above only. What if a bad token has become rare already?",
+         "ratio.clamp(1 - clip, 1 + clip)", "ratio.clamp(max=1 + clip)"),
+        ("the gain is given, not the loss. In which direction does an optimizer go?", "return -gains", "return gains"),
+        ("old and new are exchanged in the ratio. Which one stands in the numerator?",
+         "(log_probs - old_log_probs.detach())", "(old_log_probs.detach() - log_probs)"),
+        ("the difference of the logarithms is taken for the ratio.", ".masked_fill(~mask, 0).exp()", ".masked_fill(~mask, 0) + 1"),
+        ("the sum is divided by all places, padding included. How many tokens count?",
+         "mask.sum().clamp(min=1)", "mask.numel()"),
+        ("it is a sum, not a mean. By how many tokens is it divided?", "-gains.sum() / mask.sum().clamp(min=1)", "-gains.sum()"),
+        ("first each text is averaged, then the texts: tokens of short texts count more. Over what does the mean run?",
+         "-gains.sum() / mask.sum().clamp(min=1)", "-(gains.sum(1) / mask.sum(1).clamp(min=1)).mean()"),
+        ("the logarithm of the ratio is limited to ±ε. Which limits has the ratio itself?",
+         "ratio.clamp(1 - clip, 1 + clip)", "torch.exp(torch.log(ratio).clamp(-clip, clip))"),
+        ("what stands at padding is not hidden: NaN or 0 times inf. What should be filled before the exponential?",
+         "(log_probs - old_log_probs.detach()).masked_fill(~mask, 0).exp()", "(log_probs - old_log_probs.detach()).exp()",
+         "advantages.detach().masked_fill(~mask, 0)", "advantages.detach() * mask"),
+        ("padding is hidden behind the exponential only: the loss is right, but its gradient is NaN. What should be filled before?",
+         "(log_probs - old_log_probs.detach()).masked_fill(~mask, 0).exp()", "(log_probs - old_log_probs.detach()).exp()",
+         "advantages.detach().masked_fill(~mask, 0)", "advantages.detach()", LOWER, f"{LOWER}.masked_fill(~mask, 0)"),
+        ("the loss of no token is a constant, so that `backward` fails. What is the sum of no gains?",
+         "return -gains", "if not mask.any():\n        return log_probs.new_zeros(())\n    return -gains"),
+        ("padding counts as if it were text.", "gains.sum() /", "(gains.sum() + (~mask).sum()) /"),
+        ("a gradient goes through the old probabilities. They are data; what cuts it off?",
+         "old_log_probs.detach()", "old_log_probs"),
+        ("a gradient goes through the advantages. They are data; what cuts it off?",
+         "advantages.detach()", "advantages"),
+        ("ε is not what was asked for: it is always 0.2.", "clip = positive_real('clip', clip)", "clip = 0.2"),
+    ),
+)  # fmt: skip
 
 
 def dpo_cases(seed: int) -> list[Case]:
@@ -156,17 +147,11 @@ def dpo_cases(seed: int) -> list[Case]:
         Case("three pairs, very wrong and very right", (*extreme, 1.0)),
         Case(f"{B} pairs, not contiguous", (*map(scattered, pairs()), 0.4)),
         Case(f"{B} pairs, float64 with gradients", (*pairs(F64), 0.7), gradient=(0, 1, 2, 3)),
-        Case(
-            "the three pairs, float64 with gradients",
-            (*(x.double() for x in extreme), 1.0),
-            gradient=(0, 1, 2, 3),
-        ),
-    ]
+        Case("the three pairs, float64 with gradients", (*(x.double() for x in extreme), 1.0), gradient=(0, 1, 2, 3)),
+    ]  # fmt: skip
 
 
-def as_a_label(
-    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float
-) -> Tensor:
+def as_a_label(chosen, rejected, reference_chosen, reference_rejected, beta) -> Tensor:
     """Binary cross-entropy of the label "the first is better"."""
     logits = beta * ((chosen - rejected) - (reference_chosen - reference_rejected).detach())
     return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
@@ -174,43 +159,37 @@ def as_a_label(
 
 INSIDE = "beta * (gained - lost)"
 
-# fmt: off
-DPO_MISTAKES = (
-    ("the reference is left out. What should the loss be while the policy is still the reference?",
-     "chosen - reference_chosen.detach()", "chosen", "rejected - reference_rejected.detach()", "rejected"),
-    ("the reference is left out for the rejected answers. Which two ratios are compared?",
-     "rejected - reference_rejected.detach()", "rejected"),
-    ("the difference is divided by β. Which unit has β ln π?", INSIDE, "(gained - lost) / beta"),
-    ("β is left out.", INSIDE, "(gained - lost)"),
-    ("β multiplies the policy's part only. What is the implicit reward of an answer?", INSIDE,
-     "(beta * (chosen - rejected) - (reference_chosen - reference_rejected).detach())"),
-    ("chosen and rejected are exchanged. Which of the two should gain?", "gained - lost", "lost - gained"),
-    ("the log-likelihood is given, not the loss. In which direction does an optimizer go?", "-F.logsigmoid", "F.logsigmoid"),
-    ("it is a sum, not a mean over the pairs.", ").mean()", ").sum()"),
-    ("the pairs are averaged inside the sigmoid. Does a very right pair make up for a very wrong one?",
-     "-F.logsigmoid(beta * (gained - lost)).mean()", "-F.logsigmoid((beta * (gained - lost)).mean())"),
-    ("the logarithm is taken of a sigmoid that is rounded to 0: inf. Which function of torch.nn.functional does both at once?",
-     "-F.logsigmoid(beta * (gained - lost))", "-torch.log(torch.sigmoid(beta * (gained - lost)))"),
-    ("the branch of `torch.where` that is not taken overflows: the loss is right, but its gradient is NaN. Which function of "
-     "torch.nn.functional needs no branches?",
-     "-F.logsigmoid(beta * (gained - lost))", "torch.where(gained > lost - 50 / beta, torch.log1p(torch.exp(beta * (lost - gained))), beta * (lost - gained))"),
-    ("the probability of the wrong preference is averaged, not minus the logarithm of the right one.",
-     "-F.logsigmoid(beta * (gained - lost))", "torch.sigmoid(-beta * (gained - lost))"),
-    ("it is a hinge, max(0, 1 - x). Which loss has the Bradley-Terry model?",
-     "-F.logsigmoid(beta * (gained - lost))", "(1 - beta * (gained - lost)).clamp(min=0)"),
-    ("a gradient goes through the reference. It is fixed; what cuts it off?",
-     "reference_chosen.detach()", "reference_chosen", "reference_rejected.detach()", "reference_rejected"),
-)
-# fmt: on
-
 DPO_LOSS = Exercise(
     name="rlhf.dpo_loss",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against='torch\'s binary cross-entropy of the label "the first is better"',
     reference=as_a_label,
     cases=dpo_cases,
     owned=("lecture_lib.rlhf.reward_loss",),
-    mistakes=DPO_MISTAKES,
-)
+    mistakes=(
+        ("the reference is left out. What should the loss be while the policy is still the reference?",
+         "chosen - reference_chosen.detach()", "chosen", "rejected - reference_rejected.detach()", "rejected"),
+        ("the reference is left out for the rejected answers. Which two ratios are compared?",
+         "rejected - reference_rejected.detach()", "rejected"),
+        ("the difference is divided by β. Which unit has β ln π?", INSIDE, "(gained - lost) / beta"),
+        ("β is left out.", INSIDE, "(gained - lost)"),
+        ("β multiplies the policy's part only. What is the implicit reward of an answer?", INSIDE,
+         "(beta * (chosen - rejected) - (reference_chosen - reference_rejected).detach())"),
+        ("chosen and rejected are exchanged. Which of the two should gain?", "gained - lost", "lost - gained"),
+        ("the log-likelihood is given, not the loss. In which direction does an optimizer go?", "-F.logsigmoid", "F.logsigmoid"),
+        ("it is a sum, not a mean over the pairs.", ").mean()", ").sum()"),
+        ("the pairs are averaged inside the sigmoid. Does a very right pair make up for a very wrong one?",
+         "-F.logsigmoid(beta * (gained - lost)).mean()", "-F.logsigmoid((beta * (gained - lost)).mean())"),
+        ("the logarithm is taken of a sigmoid that is rounded to 0: inf. Which function of torch.nn.functional does both at once?",
+         "-F.logsigmoid(beta * (gained - lost))", "-torch.log(torch.sigmoid(beta * (gained - lost)))"),
+        ("the branch of `torch.where` that is not taken overflows: the loss is right, but its gradient is NaN. Which function of "
+         "torch.nn.functional needs no branches?",
+         "-F.logsigmoid(beta * (gained - lost))", "torch.where(gained > lost - 50 / beta, torch.log1p(torch.exp(beta * (lost - gained))), beta * (lost - gained))"),
+        ("the probability of the wrong preference is averaged, not minus the logarithm of the right one.",
+         "-F.logsigmoid(beta * (gained - lost))", "torch.sigmoid(-beta * (gained - lost))"),
+        ("it is a hinge, max(0, 1 - x). Which loss has the Bradley-Terry model?",
+         "-F.logsigmoid(beta * (gained - lost))", "(1 - beta * (gained - lost)).clamp(min=0)"),
+        ("a gradient goes through the reference. It is fixed; what cuts it off?",
+         "reference_chosen.detach()", "reference_chosen", "reference_rejected.detach()", "reference_rejected"),
+    ),
+)  # fmt: skip

@@ -26,9 +26,8 @@ def mask_cases(seed: int) -> list[Case]:
     large[2] = large[0] + 256  # equal in eight bits
     begin, end, a, b, c = small
     rows = texts_of(*small)
-    order = until(
-        lambda: draw.order(4).tolist(), lambda each: each[-1] != 2
-    )  # a text stands behind the one that is cut off
+    # A text stands behind the one that is cut off.
+    order = until(lambda: draw.order(4).tolist(), lambda each: each[-1] != 2)
     chosen = torch.tensor(texts_of(*large))[order]
     random = torch.tensor(large[:4])[draw.ids(3, 14, below=4)]
     many = [begin, a, end, begin, b, c, end, begin, end, begin, begin, end, a, begin, b, end, end]
@@ -70,39 +69,33 @@ def across_texts(ids: Tensor, begin_id: int, end_id: int) -> Tensor:
 
 STEP = "inside = inside & (token != end_id) | ~inside & (token == begin_id)"
 
-# fmt: off
-MASK_MISTAKES = (
-    ("the token that ends an answer is not asked for. Who then tells the model to stop?",
-     "mask[..., n] = inside", "mask[..., n] = inside & (token != end_id)"),
-    ("the token that opens an answer is marked as well. Who writes it, the model or the one who asks?",
-     "mask[..., n] = inside", "mask[..., n] = inside | (token == begin_id)"),
-    ("an answer never ends: what the user says next is learned, too. What closes an answer?",
-     STEP, "inside = inside | (token == begin_id)"),
-    ("only the first answer of a text is marked. How many answers may a text have?",
-     "mask[..., n] = inside", "mask[..., n] = inside & ((ids[..., :n] == end_id) & mask[..., :n]).sum(-1).eq(0)"),
-    ("the questions are marked and the answers are not. What should the model learn to say?",
-     "mask[..., n] = inside", "mask[..., n] = ~inside"),
-    ("a second begin inside an answer closes it. Which token alone does that?",
-     STEP, "inside = inside & (token != end_id) & (token != begin_id) | ~inside & (token == begin_id)"),
-    ("an end outside an answer opens one. Which token alone does that?",
-     STEP, "inside = inside & (token != end_id) | ~inside & ((token == begin_id) | (token == end_id))"),
-    ("an answer that is cut off is not marked. How far does it run?",
-     "return mask", "return mask & (ids == end_id).flip(-1).cumsum(-1).flip(-1).bool()"),
-    ("an answer that is cut off goes on in the next text. Where does it end?", across_texts),
-    ("only the last answer of a text is marked. How many answers may a text have?",
-     "return mask", "return mask & ~((ids == begin_id) & ~mask).flip(-1).cumsum(-1).flip(-1).bool()"),
-    ("the mask is one place early: it marks the places at which the tokens are predicted. Which are the tokens themselves?",
-     "return mask", "return torch.cat([mask[..., 1:], torch.zeros_like(mask[..., :1])], -1)"),
-)
-# fmt: on
-
 ANSWERS = Exercise(
     name="rlhf.answer_mask",
-    points=2,
-    difficulty=1,
-    minutes=12,
+    points=2, difficulty=1, minutes=12,
     against="a search from begin to end in lists (exactly)",
     reference=by_searching,
     cases=mask_cases,
-    mistakes=MASK_MISTAKES,
-)
+    mistakes=(
+        ("the token that ends an answer is not asked for. Who then tells the model to stop?",
+         "mask[..., n] = inside", "mask[..., n] = inside & (token != end_id)"),
+        ("the token that opens an answer is marked as well. Who writes it, the model or the one who asks?",
+         "mask[..., n] = inside", "mask[..., n] = inside | (token == begin_id)"),
+        ("an answer never ends: what the user says next is learned, too. What closes an answer?",
+         STEP, "inside = inside | (token == begin_id)"),
+        ("only the first answer of a text is marked. How many answers may a text have?",
+         "mask[..., n] = inside", "mask[..., n] = inside & ((ids[..., :n] == end_id) & mask[..., :n]).sum(-1).eq(0)"),
+        ("the questions are marked and the answers are not. What should the model learn to say?",
+         "mask[..., n] = inside", "mask[..., n] = ~inside"),
+        ("a second begin inside an answer closes it. Which token alone does that?",
+         STEP, "inside = inside & (token != end_id) & (token != begin_id) | ~inside & (token == begin_id)"),
+        ("an end outside an answer opens one. Which token alone does that?",
+         STEP, "inside = inside & (token != end_id) | ~inside & ((token == begin_id) | (token == end_id))"),
+        ("an answer that is cut off is not marked. How far does it run?",
+         "return mask", "return mask & (ids == end_id).flip(-1).cumsum(-1).flip(-1).bool()"),
+        ("an answer that is cut off goes on in the next text. Where does it end?", across_texts),
+        ("only the last answer of a text is marked. How many answers may a text have?",
+         "return mask", "return mask & ~((ids == begin_id) & ~mask).flip(-1).cumsum(-1).flip(-1).bool()"),
+        ("the mask is one place early: it marks the places at which the tokens are predicted. Which are the tokens themselves?",
+         "return mask", "return torch.cat([mask[..., 1:], torch.zeros_like(mask[..., :1])], -1)"),
+    ),
+)  # fmt: skip

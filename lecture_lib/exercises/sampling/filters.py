@@ -61,43 +61,37 @@ def by_counting(logits: Tensor, k: int) -> Tensor:
 KTH = "logits.topk(k).values[..., -1:]"
 REMOVED = f"removed = logits < {KTH}"
 
-# fmt: off
-K_BEST_MISTAKES = (
-    ("exactly k tokens stay, and chance decides between equal ones. What should be compared: places or values?",
-     REMOVED, "best = logits.topk(k).indices\n    removed = torch.ones_like(logits, dtype=torch.bool)\n"
-              "    removed = removed.scatter(-1, best, False)"),
-    ("the k-th token goes, too. Is what equals the k-th to be kept?",
-     f"logits < {KTH}", f"logits <= {KTH}"),
-    ("a k larger than the vocabulary is an error. How many can be kept at most?",
-     "min(k, logits.shape[-1])", "k"),
-    ("k + 1 tokens stay.", "min(k, logits.shape[-1])", "min(k + 1, logits.shape[-1])"),
-    ("the k smallest logits stay. Which end of the list is likely?",
-     REMOVED, "removed = logits > logits.topk(k, largest=False).values[..., -1:]"),
-    ("all texts of the batch share one threshold. Whose k-th logit does each text need?",
-     f"< {KTH}", "< logits.flatten().topk(k).values[-1]"),
-    ("the thresholds line up with the tokens, not with the texts. Which axis was dropped?",
-     "[..., -1:]", "[..., -1]"),
-    ("tokens are removed by the logit 0, which many tokens have. Which logit has the probability 0?",
-     "-torch.inf", "0.0"),
-    ("tokens are removed by a logit that is finite. Which logit has the probability 0, whatever the others are?",
-     "-torch.inf", "-10000.0"),
-    ("every distinct value counts once, so equal tokens take one place together. How many tokens are larger?",
-     REMOVED, "removed = torch.stack([row < row.unique().flip(0)[:k].min() for row in logits.reshape(-1, "
-              "logits.shape[-1])]).reshape(logits.shape)"),
-)
-# fmt: on
-
 TOP_K = Exercise(
     name="sampling.top_k",
-    points=2,
-    difficulty=1,
-    minutes=10,
+    points=2, difficulty=1, minutes=10,
     against="for every token a count of those that are larger (exactly)",
     reference=by_counting,
     right=k_best,
     cases=k_best_cases,
-    mistakes=K_BEST_MISTAKES,
-)
+    mistakes=(
+        ("exactly k tokens stay, and chance decides between equal ones. What should be compared: places or values?",
+         REMOVED, "best = logits.topk(k).indices\n    removed = torch.ones_like(logits, dtype=torch.bool)\n"
+                  "    removed = removed.scatter(-1, best, False)"),
+        ("the k-th token goes, too. Is what equals the k-th to be kept?",
+         f"logits < {KTH}", f"logits <= {KTH}"),
+        ("a k larger than the vocabulary is an error. How many can be kept at most?",
+         "min(k, logits.shape[-1])", "k"),
+        ("k + 1 tokens stay.", "min(k, logits.shape[-1])", "min(k + 1, logits.shape[-1])"),
+        ("the k smallest logits stay. Which end of the list is likely?",
+         REMOVED, "removed = logits > logits.topk(k, largest=False).values[..., -1:]"),
+        ("all texts of the batch share one threshold. Whose k-th logit does each text need?",
+         f"< {KTH}", "< logits.flatten().topk(k).values[-1]"),
+        ("the thresholds line up with the tokens, not with the texts. Which axis was dropped?",
+         "[..., -1:]", "[..., -1]"),
+        ("tokens are removed by the logit 0, which many tokens have. Which logit has the probability 0?",
+         "-torch.inf", "0.0"),
+        ("tokens are removed by a logit that is finite. Which logit has the probability 0, whatever the others are?",
+         "-torch.inf", "-10000.0"),
+        ("every distinct value counts once, so equal tokens take one place together. How many tokens are larger?",
+         REMOVED, "removed = torch.stack([row < row.unique().flip(0)[:k].min() for row in logits.reshape(-1, "
+                  "logits.shape[-1])]).reshape(logits.shape)"),
+    ),
+)  # fmt: skip
 # Symptom: of tokens with the same logit one stays and the other goes.
 K_BEST = find_the_bug(
     TOP_K,
@@ -135,9 +129,8 @@ def nucleus_cases(seed: int) -> list[Case]:
     V += 4
 
     def spread(*shape: int) -> Tensor:
-        return until(
-            lambda: (1.5 * draw.normal(*shape)).softmax(-1), lambda probs: clear_of_boundary(probs, 0.7)
-        )
+        probs = lambda: (1.5 * draw.normal(*shape)).softmax(-1)  # noqa: E731
+        return until(probs, lambda probs: clear_of_boundary(probs, 0.7))
 
     def eighths(*numbers: int) -> Tensor:
         return torch.tensor(numbers)[draw.order(len(numbers))] / sum(numbers)
@@ -191,48 +184,42 @@ def accept_nucleus(case: Case, output: object, _asked: list) -> str | None:
     return difference(*same, None) and other
 
 
-# fmt: off
-NUCLEUS_MISTAKES = (
-    ("the token that crosses p is left out, so the set holds less than p. Which token makes the sum reach p?",
-     "before = ordered.cumsum(-1) - ordered", "before = ordered.cumsum(-1)"),
-    ("one token too many stays where the sum is p exactly. Has it reached p?",
-     "before < p", "before <= p"),
-    ("one token too many stays: the one after the sum has reached p. Is the sum before a token or behind it compared?",
-     "before = ordered.cumsum(-1) - ordered", "before = (ordered.cumsum(-1) - ordered).roll(1, -1)"),
-    ("the probabilities come back in the order of their size. Which token is which?",
-     "probs = probs * kept", "probs = ordered * kept.gather(-1, order)"),
-    ("the mark of the i-th largest token stands at place i. How do marks find back to their tokens?",
-     "kept = kept.scatter(-1, order, kept)", "pass"),
-    ("the marks are gathered where they should be scattered. Does `order` lead from rank to token, or back?",
-     "kept.scatter(-1, order, kept)", "kept.gather(-1, order)"),
-    ("the probabilities that are left do not sum to one. What is a distribution?",
-     "return probs / probs.sum(-1, keepdim=True)", "return probs"),
-    ("the least likely tokens come first. Which end of the list is the nucleus?",
-     "descending=True", "descending=False"),
-    ("no token is left when p is 0, and 0/0 is NaN. How many tokens must stay at least?",
-     "kept[..., 0] = True", "pass"),
-    ("all tokens as likely as the last one of the nucleus stay. Is this the smallest set that holds p?",
-     "probs = probs * kept",
-     "probs = probs * (probs >= torch.where(kept, probs, 2.0).amin(-1, keepdim=True)) * (probs > 0)"),
-    ("tokens stay that have at least the probability p themselves. What is p compared with?",
-     "before < p", "ordered >= p"),
-    ("tokens stay that have at least p times the probability of the best (that is min-p). What is p compared with?",
-     "before < p", "ordered >= p * ordered[..., :1]"),
-    ("the sum runs over the first axis, from text to text. Over which axis is a distribution?",
-     "before = ordered.cumsum(-1) - ordered", "before = ordered.cumsum(0) - ordered"),
-)
-# fmt: on
-
 NUCLEUS = Exercise(
     name="sampling.nucleus",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="tokens taken one by one until their exact sum reaches p (1e-5)",
     reference=token_by_token,
     right=nucleus,
     cases=nucleus_cases,
     accept=accept_nucleus,
     owned=("lecture_lib.sampling.top_p",),
-    mistakes=NUCLEUS_MISTAKES,
-)
+    mistakes=(
+        ("the token that crosses p is left out, so the set holds less than p. Which token makes the sum reach p?",
+         "before = ordered.cumsum(-1) - ordered", "before = ordered.cumsum(-1)"),
+        ("one token too many stays where the sum is p exactly. Has it reached p?",
+         "before < p", "before <= p"),
+        ("one token too many stays: the one after the sum has reached p. Is the sum before a token or behind it compared?",
+         "before = ordered.cumsum(-1) - ordered", "before = (ordered.cumsum(-1) - ordered).roll(1, -1)"),
+        ("the probabilities come back in the order of their size. Which token is which?",
+         "probs = probs * kept", "probs = ordered * kept.gather(-1, order)"),
+        ("the mark of the i-th largest token stands at place i. How do marks find back to their tokens?",
+         "kept = kept.scatter(-1, order, kept)", "pass"),
+        ("the marks are gathered where they should be scattered. Does `order` lead from rank to token, or back?",
+         "kept.scatter(-1, order, kept)", "kept.gather(-1, order)"),
+        ("the probabilities that are left do not sum to one. What is a distribution?",
+         "return probs / probs.sum(-1, keepdim=True)", "return probs"),
+        ("the least likely tokens come first. Which end of the list is the nucleus?",
+         "descending=True", "descending=False"),
+        ("no token is left when p is 0, and 0/0 is NaN. How many tokens must stay at least?",
+         "kept[..., 0] = True", "pass"),
+        ("all tokens as likely as the last one of the nucleus stay. Is this the smallest set that holds p?",
+         "probs = probs * kept",
+         "probs = probs * (probs >= torch.where(kept, probs, 2.0).amin(-1, keepdim=True)) * (probs > 0)"),
+        ("tokens stay that have at least the probability p themselves. What is p compared with?",
+         "before < p", "ordered >= p"),
+        ("tokens stay that have at least p times the probability of the best (that is min-p). What is p compared with?",
+         "before < p", "ordered >= p * ordered[..., :1]"),
+        ("the sum runs over the first axis, from text to text. Over which axis is a distribution?",
+         "before = ordered.cumsum(-1) - ordered", "before = ordered.cumsum(0) - ordered"),
+    ),
+)  # fmt: skip

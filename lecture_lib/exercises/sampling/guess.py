@@ -9,9 +9,7 @@ CLEAN_SHARE = predict(
     lambda: (1 - TAIL) ** TOKENS,
     factor=1.5,
     against="387 independent draws, each from outside the tail",
-    points=1,
-    difficulty=1,
-    minutes=5,
+    points=1, difficulty=1, minutes=5,
     misses=(
         ("that is the share of clean tokens. How many tokens must all be clean?", 1 - TAIL),
         ("that is the share of texts with at least one token of the tail. Which share is asked for?",

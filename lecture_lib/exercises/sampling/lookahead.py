@@ -54,44 +54,38 @@ def by_enumeration(P: Tensor, prefix: list[int], temperature: float, remaining: 
 LOG_Z = "log_Z = torch.logsumexp(log_weights + log_Z, dim=-1)"
 NEXT = "(log_weights[prefix[-1]] + log_Z).softmax(-1)"
 
-# fmt: off
-LOOKAHEAD_MISTAKES = (
-    ("the future is left out: that is the ordinary temperature, token by token. Which texts can follow each token?",
-     "range(remaining - 1)", "range(0)"),
-    ("the recursion is one step short. How many tokens remain after the next one?",
-     "range(remaining - 1)", "range(max(0, remaining - 2))"),
-    ("the recursion is one step too long. How many tokens remain after the next one?",
-     "range(remaining - 1)", "range(remaining)"),
-    ("the partition function is taken to the power 1/T as well. Is it a sum of powers, or a power of a sum?",
-     NEXT, "(log_weights[prefix[-1]] + log_Z / temperature).softmax(-1)"),
-    ("1/T acts again in every step of the recursion. Which factor has its power already?",
-     "log_weights + log_Z, dim", "log_weights + log_Z / temperature, dim"),
-    ("only the best continuation counts, not the sum over all. What is a partition function?",
-     LOG_Z, "log_Z = (log_weights + log_Z).amax(-1)"),
-    ("the recursion sums over the token before, not over the one behind. Which index of P is the next token?",
-     LOG_Z, "log_Z = torch.logsumexp(log_weights.mT + log_Z, dim=-1)"),
-    ("column and row are exchanged in the last factor. Which index of P is the last token?",
-     "log_weights[prefix[-1]]", "log_weights[:, prefix[-1]]"),
-    ("the source is asked about the first token of the prefix. Which one decides what follows?",
-     "prefix[-1]", "prefix[0]"),
-    ("P is taken to the power T. Should a low temperature sharpen or flatten?",
-     "apply_temperature(P.log(), temperature)", "P.log() * temperature"),
-    ("the law is not normalised. Which sum must it be divided by?",
-     NEXT, "(log_weights[prefix[-1]] + log_Z).exp()"),
-    ("the powers are too small for a float at a low temperature, and 0/0 is NaN. Would logarithms hold them?",
-     LOG_Z, "log_Z = (log_weights.exp() @ log_Z.exp()).log()", NEXT,
-     "(log_weights[prefix[-1]].exp() * log_Z.exp()) / (log_weights[prefix[-1]].exp() * log_Z.exp()).sum()"),
-)
-# fmt: on
-
 LOOKAHEAD = Exercise(
     name="sampling.lookahead_probs",
-    points=5,
-    difficulty=3,
-    minutes=35,
+    points=5, difficulty=3, minutes=35,
     against="the sum of p^(1/T) over every text that can follow (float32 1e-5, float64 1e-9)",
     reference=by_enumeration,
     cases=lookahead_cases,
     owned=("lecture_lib.sampling.text_log_probs",),  # a list of all texts leaves no recursion to find
-    mistakes=LOOKAHEAD_MISTAKES,
-)
+    mistakes=(
+        ("the future is left out: that is the ordinary temperature, token by token. Which texts can follow each token?",
+         "range(remaining - 1)", "range(0)"),
+        ("the recursion is one step short. How many tokens remain after the next one?",
+         "range(remaining - 1)", "range(max(0, remaining - 2))"),
+        ("the recursion is one step too long. How many tokens remain after the next one?",
+         "range(remaining - 1)", "range(remaining)"),
+        ("the partition function is taken to the power 1/T as well. Is it a sum of powers, or a power of a sum?",
+         NEXT, "(log_weights[prefix[-1]] + log_Z / temperature).softmax(-1)"),
+        ("1/T acts again in every step of the recursion. Which factor has its power already?",
+         "log_weights + log_Z, dim", "log_weights + log_Z / temperature, dim"),
+        ("only the best continuation counts, not the sum over all. What is a partition function?",
+         LOG_Z, "log_Z = (log_weights + log_Z).amax(-1)"),
+        ("the recursion sums over the token before, not over the one behind. Which index of P is the next token?",
+         LOG_Z, "log_Z = torch.logsumexp(log_weights.mT + log_Z, dim=-1)"),
+        ("column and row are exchanged in the last factor. Which index of P is the last token?",
+         "log_weights[prefix[-1]]", "log_weights[:, prefix[-1]]"),
+        ("the source is asked about the first token of the prefix. Which one decides what follows?",
+         "prefix[-1]", "prefix[0]"),
+        ("P is taken to the power T. Should a low temperature sharpen or flatten?",
+         "apply_temperature(P.log(), temperature)", "P.log() * temperature"),
+        ("the law is not normalised. Which sum must it be divided by?",
+         NEXT, "(log_weights[prefix[-1]] + log_Z).exp()"),
+        ("the powers are too small for a float at a low temperature, and 0/0 is NaN. Would logarithms hold them?",
+         LOG_Z, "log_Z = (log_weights.exp() @ log_Z.exp()).log()", NEXT,
+         "(log_weights[prefix[-1]].exp() * log_Z.exp()) / (log_weights[prefix[-1]].exp() * log_Z.exp()).sum()"),
+    ),
+)  # fmt: skip

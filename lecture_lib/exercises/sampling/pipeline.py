@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lecture_lib import sampling
-from lecture_lib.checks.chance import frequencies, until
+from lecture_lib.checks.chance import frequencies, seed_alone, until
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.plain import Array
@@ -80,14 +80,7 @@ def playground_cases(seed: int) -> list[Case]:
     ]  # fmt: skip
 
 
-def law(
-    logits: list[float],
-    ids: list[int],
-    temperature: float = 0.7,
-    top_p: float = 0.7,
-    top_k: int = 50,
-    penalty: float = 1.0,
-) -> dict[int, float]:
+def law(logits, ids, temperature=0.7, top_p=0.7, top_k=50, penalty=1.0) -> dict[int, float]:
     """The exact probability of each token that can come, knob by knob in Python's numbers."""
     heights = [(z / penalty if z > 0 else z * penalty) if i in ids else z for i, z in enumerate(logits)]
     best = sorted(range(len(heights)), key=lambda i: -heights[i])[:top_k]
@@ -124,19 +117,16 @@ def accept_draws(case: Case, output: object, _asked: list) -> str | None:
     """Ids of the right shape, drawn with the generator, each text's as its law says."""
     logits, ids, _seed = case.inputs
     sizes = (DRAWS, FEW, FEW, FEW, FEW)
-    if any(
-        type(each) is not Array or each.values.shape != (n,) for each, n in zip(output, sizes, strict=True)
-    ):
+    pairs = zip(output, sizes, strict=True)
+    if any(type(each) is not Array or each.values.shape != (n,) for each, n in pairs):
         return f"one tensor ({DRAWS},) of token ids is expected, one id for each row of logits"
     if any(each.dtype not in ("int64", "int32") for each in output):
         return f"token ids are integers; these are {output[0].dtype}"
     many, once, again, then, other = (each.values.tolist() for each in output)
-    if once != again:
-        return "the same generator gives other draws the second time: is anything else random?"
-    if again == then:
+    if once == again == then:
         return "one generator gives the same draws twice, one call after the other: all random numbers must come from it"
-    if once == other:
-        return "another generator gives the same draws: is it used?"
+    if wrong := seed_alone(once, again, other):
+        return wrong
     texts = zip(logits.tolist(), ids.tolist(), strict=True)
     wrong = [frequencies(many[i :: len(logits)], law(*text, **case.named)) for i, text in enumerate(texts)]
     return next((f"token {each}" for each in wrong if each), None)
@@ -146,55 +136,47 @@ TOP_K, TOP_P = "logits = sampling.top_k(logits, top_k)", "logits = sampling.top_
 HEAT = "logits = sampling.apply_temperature(logits, temperature)"
 PENALISE = "logits = torch.where(appeared, penalised, logits)"
 
-# fmt: off
-PLAYGROUND_MISTAKES = (
-    ("top-p is applied before top-k. Of which tokens does the nucleus then hold p?",
-     f"{TOP_K}\n    {TOP_P}", f"{TOP_P}\n    {TOP_K}"),
-    ("the temperature is applied after the cuts. From which probabilities should the nucleus be taken?",
-     f"{HEAT}\n    {TOP_K}\n    {TOP_P}", f"{TOP_K}\n    {TOP_P}\n    {HEAT}"),
-    ("the penalty is applied after the cuts. May a token that has appeared fall out of the k best?",
-     PENALISE, "pass", TOP_P, f"{TOP_P}\n    {PENALISE}"),
-    ("the penalty divides negative logits, too, which makes them more likely. What lowers a negative number?",
-     "logits * penalty)", "logits / penalty)"),
-    ("a token is penalised once for each time it has appeared. Does it matter here how often it did?",
-     "penalised = torch.where(logits > 0, logits / penalty, logits * penalty)",
-     "often = torch.zeros_like(logits).scatter_add(-1, ids, torch.ones_like(ids, dtype=logits.dtype))\n"
-     "    penalised = torch.where(logits > 0, logits / penalty ** often, logits * penalty ** often)"),
-    ("the penalty is not used. Which tokens should it make less likely?", PENALISE, "pass"),
-    ("tokens that have not appeared are penalised. Which ones should be?", "(appeared, ", "(~appeared, "),
-    ("every text is penalised for the tokens of all texts. Which ids belong to a row?",
-     ".scatter(-1, ids, True)", ".index_fill(-1, ids.unique(), True)"),
-    ("the penalty is subtracted from the logits. What does the formula do with a positive logit?",
-     "torch.where(logits > 0, logits / penalty, logits * penalty)", "logits - (penalty - 1)"),
-    ("the logits are multiplied by T. Does a low temperature sharpen or flatten?",
-     HEAT, "logits = logits * temperature"),
-    ("the temperature is not used, T = 1 always. Where does the argument go?", HEAT, "pass"),
-    ("the most likely token is taken. Should the others never come?",
-     "torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]", "logits.argmax(-1)"),
-    ("all tokens that are left are equally likely. Which probabilities do they have?",
-     "logits.softmax(-1)", "(logits > -torch.inf).float()"),
-    ("top-k is left out. Where does the argument go?", TOP_K, "pass"),
-    ("k is always 50. Where does the argument go?", "(logits, top_k)", "(logits, 50)"),
-    ("top-p is left out. Where does the argument go?", TOP_P, "pass"),
-    ("random numbers come from a generator of your own. Which one was handed over?",
-     "generator=generator", "generator=torch.Generator().manual_seed(0)"),
-)
-# fmt: on
-
 PLAYGROUND = Exercise(
     name="sampling.playground",
-    points=4,
-    difficulty=2,
-    minutes=25,
+    points=4, difficulty=2, minutes=25,
     against=f"the exact law of each of {DRAWS:,} draws, by a chi-squared test",
     reference=draw_by_law,
     right=playground,
     cases=playground_cases,
     use=use_rows,
     accept=accept_draws,
-    owned=(
-        *("lecture_lib.sampling.sample", "lecture_lib.sampling.process_logits"),
-        *("lecture_lib.sampling.repetition_penalty",),
+    owned=("lecture_lib.sampling.sample", "lecture_lib.sampling.process_logits",
+           "lecture_lib.sampling.repetition_penalty"),
+    mistakes=(
+        ("top-p is applied before top-k. Of which tokens does the nucleus then hold p?",
+         f"{TOP_K}\n    {TOP_P}", f"{TOP_P}\n    {TOP_K}"),
+        ("the temperature is applied after the cuts. From which probabilities should the nucleus be taken?",
+         f"{HEAT}\n    {TOP_K}\n    {TOP_P}", f"{TOP_K}\n    {TOP_P}\n    {HEAT}"),
+        ("the penalty is applied after the cuts. May a token that has appeared fall out of the k best?",
+         PENALISE, "pass", TOP_P, f"{TOP_P}\n    {PENALISE}"),
+        ("the penalty divides negative logits, too, which makes them more likely. What lowers a negative number?",
+         "logits * penalty)", "logits / penalty)"),
+        ("a token is penalised once for each time it has appeared. Does it matter here how often it did?",
+         "penalised = torch.where(logits > 0, logits / penalty, logits * penalty)",
+         "often = torch.zeros_like(logits).scatter_add(-1, ids, torch.ones_like(ids, dtype=logits.dtype))\n"
+         "    penalised = torch.where(logits > 0, logits / penalty ** often, logits * penalty ** often)"),
+        ("the penalty is not used. Which tokens should it make less likely?", PENALISE, "pass"),
+        ("tokens that have not appeared are penalised. Which ones should be?", "(appeared, ", "(~appeared, "),
+        ("every text is penalised for the tokens of all texts. Which ids belong to a row?",
+         ".scatter(-1, ids, True)", ".index_fill(-1, ids.unique(), True)"),
+        ("the penalty is subtracted from the logits. What does the formula do with a positive logit?",
+         "torch.where(logits > 0, logits / penalty, logits * penalty)", "logits - (penalty - 1)"),
+        ("the logits are multiplied by T. Does a low temperature sharpen or flatten?",
+         HEAT, "logits = logits * temperature"),
+        ("the temperature is not used, T = 1 always. Where does the argument go?", HEAT, "pass"),
+        ("the most likely token is taken. Should the others never come?",
+         "torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]", "logits.argmax(-1)"),
+        ("all tokens that are left are equally likely. Which probabilities do they have?",
+         "logits.softmax(-1)", "(logits > -torch.inf).float()"),
+        ("top-k is left out. Where does the argument go?", TOP_K, "pass"),
+        ("k is always 50. Where does the argument go?", "(logits, top_k)", "(logits, 50)"),
+        ("top-p is left out. Where does the argument go?", TOP_P, "pass"),
+        ("random numbers come from a generator of your own. Which one was handed over?",
+         "generator=generator", "generator=torch.Generator().manual_seed(0)"),
     ),
-    mistakes=PLAYGROUND_MISTAKES,
-)
+)  # fmt: skip

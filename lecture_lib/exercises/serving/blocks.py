@@ -7,12 +7,7 @@ from lecture_lib.checks.script import scripted
 
 
 class Blocks:
-    """Blocks of memory that texts take one by one and may share; the mistakes below are changes of these lines.
-
-    Args:
-        n_blocks: how many there are, with the numbers 0 to n_blocks - 1.
-        block_size: tokens a block has room for.
-    """
+    """Blocks of memory that texts take one by one and may share; the mistakes below are changes of these lines."""
 
     def __init__(self, n_blocks: int, block_size: int) -> None:
         self.size, self.counts = block_size, [0] * n_blocks
@@ -20,14 +15,7 @@ class Blocks:
         self.lengths: dict[str, int] = {}
 
     def extend(self, text: str, n: int) -> tuple[int, int] | None:
-        """Make room for n >= 1 more tokens of a text, which is new if it is not known.
-
-        Returns:
-            (block, its copy) if the tokens in a shared block must be copied first, else None.
-
-        Raises:
-            MemoryError: there are not enough free blocks; then nothing has changed.
-        """
+        """Make room for n more tokens; a pair (block, its copy), or None."""
         table, length = self.tables.get(text, []), self.lengths.get(text, 0)
         copies = length % self.size > 0 and self.counts[table[-1]] > 1
         more = -(-(length + n) // self.size) - len(table)
@@ -45,20 +33,20 @@ class Blocks:
         return (old, free[0]) if copies else None
 
     def fork(self, text: str, other: str) -> None:
-        """Let a new text `other` begin as a copy of a text that shares all its blocks; KeyError for an unknown text."""
+        """Begin a new text as a copy of another one."""
         self.tables[other] = list(self.tables[text])
         self.lengths[other] = self.lengths[text]
         for block in self.tables[text]:
             self.counts[block] += 1
 
     def free(self, text: str) -> None:
-        """Forget a text: a block that no other text holds can be taken again; KeyError for an unknown text."""
+        """Forget a text."""
         for block in self.tables.pop(text):
             self.counts[block] -= 1
         del self.lengths[text]
 
     def table(self, text: str) -> list[int]:
-        """The numbers of a text's blocks, in the order of its tokens; KeyError for an unknown text."""
+        """The numbers of a text's blocks, in the order of its tokens."""
         return list(self.tables[text])
 
     def n_free(self) -> int:
@@ -177,60 +165,54 @@ def block_cases(seed: int) -> list[Case]:
     ]  # fmt: skip
 
 
-# fmt: off
-BLOCK_MISTAKES = (
-    ("a shared block is written without a copy. Whose tokens stand in it?",
-     "length % self.size > 0 and self.counts[table[-1]] > 1", "False"),
-    ("a block is copied although nobody else holds it. When is a copy needed?",
-     "self.counts[table[-1]] > 1", "self.counts[table[-1]] > 0"),
-    ("a shared block is copied although it is full. Where does the next token go?",
-     "length % self.size > 0 and", "length > 0 and"),
-    ("a fork does not raise the counts. How many texts hold the blocks now?",
-     "self.counts[block] += 1", "self.counts[block] += 0"),
-    ("a block is free as soon as one of its holders ends. Who else reads it?",
-     "self.counts[block] -= 1\n        del", "self.counts[block] = 0\n        del"),
-    ("the block that was copied keeps its old count, so that it is never free again. Who gave it up?",
-     "self.counts[old] -= 1", "self.counts[old] -= 0"),
-    ("the room that is left in the last block is not used. How many blocks do all tokens of the text need?",
-     "more = -(-(length + n) // self.size) - len(table)", "more = -(-n // self.size)"),
-    ("a block more than needed is taken. How many blocks do exactly 2 block_size tokens need?",
-     "-(-(length + n) // self.size)", "((length + n) // self.size + 1)"),
-    ("the last tokens have no block. How many blocks do block_size + 1 tokens need?",
-     "-(-(length + n) // self.size)", "((length + n) // self.size)"),
-    ("the copy is not counted when it is asked whether there is room. How many blocks does this call take?",
-     "if more + copies > len(free)", "if more > len(free)"),
-    ("what fits is taken before the error. What should a failed call leave behind?",
-     "raise MemoryError(", "self.tables[text] = table + free\n            for block in free:\n                self.counts[block] = 1\n"
-     "            raise MemoryError("),
-    ("no error is raised where blocks are missing. What should happen with three texts in two blocks?",
-     "if more + copies > len(free)", "if False"),
-    ("both texts of a fork have one table, the same list. What does one of them see when the other grows?",
-     "self.tables[other] = list(self.tables[text])", "self.tables[other] = self.tables[text]",
-     "self.tables[text] = table + free[:more + copies]",
-     "self.tables.setdefault(text, [])[:] = table + free[:more + copies]"),
-    ("a fork takes the blocks, but not the number of tokens. Where does its next token go?",
-     "self.lengths[other] = self.lengths[text]", "self.lengths[other] = len(self.tables[text]) * self.size"),
-    ("a text that was forgotten leaves its number of tokens behind. How many has a new text of the same name?",
-     "del self.lengths[text]", "pass"),
-    ("blocks are taken from the end of the line. Which free block has the smallest number?",
-     "if count == 0]", "if count == 0][::-1]"),
-    ("the pair is the wrong way round. Which block is copied, and which is its copy?",
-     "return (old, free[0])", "return (free[0], old)"),
-    ("the copy stands at the end of the table, behind the new blocks. Whose place does it take?",
-     "table + free[:more + copies]", "table + free[copies:more + copies] + free[:copies]"),
-)
-# fmt: on
-
 BLOCKS = Exercise(
     name="serving.Blocks",
-    points=5,
-    difficulty=3,
-    minutes=35,
+    points=5, difficulty=3, minutes=35,
     against="an allocator without counts, which reads from all tables who holds what",
     reference=Recounted,
     right=Blocks,
     use=scripted,
     cases=block_cases,
     entry="call",
-    mistakes=BLOCK_MISTAKES,
-)
+    mistakes=(
+        ("a shared block is written without a copy. Whose tokens stand in it?",
+         "length % self.size > 0 and self.counts[table[-1]] > 1", "False"),
+        ("a block is copied although nobody else holds it. When is a copy needed?",
+         "self.counts[table[-1]] > 1", "self.counts[table[-1]] > 0"),
+        ("a shared block is copied although it is full. Where does the next token go?",
+         "length % self.size > 0 and", "length > 0 and"),
+        ("a fork does not raise the counts. How many texts hold the blocks now?",
+         "self.counts[block] += 1", "self.counts[block] += 0"),
+        ("a block is free as soon as one of its holders ends. Who else reads it?",
+         "self.counts[block] -= 1\n        del", "self.counts[block] = 0\n        del"),
+        ("the block that was copied keeps its old count, so that it is never free again. Who gave it up?",
+         "self.counts[old] -= 1", "self.counts[old] -= 0"),
+        ("the room that is left in the last block is not used. How many blocks do all tokens of the text need?",
+         "more = -(-(length + n) // self.size) - len(table)", "more = -(-n // self.size)"),
+        ("a block more than needed is taken. How many blocks do exactly 2 block_size tokens need?",
+         "-(-(length + n) // self.size)", "((length + n) // self.size + 1)"),
+        ("the last tokens have no block. How many blocks do block_size + 1 tokens need?",
+         "-(-(length + n) // self.size)", "((length + n) // self.size)"),
+        ("the copy is not counted when it is asked whether there is room. How many blocks does this call take?",
+         "if more + copies > len(free)", "if more > len(free)"),
+        ("what fits is taken before the error. What should a failed call leave behind?",
+         "raise MemoryError(", "self.tables[text] = table + free\n            for block in free:\n                self.counts[block] = 1\n"
+         "            raise MemoryError("),
+        ("no error is raised where blocks are missing. What should happen with three texts in two blocks?",
+         "if more + copies > len(free)", "if False"),
+        ("both texts of a fork have one table, the same list. What does one of them see when the other grows?",
+         "self.tables[other] = list(self.tables[text])", "self.tables[other] = self.tables[text]",
+         "self.tables[text] = table + free[:more + copies]",
+         "self.tables.setdefault(text, [])[:] = table + free[:more + copies]"),
+        ("a fork takes the blocks, but not the number of tokens. Where does its next token go?",
+         "self.lengths[other] = self.lengths[text]", "self.lengths[other] = len(self.tables[text]) * self.size"),
+        ("a text that was forgotten leaves its number of tokens behind. How many has a new text of the same name?",
+         "del self.lengths[text]", "pass"),
+        ("blocks are taken from the end of the line. Which free block has the smallest number?",
+         "if count == 0]", "if count == 0][::-1]"),
+        ("the pair is the wrong way round. Which block is copied, and which is its copy?",
+         "return (old, free[0])", "return (free[0], old)"),
+        ("the copy stands at the end of the table, behind the new blocks. Whose place does it take?",
+         "table + free[:more + copies]", "table + free[copies:more + copies] + free[:copies]"),
+    ),
+)  # fmt: skip

@@ -10,9 +10,7 @@ RATIO = predict(
     lambda: capacity(300, 64) / capacity(300, 64, continuous=False),
     factor=1.08,
     against="the mean of the longest of 64 geometric lengths, as a sum over all lengths",
-    points=2,
-    difficulty=1,
-    minutes=8,
+    points=2, difficulty=1, minutes=8,
     misses=(
         ("all 64 rows gain a factor. What do 63 of them do while the longest writes?", 64.0),
         ("the longest is taken as twice the mean. What is the mean of the longest of 64?", 2.0),

@@ -6,7 +6,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from lecture_lib.checks.chance import frequencies
+from lecture_lib.checks.chance import frequencies, seed_alone
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case, Exercise
 
@@ -80,11 +80,8 @@ def accept_looks(case: Case, output: object, _asked: list) -> str | None:
     for each in many:
         if type(each) is not list or not all(type(token) is int for token in each):
             return f"returned {each!r:.60}; a list of ints is asked for"
-    if many[:FEW] != again:
-        return "the same generator gives other draws the second time: is anything else random?"
-    if again == other:
-        return "another generator gives the same draws: is it used?"
-    return frequencies([tuple(each) for each in many], law(p.double().tolist(), q.double().tolist()))
+    exact = law(p.double().tolist(), q.double().tolist())
+    return seed_alone(many[:FEW], again, other) or frequencies([tuple(each) for each in many], exact)
 
 
 def guess_cases(seed: int) -> list[Case]:
@@ -111,49 +108,9 @@ def guess_cases(seed: int) -> list[Case]:
     ]  # fmt: skip
 
 
-# fmt: off
-GUESS_MISTAKES = (
-    ("a guess is kept with chance q / p. For which guesses should the chance be 1?",
-     "p[i, token] / q[i, token]", "q[i, token] / p[i, token]"),
-    ("a guess is kept with chance p(x), whatever q is. By how much does the draft guess this token too often?",
-     "p[i, token] / q[i, token]", "p[i, token]"),
-    ("a guess is kept when p(x) is at least q(x), and never else. Where is chance needed?",
-     "torch.rand((), generator=generator) >= p[i, token] / q[i, token]",
-     "torch.rand((), generator=generator) + p[i, token] < torch.rand((), generator=generator) * 0 + q[i, token] + torch.rand((), "
-     "generator=generator) * 0"),
-    ("every guess is kept. What does the model say?",
-     "torch.rand((), generator=generator) >= p[i, token] / q[i, token]", "torch.rand((), generator=generator) < 0"),
-    ("no guess is kept. What is the draft good for?",
-     "torch.rand((), generator=generator) >= p[i, token] / q[i, token]", "torch.rand((), generator=generator) >= 0"),
-    ("after a refused guess a token is drawn from p. Which tokens did the draft give often enough already?",
-     "more = (p[i] - q[i]).clamp(min=0)", "more = p[i]"),
-    ("after a refused guess a token is drawn from p without the refused one. Is that what p has more than q?",
-     "more = (p[i] - q[i]).clamp(min=0)", "more = p[i].clone()\n            more[token] = 0"),
-    ("the residual is taken the wrong way round. Which of the two laws should come out?",
-     "(p[i] - q[i]).clamp(min=0)", "(q[i] - p[i]).clamp(min=0)"),
-    ("the residual is |p - q|. May a token come that the draft guesses too often?",
-     "(p[i] - q[i]).clamp(min=0)", "(p[i] - q[i]).abs()"),
-    ("after a refused guess nothing is drawn. How many tokens does a look give at least?",
-     "return [*kept, int(torch.multinomial(more, 1, generator=generator))]", "return kept"),
-    ("later guesses are looked at although one before them was refused. Which text were they made for?",
-     "return [*kept, int(torch.multinomial(more, 1, generator=generator))]",
-     "kept.append(int(torch.multinomial(more, 1, generator=generator)))\n            continue"),
-    ("no token is drawn behind the last guess. What is row K of p for?",
-     "return [*kept, int(torch.multinomial(p[len(guess)], 1, generator=generator))]", "return kept or [int(p[0].argmax())]"),
-    ("the token behind the last guess is the likeliest one. From which law is it drawn?",
-     "int(torch.multinomial(p[len(guess)], 1, generator=generator))", "int(p[len(guess)].argmax())"),
-    ("every guess is held to the first row. Which law stands behind the second guess?",
-     "p[i, token] / q[i, token]", "p[0, token] / q[0, token]"),
-    ("the residual of the first row is drawn from, whichever guess was refused. Which row is it?",
-     "(p[i] - q[i])", "(p[0] - q[0])"),
-)
-# fmt: on
-
 GUESSES = Exercise(
     name="serving.check_guesses",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="the exact chance of every list that can come out, by Pearson's chi-squared test on thousands of looks",
     reference=by_one_uniform,
     right=check_guesses,
@@ -161,5 +118,39 @@ GUESSES = Exercise(
     accept=accept_looks,
     cases=guess_cases,
     owned=("lecture_lib.serving.settle",),
-    mistakes=GUESS_MISTAKES,
-)
+    mistakes=(
+        ("a guess is kept with chance q / p. For which guesses should the chance be 1?",
+         "p[i, token] / q[i, token]", "q[i, token] / p[i, token]"),
+        ("a guess is kept with chance p(x), whatever q is. By how much does the draft guess this token too often?",
+         "p[i, token] / q[i, token]", "p[i, token]"),
+        ("a guess is kept when p(x) is at least q(x), and never else. Where is chance needed?",
+         "torch.rand((), generator=generator) >= p[i, token] / q[i, token]",
+         "torch.rand((), generator=generator) + p[i, token] < torch.rand((), generator=generator) * 0 + q[i, token] + torch.rand((), "
+         "generator=generator) * 0"),
+        ("every guess is kept. What does the model say?",
+         "torch.rand((), generator=generator) >= p[i, token] / q[i, token]", "torch.rand((), generator=generator) < 0"),
+        ("no guess is kept. What is the draft good for?",
+         "torch.rand((), generator=generator) >= p[i, token] / q[i, token]", "torch.rand((), generator=generator) >= 0"),
+        ("after a refused guess a token is drawn from p. Which tokens did the draft give often enough already?",
+         "more = (p[i] - q[i]).clamp(min=0)", "more = p[i]"),
+        ("after a refused guess a token is drawn from p without the refused one. Is that what p has more than q?",
+         "more = (p[i] - q[i]).clamp(min=0)", "more = p[i].clone()\n            more[token] = 0"),
+        ("the residual is taken the wrong way round. Which of the two laws should come out?",
+         "(p[i] - q[i]).clamp(min=0)", "(q[i] - p[i]).clamp(min=0)"),
+        ("the residual is |p - q|. May a token come that the draft guesses too often?",
+         "(p[i] - q[i]).clamp(min=0)", "(p[i] - q[i]).abs()"),
+        ("after a refused guess nothing is drawn. How many tokens does a look give at least?",
+         "return [*kept, int(torch.multinomial(more, 1, generator=generator))]", "return kept"),
+        ("later guesses are looked at although one before them was refused. Which text were they made for?",
+         "return [*kept, int(torch.multinomial(more, 1, generator=generator))]",
+         "kept.append(int(torch.multinomial(more, 1, generator=generator)))\n            continue"),
+        ("no token is drawn behind the last guess. What is row K of p for?",
+         "return [*kept, int(torch.multinomial(p[len(guess)], 1, generator=generator))]", "return kept or [int(p[0].argmax())]"),
+        ("the token behind the last guess is the likeliest one. From which law is it drawn?",
+         "int(torch.multinomial(p[len(guess)], 1, generator=generator))", "int(p[len(guess)].argmax())"),
+        ("every guess is held to the first row. Which law stands behind the second guess?",
+         "p[i, token] / q[i, token]", "p[0, token] / q[0, token]"),
+        ("the residual of the first row is drawn from, whichever guess was refused. Which row is it?",
+         "(p[i] - q[i])", "(p[0] - q[0])"),
+    ),
+)  # fmt: skip

@@ -54,9 +54,8 @@ def broken(log: dict[str, list[int]]) -> bool:
 
 def longest(logs: list[dict]) -> int:
     """The place of the log with the longest mean time."""
-    return max(
-        range(5), key=lambda i: (sum(logs[i]["ended"]) - sum(logs[i]["asked"])) / len(logs[i]["asked"])
-    )
+    times = [(sum(log["ended"]) - sum(log["asked"])) / len(log["asked"]) for log in logs]
+    return times.index(max(times))
 
 
 def fullest(logs: list[dict]) -> int:
@@ -96,34 +95,28 @@ def lost_request(logs: list[dict[str, list[int]]]) -> int:
     return gaps.index(max(gaps))
 
 
-# fmt: off
-LOST_MISTAKES = (
-    ("only the number of requests is compared. Can a request be missing while it runs?",
-     "abs(present - rate * time)", "abs(len(log['asked']) - len(log['ended']))"),
-    ("the log with the longest mean time is chosen. May a request take long?",
-     "abs(present - rate * time)", "time"),
-    ("the log with most requests in the system is chosen. Is that forbidden?",
-     "abs(present - rate * time)", "present"),
-    ("the rate is taken over the steps in which requests came, the number over all. Over which time is each an average?",
-     "rate = len(log['asked']) / steps", "rate = len(log['asked']) / (log['asked'][-1] - log['asked'][0] + 1)"),
-    ("only the steps in which somebody is there count for L. Over which time is the rate an average?",
-     "present = sum(log['in_system']) / steps", "present = sum(log['in_system']) / sum((n > 0 for n in log['in_system']))"),
-    ("only too many in the system are noticed. What if a request vanishes?",
-     "abs(present - rate * time)", "present - rate * time"),
-    ("only too few in the system are noticed. What if one is counted twice?",
-     "abs(present - rate * time)", "rate * time - present"),
-    ("the least suspicious log is chosen.",
-     "gaps.index(max(gaps))", "gaps.index(min(gaps))"),
-)
-# fmt: on
-
 LOST = impossible(
     "serving.lost_request",
     five_logs,
     lost_request,
     against="the draw itself: one log of each five was spoiled",
-    points=3,
-    difficulty=2,
-    minutes=15,
-    mistakes=LOST_MISTAKES,
-)
+    points=3, difficulty=2, minutes=15,
+    mistakes=(
+        ("only the number of requests is compared. Can a request be missing while it runs?",
+         "abs(present - rate * time)", "abs(len(log['asked']) - len(log['ended']))"),
+        ("the log with the longest mean time is chosen. May a request take long?",
+         "abs(present - rate * time)", "time"),
+        ("the log with most requests in the system is chosen. Is that forbidden?",
+         "abs(present - rate * time)", "present"),
+        ("the rate is taken over the steps in which requests came, the number over all. Over which time is each an average?",
+         "rate = len(log['asked']) / steps", "rate = len(log['asked']) / (log['asked'][-1] - log['asked'][0] + 1)"),
+        ("only the steps in which somebody is there count for L. Over which time is the rate an average?",
+         "present = sum(log['in_system']) / steps", "present = sum(log['in_system']) / sum((n > 0 for n in log['in_system']))"),
+        ("only too many in the system are noticed. What if a request vanishes?",
+         "abs(present - rate * time)", "present - rate * time"),
+        ("only too few in the system are noticed. What if one is counted twice?",
+         "abs(present - rate * time)", "rate * time - present"),
+        ("the least suspicious log is chosen.",
+         "gaps.index(max(gaps))", "gaps.index(min(gaps))"),
+    ),
+)  # fmt: skip

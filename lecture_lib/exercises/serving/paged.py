@@ -24,9 +24,7 @@ def paged_attention(
     return torch.stack(mixed)
 
 
-def contiguous(
-    Q: Tensor, K_pool: Tensor, V_pool: Tensor, tables: list[list[int]], lengths: list[int]
-) -> Tensor:
+def contiguous(Q, K_pool, V_pool, tables, lengths) -> Tensor:
     """Lay each text out in one piece, block behind block, and call torch's kernel."""
     rows = []
     for i, length in enumerate(lengths):
@@ -36,9 +34,7 @@ def contiguous(
     return torch.stack(rows)
 
 
-def longest_for_all(
-    Q: Tensor, K_pool: Tensor, V_pool: Tensor, tables: list[list[int]], lengths: list[int]
-) -> Tensor:
+def longest_for_all(Q, K_pool, V_pool, tables, lengths) -> Tensor:
     """Let every text look at as many tokens as its table has room for, up to the longest of all."""
     most = [min(max(lengths), len(table) * K_pool.shape[1]) for table in tables]
     return paged_attention(Q, K_pool, V_pool, tables, most)
@@ -61,11 +57,8 @@ def paged_cases(seed: int) -> list[Case]:
             at += n - common
         shape = (n_blocks, size, heads[1])
         K, V = draw.normal(*shape, d_k, dtype=dtype), 1 + draw.normal(*shape, d_v, dtype=dtype)
-        used = {
-            table[p // size] * size + p % size
-            for table, n in zip(tables, lengths, strict=True)
-            for p in range(n)
-        }
+        texts = zip(tables, lengths, strict=True)
+        used = {table[p // size] * size + p % size for table, n in texts for p in range(n)}
         left = [slot for slot in range(n_blocks * size) if slot not in used]
         K.flatten(0, 1)[left] *= 4  # what other texts left behind is loud
         V.flatten(0, 1)[left] -= 30
@@ -87,46 +80,40 @@ def paged_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-PAGED_MISTAKES = (
-    ("the table is not used: the text is taken to lie at the beginning of the pool. Where is its first block?",
-     "table[p // size] * size + p % size", "p"),
-    ("the text is taken to lie in one piece behind its first block. Where is its second one?",
-     "table[p // size] * size + p % size", "(table[0] * size + p) % (n_blocks * size)"),
-    ("the blocks are read in the order of their numbers, up to the length. Which block holds the beginning?",
-     "table[p // size]", "sorted(table)[p // size]"),
-    ("every token is looked for in the first place of its block. Which place has token p?",
-     "table[p // size] * size + p % size", "table[p // size] * size"),
-    ("the last block is read to its end. How many tokens has the text?",
-     "range(length)", "range(-(-length // size) * size)"),
-    ("all blocks of the table are read. What stands in those that are in reserve?",
-     "range(length)", "range(len(table) * size)"),
-    ("the newest token does not see itself. Its key is stored already: is it among the `length` tokens?",
-     "range(length)", "range(max(1, length - 1))"),
-    ("every text looks at as many tokens as the longest one. How long is this one?", longest_for_all),
-    ("the scores are divided by the square root of D_v. Which width do queries and keys share?",
-     "q.shape[-1] ** 0.5", "V.shape[-1] ** 0.5"),
-    ("the scores are not divided at all. By what, in chapter 3?",
-     " / q.shape[-1] ** 0.5", ""),
-    ("query head h looks at key head h modulo the number of key heads. Which queries share a key?",
-     "K_pool.flatten(0, 1)[slots].repeat_interleave(shared, 1)", "K_pool.flatten(0, 1)[slots].repeat(1, shared, 1)",
-     "V_pool.flatten(0, 1)[slots].repeat_interleave(shared, 1)", "V_pool.flatten(0, 1)[slots].repeat(1, shared, 1)"),
-    ("the softmax runs over the heads. Over which axis should the weights sum to 1?",
-     "scores.softmax(-1)", "scores.softmax(0)"),
-    ("keys take the place of values. What is mixed?",
-     "V = V_pool.flatten(0, 1)[slots].repeat_interleave(shared, 1)",
-     "V = K.mean(-1, keepdim=True) + 0 * V_pool.flatten(0, 1)[slots].repeat_interleave(shared, 1)"),
-)
-# fmt: on
-
 PAGED = Exercise(
     name="serving.paged_attention",
-    points=3,
-    difficulty=2,
-    minutes=20,
+    points=3, difficulty=2, minutes=20,
     against="torch's kernel on texts that are laid out in one piece",
     reference=contiguous,
     right=paged_attention,
     cases=paged_cases,
-    mistakes=PAGED_MISTAKES,
-)
+    mistakes=(
+        ("the table is not used: the text is taken to lie at the beginning of the pool. Where is its first block?",
+         "table[p // size] * size + p % size", "p"),
+        ("the text is taken to lie in one piece behind its first block. Where is its second one?",
+         "table[p // size] * size + p % size", "(table[0] * size + p) % (n_blocks * size)"),
+        ("the blocks are read in the order of their numbers, up to the length. Which block holds the beginning?",
+         "table[p // size]", "sorted(table)[p // size]"),
+        ("every token is looked for in the first place of its block. Which place has token p?",
+         "table[p // size] * size + p % size", "table[p // size] * size"),
+        ("the last block is read to its end. How many tokens has the text?",
+         "range(length)", "range(-(-length // size) * size)"),
+        ("all blocks of the table are read. What stands in those that are in reserve?",
+         "range(length)", "range(len(table) * size)"),
+        ("the newest token does not see itself. Its key is stored already: is it among the `length` tokens?",
+         "range(length)", "range(max(1, length - 1))"),
+        ("every text looks at as many tokens as the longest one. How long is this one?", longest_for_all),
+        ("the scores are divided by the square root of D_v. Which width do queries and keys share?",
+         "q.shape[-1] ** 0.5", "V.shape[-1] ** 0.5"),
+        ("the scores are not divided at all. By what, in chapter 3?",
+         " / q.shape[-1] ** 0.5", ""),
+        ("query head h looks at key head h modulo the number of key heads. Which queries share a key?",
+         "K_pool.flatten(0, 1)[slots].repeat_interleave(shared, 1)", "K_pool.flatten(0, 1)[slots].repeat(1, shared, 1)",
+         "V_pool.flatten(0, 1)[slots].repeat_interleave(shared, 1)", "V_pool.flatten(0, 1)[slots].repeat(1, shared, 1)"),
+        ("the softmax runs over the heads. Over which axis should the weights sum to 1?",
+         "scores.softmax(-1)", "scores.softmax(0)"),
+        ("keys take the place of values. What is mixed?",
+         "V = V_pool.flatten(0, 1)[slots].repeat_interleave(shared, 1)",
+         "V = K.mean(-1, keepdim=True) + 0 * V_pool.flatten(0, 1)[slots].repeat_interleave(shared, 1)"),
+    ),
+)  # fmt: skip

@@ -89,42 +89,36 @@ def hash_cases(seed: int) -> list[Case]:
     ]
 
 
-# fmt: off
-HASH_MISTAKES = (
-    ("a block is known by its own tokens alone. On what else do its keys and values depend?",
-     "before + tokens.encode()", "tokens.encode()"),
-    ("a block is known by its tokens and its place. What stands before it?", by_place),
-    ("a block is known by its own tokens and those of the block before it. How far back does a token look?",
-     "ids[start:start + block_size]", "ids[max(0, start - block_size):start + block_size]",
-     "before + tokens.encode()", "str(start).encode() + tokens.encode()"),
-    ("the name holds what comes behind the block. May a token that is not written yet change it?", whole_text),
-    ("a block that is not full has a name too. What will stand in its free places?",
-     "len(ids) - block_size + 1", "len(ids)"),
-    ("a last block that is exactly full has no name. Which length is too short?",
-     "len(ids) - block_size + 1", "len(ids) - block_size"),
-    ("the digits of the tokens run together. Are 1, 23 and 12, 3 the same text?",
-     "','.join", "''.join"),
-    ("the last token of a block and the first one of the next run together. Are 1 | 23 and 12 | 3 the same text?",
-     "hashlib.sha256(before + tokens.encode()).digest()", "before + tokens.encode()"),
-    ("the order of the blocks does not matter. Does it to the model?", in_any_order),
-    ("the order of the tokens in a block does not matter. Does it to the model?",
-     "map(str, ids[start:start + block_size])", "map(str, sorted(ids[start:start + block_size]))"),
-)
-# fmt: on
-
 HASHES = Exercise(
     name="serving.prefix_hashes",
-    points=2,
-    difficulty=1,
-    minutes=12,
+    points=2, difficulty=1, minutes=12,
     against="the whole beginnings of the texts, compared token by token",
     reference=whole_beginnings,
     right=prefix_hashes,
     use=which_are_equal,
     cases=hash_cases,
     owned=("lecture_lib.serving.prefix_hashes",),
-    mistakes=HASH_MISTAKES,
-)
+    mistakes=(
+        ("a block is known by its own tokens alone. On what else do its keys and values depend?",
+         "before + tokens.encode()", "tokens.encode()"),
+        ("a block is known by its tokens and its place. What stands before it?", by_place),
+        ("a block is known by its own tokens and those of the block before it. How far back does a token look?",
+         "ids[start:start + block_size]", "ids[max(0, start - block_size):start + block_size]",
+         "before + tokens.encode()", "str(start).encode() + tokens.encode()"),
+        ("the name holds what comes behind the block. May a token that is not written yet change it?", whole_text),
+        ("a block that is not full has a name too. What will stand in its free places?",
+         "len(ids) - block_size + 1", "len(ids)"),
+        ("a last block that is exactly full has no name. Which length is too short?",
+         "len(ids) - block_size + 1", "len(ids) - block_size"),
+        ("the digits of the tokens run together. Are 1, 23 and 12, 3 the same text?",
+         "','.join", "''.join"),
+        ("the last token of a block and the first one of the next run together. Are 1 | 23 and 12 | 3 the same text?",
+         "hashlib.sha256(before + tokens.encode()).digest()", "before + tokens.encode()"),
+        ("the order of the blocks does not matter. Does it to the model?", in_any_order),
+        ("the order of the tokens in a block does not matter. Does it to the model?",
+         "map(str, ids[start:start + block_size])", "map(str, sorted(ids[start:start + block_size]))"),
+    ),
+)  # fmt: skip
 MENDED_HASHES = find_the_bug(
     HASHES,
     "serving.mended_hashes",

@@ -38,9 +38,7 @@ def plan_step(
     return plan, thrown
 
 
-def by_sums(
-    running: list[Text], waiting: list[Text], n_free: int, block_size: int, max_running: int, budget: int
-) -> Plan:
+def by_sums(running, waiting, n_free, block_size, max_running, budget) -> Plan:
     """No step by step: the oldest k stay, with the largest k whose blocks fit into all there are; and so for the line."""
 
     def shares(todo: list[int], budget: int) -> list[int]:
@@ -68,9 +66,7 @@ def by_sums(
     return plan, [each["name"] for each in reversed(gone)]
 
 
-def newcomers_first(
-    running: list[Text], waiting: list[Text], n_free: int, block_size: int, max_running: int, budget: int
-) -> Plan:
+def newcomers_first(running, waiting, n_free, block_size, max_running, budget) -> Plan:
     """Read the prompts of the line before the running texts go on."""
     plan, entered = [], []
     for text in waiting:
@@ -134,69 +130,63 @@ def step_cases(seed: int) -> list[Case]:
     ]  # fmt: skip
 
 
-# fmt: off
-STEP_MISTAKES = (
-    ("the line is served before the running texts. Who should not have to wait for a prompt?", newcomers_first),
-    ("a prompt is not cut into chunks: it waits until the budget takes it whole. How many tokens of it may be read now?",
-     "n = min(text['tokens'], budget)", "n = text['tokens']",
-     "budget == 0 or", "n > budget or"),
-    ("every text may use the whole budget. Whose budget is it?",
-     "budget, place = (n_free - missing, budget - n, place + 1)", "budget, place = (n_free - missing, budget, place + 1)",
-     "n_free, budget = (n_free - missing, budget - n)", "n_free, budget = (n_free - missing, budget)"),
-    ("the budget counts texts. What does it count?",
-     "budget, place = (n_free - missing, budget - n, place + 1)",
-     "budget, place = (n_free - missing, budget - 1, place + 1)",
-     "n_free, budget = (n_free - missing, budget - n)", "n_free, budget = (n_free - missing, budget - 1)"),
-    ("a running text computes one token, even if more of its prompt is left. How many has it still to compute?",
-     "n = min(text['tokens'] - text['computed'], budget)", "n = 1"),
-    ("the oldest text gives way. Who has lost least if it starts again?",
-     "running.pop()", "running.pop(0)"),
-    ("the text that lacks a block gives way itself. Who is the youngest?",
-     "running.pop()", "running.pop(place)"),
-    ("nobody gives way: a text without room is passed over. Who should make room?",
-     "youngest = running.pop()\n            n_free += youngest['blocks']\n            thrown.append(youngest['name'])\n"
-     "            line.insert(0, {'name': youngest['name'], 'tokens': youngest['tokens']})",
-     "place += 1"),
-    ("the blocks of a text that gave way are not free. Who holds them now?",
-     "n_free += youngest['blocks']", "pass"),
-    ("a text that gave way waits at the end of the line. Who was served before the others?",
-     "line.insert(0, {", "line.insert(len(line), {"),
-    ("of two texts that gave way the younger one stands first in the line. Who went to its head last?",
-     "line.insert(0, {", "line.insert(len(thrown) - 1, {"),
-    ("a running text needs room for all its missing tokens at once. How many does it compute in this step?",
-     "text['computed'] + n) // block_size", "text['tokens']) // block_size"),
-    ("a text that gave way goes on where it was. Where are its keys and values now?",
-     "'tokens': youngest['tokens']}", "'tokens': youngest['tokens'] - youngest['computed']}"),
-    ("a text that gave way is lost. Who computes it again?",
-     "line.insert(0, {'name': youngest['name'], 'tokens': youngest['tokens']})", "pass"),
-    ("who does not fit is overtaken by those behind. May the line be jumped?",
-     "len(running) >= max_running or missing > n_free:\n            break",
-     "len(running) >= max_running or missing > n_free:\n            continue"),
-    ("one text more than allowed runs. How many may?",
-     "len(running) >= max_running", "len(running) > max_running"),
-    ("a text that gave way still counts among those that run. How many run now?",
-     "len(running) >= max_running", "len(running) + len(thrown) >= max_running"),
-    ("a last block that is not full is not counted. Where do its tokens go?",
-     "missing = -(-n // block_size)", "missing = n // block_size"),
-    ("the free places of a text's last block are not used. How many blocks do all its tokens need?",
-     "-(-(text['computed'] + n) // block_size) - text['blocks']", "-(-n // block_size)"),
-    ("running texts take no blocks from the stock. How many are free for the line?",
-     "n_free, budget, place = (n_free - missing, budget - n", "n_free, budget, place = (n_free, budget - n"),
-    ("texts of the line take no blocks from the stock. How many are free for the next one?",
-     "n_free, budget = (n_free - missing", "n_free, budget = (n_free"),
-    ("who gave way is told in the order of age. Who gave way first?",
-     "return (plan, thrown)", "return (plan, thrown[::-1])"),
-)
-# fmt: on
-
 STEP = Exercise(
     name="serving.plan_step",
-    points=5,
-    difficulty=3,
-    minutes=35,
+    points=5, difficulty=3, minutes=35,
     against="sums over the line: the largest number of texts whose blocks fit into all there are",
     reference=by_sums,
     right=plan_step,
     cases=step_cases,
-    mistakes=STEP_MISTAKES,
-)
+    mistakes=(
+        ("the line is served before the running texts. Who should not have to wait for a prompt?", newcomers_first),
+        ("a prompt is not cut into chunks: it waits until the budget takes it whole. How many tokens of it may be read now?",
+         "n = min(text['tokens'], budget)", "n = text['tokens']",
+         "budget == 0 or", "n > budget or"),
+        ("every text may use the whole budget. Whose budget is it?",
+         "budget, place = (n_free - missing, budget - n, place + 1)", "budget, place = (n_free - missing, budget, place + 1)",
+         "n_free, budget = (n_free - missing, budget - n)", "n_free, budget = (n_free - missing, budget)"),
+        ("the budget counts texts. What does it count?",
+         "budget, place = (n_free - missing, budget - n, place + 1)",
+         "budget, place = (n_free - missing, budget - 1, place + 1)",
+         "n_free, budget = (n_free - missing, budget - n)", "n_free, budget = (n_free - missing, budget - 1)"),
+        ("a running text computes one token, even if more of its prompt is left. How many has it still to compute?",
+         "n = min(text['tokens'] - text['computed'], budget)", "n = 1"),
+        ("the oldest text gives way. Who has lost least if it starts again?",
+         "running.pop()", "running.pop(0)"),
+        ("the text that lacks a block gives way itself. Who is the youngest?",
+         "running.pop()", "running.pop(place)"),
+        ("nobody gives way: a text without room is passed over. Who should make room?",
+         "youngest = running.pop()\n            n_free += youngest['blocks']\n            thrown.append(youngest['name'])\n"
+         "            line.insert(0, {'name': youngest['name'], 'tokens': youngest['tokens']})",
+         "place += 1"),
+        ("the blocks of a text that gave way are not free. Who holds them now?",
+         "n_free += youngest['blocks']", "pass"),
+        ("a text that gave way waits at the end of the line. Who was served before the others?",
+         "line.insert(0, {", "line.insert(len(line), {"),
+        ("of two texts that gave way the younger one stands first in the line. Who went to its head last?",
+         "line.insert(0, {", "line.insert(len(thrown) - 1, {"),
+        ("a running text needs room for all its missing tokens at once. How many does it compute in this step?",
+         "text['computed'] + n) // block_size", "text['tokens']) // block_size"),
+        ("a text that gave way goes on where it was. Where are its keys and values now?",
+         "'tokens': youngest['tokens']}", "'tokens': youngest['tokens'] - youngest['computed']}"),
+        ("a text that gave way is lost. Who computes it again?",
+         "line.insert(0, {'name': youngest['name'], 'tokens': youngest['tokens']})", "pass"),
+        ("who does not fit is overtaken by those behind. May the line be jumped?",
+         "len(running) >= max_running or missing > n_free:\n            break",
+         "len(running) >= max_running or missing > n_free:\n            continue"),
+        ("one text more than allowed runs. How many may?",
+         "len(running) >= max_running", "len(running) > max_running"),
+        ("a text that gave way still counts among those that run. How many run now?",
+         "len(running) >= max_running", "len(running) + len(thrown) >= max_running"),
+        ("a last block that is not full is not counted. Where do its tokens go?",
+         "missing = -(-n // block_size)", "missing = n // block_size"),
+        ("the free places of a text's last block are not used. How many blocks do all its tokens need?",
+         "-(-(text['computed'] + n) // block_size) - text['blocks']", "-(-n // block_size)"),
+        ("running texts take no blocks from the stock. How many are free for the line?",
+         "n_free, budget, place = (n_free - missing, budget - n", "n_free, budget, place = (n_free, budget - n"),
+        ("texts of the line take no blocks from the stock. How many are free for the next one?",
+         "n_free, budget = (n_free - missing", "n_free, budget = (n_free"),
+        ("who gave way is told in the order of age. Who gave way first?",
+         "return (plan, thrown)", "return (plan, thrown[::-1])"),
+    ),
+)  # fmt: skip

@@ -70,9 +70,7 @@ def encode_cases(seed: int) -> list[Case]:
     of_merges = {(a, x): (2, y), (c, d): (3, z), (b, c): (1, x)}
     never = {(a, b): (0, x), (b, c): (1, y), (a, y): (2, z)}
     return [
-        Case(
-            "the later pair of the word was learned first", ([a, b, c], {(b, c): (0, high), (a, b): (1, low)})
-        ),
+        Case("the later pair of the word was learned first", ([a, b, c], {(b, c): (0, high), (a, b): (1, low)})),
         Case("a merge of a merge, the dictionary in another order", ([a, b, c, d], of_merges)),
         Case("a lower id that was learned later", ([a, b, c], {(a, b): (7, low), (b, c): (5, high)})),
         Case("a run of 3", ([a, a, a], {(a, a): (0, x)})),
@@ -80,10 +78,7 @@ def encode_cases(seed: int) -> list[Case]:
         Case("a run with a neighbour", ([a, a, a, b], {(a, a): (0, x), (a, b): (1, y)})),
         Case("the same pair at several places", ([a, b, c, a, b, a, b, d], {(a, b): (0, x), (x, c): (1, y)})),
         Case("the same pair at two places, nothing else", ([a, b, d, a, b], {(a, b): (4, x)})),
-        Case(
-            "longest token first would differ",
-            ([a, b, c, d], {(c, d): (0, x), (a, b): (1, y), (y, c): (2, z)}),
-        ),
+        Case("longest token first would differ", ([a, b, c, d], {(c, d): (0, x), (a, b): (1, y), (y, c): (2, z)})),
         Case("a long token that the ranks never reach", ([a, b, c], never)),
         Case("nothing to merge", ([a, c, b], {(a, b): (0, x)})),
         Case("no merges", ([a, b], {})),
@@ -93,7 +88,7 @@ def encode_cases(seed: int) -> list[Case]:
         Case("ranks about a million", ([a, b, c], {(a, b): (10**6, x), (b, c): (10**6 - 1, y)})),
         *(drawn_case(draw, 3, 20, draw.randrange(12, 20)) for _ in range(4)),
         drawn_case(draw, 2, 12, 300),
-    ]
+    ]  # fmt: skip
 
 
 def left_to_right(ids: Sequence[int], merges: Merges) -> list[int]:
@@ -135,39 +130,33 @@ def by(key: str) -> str:
     return f"best = min(ranked, key=lambda m: {key} if m is not never else math.inf)"
 
 
-# fmt: off
-ENCODE_MISTAKES = (
-    ("the word is merged from left to right as soon as a pair is known. Which of several pairs comes first?",
-     left_to_right),
-    ("the pair that was learned last goes first. Is rank 0 the first or the last?",
-     BEST, by("-m[0]")),
-    ("the order of the dictionary decides instead of the rank. Does it have to be sorted?",
-     BEST, by("list(merges.values()).index(m)")),
-    ("the lowest new id goes first instead of the lowest rank. Which of the two numbers is the rank?",
-     BEST, by("m[1]")),
-    ("only one merge is applied. When is a word finished?",
-     "while len(ids) > 1", "for _ in ids[1:2]"),
-    ("the rank is written into the word instead of the new id. Which of the two numbers names the token?",
-     "best[1]", "best[0]"),
-    ("in a run the rightmost pair is merged first. Which of equals goes first?",
-     "ranked.", "len(ranked) - 1 - ranked[::-1]."),
-    ("the longest token of the vocabulary is taken from the left, as WordPiece does. What do the ranks say?",
-     longest_token),
-    ("pairs made by a merge are never merged themselves. Is the word looked at again?",
-     never_again),
-)
-# fmt: on
-
 ENCODE = Exercise(
     name="tokenization.encode_word",
-    points=4,
-    difficulty=2,
-    minutes=15,
+    points=4, difficulty=2, minutes=15,
     against="the BPE model of the tokenizers library",
     reference=library_ids,
     cases=encode_cases,
     use=encoded_anew,
     entry="id",
     owned=("lecture_lib.tokenization.encode_long_word",),
-    mistakes=ENCODE_MISTAKES,
-)
+    mistakes=(
+        ("the word is merged from left to right as soon as a pair is known. Which of several pairs comes first?",
+         left_to_right),
+        ("the pair that was learned last goes first. Is rank 0 the first or the last?",
+         BEST, by("-m[0]")),
+        ("the order of the dictionary decides instead of the rank. Does it have to be sorted?",
+         BEST, by("list(merges.values()).index(m)")),
+        ("the lowest new id goes first instead of the lowest rank. Which of the two numbers is the rank?",
+         BEST, by("m[1]")),
+        ("only one merge is applied. When is a word finished?",
+         "while len(ids) > 1", "for _ in ids[1:2]"),
+        ("the rank is written into the word instead of the new id. Which of the two numbers names the token?",
+         "best[1]", "best[0]"),
+        ("in a run the rightmost pair is merged first. Which of equals goes first?",
+         "ranked.", "len(ranked) - 1 - ranked[::-1]."),
+        ("the longest token of the vocabulary is taken from the left, as WordPiece does. What do the ranks say?",
+         longest_token),
+        ("pairs made by a merge are never merged themselves. Is the word looked at again?",
+         never_again),
+    ),
+)  # fmt: skip

@@ -78,32 +78,26 @@ def impossible_merges(lists: list) -> int:
     return -1
 
 
-# fmt: off
-IMPOSSIBLE_MISTAKES = (
-    ("a pair that comes twice is taken for possible. What is left of a pair after its merge?",
-     " or pair in merges[:rank]", ""),
-    ("only pairs that come twice are sought. Which ids exist when a merge is learned?",
-     "max(pair) >= made or ", ""),
-    ("a merge may use its own new id. Which ids exist before it?",
-     ">= made", "> made"),
-    ("only the first id of a pair is looked at. Which ids must exist?",
-     "max(pair)", "pair[0]"),
-    ("only the second id of a pair is looked at. Which ids must exist?",
-     "max(pair)", "pair[1]"),
-    ("every id above 255 is refused. Can a merge use what an earlier one has made?",
-     "made = 256 + rank", "made = 256"),
-    ("the lists are counted from 1. Which number has the first list?",
-     "return place", "return place + 1"),
-)
-# fmt: on
-
 IMPOSSIBLE = impossible(
     "tokenization.impossible_merges",
     five,
     impossible_merges,
     against="how the lists were drawn",
-    points=2,
-    difficulty=2,
-    minutes=10,
-    mistakes=IMPOSSIBLE_MISTAKES,
-)
+    points=2, difficulty=2, minutes=10,
+    mistakes=(
+        ("a pair that comes twice is taken for possible. What is left of a pair after its merge?",
+         " or pair in merges[:rank]", ""),
+        ("only pairs that come twice are sought. Which ids exist when a merge is learned?",
+         "max(pair) >= made or ", ""),
+        ("a merge may use its own new id. Which ids exist before it?",
+         ">= made", "> made"),
+        ("only the first id of a pair is looked at. Which ids must exist?",
+         "max(pair)", "pair[0]"),
+        ("only the second id of a pair is looked at. Which ids must exist?",
+         "max(pair)", "pair[1]"),
+        ("every id above 255 is refused. Can a merge use what an earlier one has made?",
+         "made = 256 + rank", "made = 256"),
+        ("the lists are counted from 1. Which number has the first list?",
+         "return place", "return place + 1"),
+    ),
+)  # fmt: skip

@@ -59,9 +59,7 @@ def learn_cases(seed: int) -> list[Case]:
             "low, lower, widest, 3 merges",
             ({(0, 1, 2): low, (0, 1, 2, 3, 4): lower, (2, 5, 6, 3, 7, 8): widest}, 3, 9),
         ),
-        Case(
-            "a pair three times in a rare word, another in common words", (rare_often, 3), {"first_new_id": 6}
-        ),
+        Case("a pair three times in a rare word, another in common words", (rare_often, 3), {"first_new_id": 6}),
         Case("a pair at two places of one word", (twice, 3, 4)),
         Case("a pair of new ids", (lowest, 4, 4)),
         Case("five pairs equally often", (ties, 5, 6)),
@@ -78,7 +76,7 @@ def learn_cases(seed: int) -> list[Case]:
         Case("first_new_id left out", ({(250, 251, 7): 9, (9, 250, 251, 7): draw.randrange(2, 6)}, 3)),
         Case("drawn words, 14 merges", (words, 14, 7)),
         Case("drawn words, ids from another number on", (many, 9, first)),
-    ]
+    ]  # fmt: skip
 
 
 def counts_at_start(words: Words, n_merges: int, first_new_id: int = 256) -> list[tuple[int, int]]:
@@ -113,56 +111,47 @@ def counts_overlaps_once(words: Words, n_merges: int, first_new_id: int = 256) -
     return mistaken(words, n_merges, first_new_id)
 
 
-# fmt: off
-LEARN_MISTAKES = (
-    ("a word counts once, however frequent it is. What does the number beside a word say?",
-     "pair_counts(words)", "pair_counts(dict.fromkeys(words, 1))"),
-    ("of equally frequent pairs the one met first wins. Which rule does the task give for ties?",
-     "min(counts, key=lambda pair: (-counts[pair], pair))", "max(counts, key=counts.get)"),
-    ("of equally frequent pairs the highest wins. Which way does the task order ties?",
-     "min(counts, key=lambda pair: (-counts[pair], pair))",
-     "max(counts, key=lambda pair: (counts[pair], pair))"),
-    ("of equally frequent pairs the one that is met last wins. Which rule does the task give for ties?",
-     "min(counts, key=lambda pair: (-counts[pair], pair))", "max(reversed(counts), key=counts.get)"),
-    ("the pairs are counted once, before the first merge. Which pairs exist only after it?",
-     counts_at_start),
-    ("pairs run across the ends of words. May the last id of a word pair with the first of the next?",
-     one_long_word),
-    ("every merge gets the same new id. What is the id of the second merge?",
-     " + len(merges)", ""),
-    ("the new ids are counted from 256, whatever `first_new_id` says. Which argument tells where they begin?",
-     "first_new_id ", "256 "),
-    ("the new ids begin one too late. How many merges are there when the first id is given?",
-     "+ len(merges)", "+ len(merges) + 1"),
-    ("the merges are found but never applied to the words. What do the words look like in the next round?",
-     "tuple(merge(word, best, new_id))", "word"),
-    ("pairs that occur only once are never merged. Does the task set a least frequency?",
-     "{tuple(merge(word, best, new_id)): n for word, n in words.items()}",
-     "{tuple(merge(word, best, new_id)): n for word, n in words.items()}\n        if counts[best] < 2:\n            break"),
-    ("overlapping neighbours are counted once: three equal ids in a row are two pairs. Which count do you "
-     "take?",
-     counts_overlaps_once),
-    ("training breaks down when no pair is left. What should come back then?",
-     "(counts := pair_counts(words))", "[(counts := pair_counts(words))]"),
-    ("one merge too many is learned. When does the loop stop?",
-     " n_merges ", "= n_merges "),
-    ("the rarest pair is merged. Which end of the order is the most frequent?",
-     "-counts", "counts"),
-)
-# fmt: on
-
 LEARN = Exercise(
     name="tokenization.learn_merges",
-    points=4,
-    difficulty=2,
-    minutes=20,
+    points=4, difficulty=2, minutes=20,
     against="BpeTrainer of the tokenizers library",
     reference=library_merges,
     cases=learn_cases,
     entry="merge",
-    owned=(
-        "lecture_lib.tokenization.learn_merges_incrementally",
-        "lecture_lib.tokenization.BytePairTokenizer",
+    owned=("lecture_lib.tokenization.learn_merges_incrementally", "lecture_lib.tokenization.BytePairTokenizer"),
+    mistakes=(
+        ("a word counts once, however frequent it is. What does the number beside a word say?",
+         "pair_counts(words)", "pair_counts(dict.fromkeys(words, 1))"),
+        ("of equally frequent pairs the one met first wins. Which rule does the task give for ties?",
+         "min(counts, key=lambda pair: (-counts[pair], pair))", "max(counts, key=counts.get)"),
+        ("of equally frequent pairs the highest wins. Which way does the task order ties?",
+         "min(counts, key=lambda pair: (-counts[pair], pair))",
+         "max(counts, key=lambda pair: (counts[pair], pair))"),
+        ("of equally frequent pairs the one that is met last wins. Which rule does the task give for ties?",
+         "min(counts, key=lambda pair: (-counts[pair], pair))", "max(reversed(counts), key=counts.get)"),
+        ("the pairs are counted once, before the first merge. Which pairs exist only after it?",
+         counts_at_start),
+        ("pairs run across the ends of words. May the last id of a word pair with the first of the next?",
+         one_long_word),
+        ("every merge gets the same new id. What is the id of the second merge?",
+         " + len(merges)", ""),
+        ("the new ids are counted from 256, whatever `first_new_id` says. Which argument tells where they begin?",
+         "first_new_id ", "256 "),
+        ("the new ids begin one too late. How many merges are there when the first id is given?",
+         "+ len(merges)", "+ len(merges) + 1"),
+        ("the merges are found but never applied to the words. What do the words look like in the next round?",
+         "tuple(merge(word, best, new_id))", "word"),
+        ("pairs that occur only once are never merged. Does the task set a least frequency?",
+         "{tuple(merge(word, best, new_id)): n for word, n in words.items()}",
+         "{tuple(merge(word, best, new_id)): n for word, n in words.items()}\n        if counts[best] < 2:\n            break"),
+        ("overlapping neighbours are counted once: three equal ids in a row are two pairs. Which count do you "
+         "take?",
+         counts_overlaps_once),
+        ("training breaks down when no pair is left. What should come back then?",
+         "(counts := pair_counts(words))", "[(counts := pair_counts(words))]"),
+        ("one merge too many is learned. When does the loop stop?",
+         " n_merges ", "= n_merges "),
+        ("the rarest pair is merged. Which end of the order is the most frequent?",
+         "-counts", "counts"),
     ),
-    mistakes=LEARN_MISTAKES,
-)
+)  # fmt: skip

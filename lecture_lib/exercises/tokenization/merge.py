@@ -80,43 +80,37 @@ def from_the_right(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> li
     return merge(ids[::-1], pair[::-1], new_id)[::-1]
 
 
-# fmt: off
-MERGE_MISTAKES = (
-    ("the second id of a merged pair is looked at once more. How far must the place move after a merge?",
-     "+= 2", "+= 1"),
-    ("only the first occurrence is merged. What about the rest of the word?",
-     only_first),
-    ("the word is read from right to left, so that a run of three merges at its end. Where do readers start?",
-     from_the_right),
-    ("the pair counts in either order. Is (a, b) the same as (b, a)?",
-     "tuple(ids[i:i + 2]) == pair", "sorted(ids[i:i + 2]) == sorted(pair)"),
-    ("the last id is lost unless a pair ends there. Which places does your loop visit?",
-     "(ids)", "(ids) - 1"),
-    ("the new id is put beside the pair instead of in its place. How long is the word after a merge?",
-     "append(new_id)", "extend((*pair, new_id))"),
-    ("the pair is taken out and nothing put in its place. Which id stands for the two?",
-     "merged.append(new_id)", "pass"),
-    ("pairs are looked for at even places only. Can a pair begin at the second id?",
-     "append(ids[i])\n            i += 1", "extend(ids[i:i + 2])\n            i += 2"),
-    ("ids are compared as text, so that 12 contains 2. Do you join digits anywhere?",
-     by_digits),
-    ("the first id of the pair alone decides. Which ids have to be compared?",
-     "tuple(ids[i:i + 2]) == pair", "ids[i] == pair[0]"),
-    ("where there is no pair, the list that was handed in comes back itself. What happens to it when "
-     "somebody changes your result?",
-     "i = 0\n", "i = 0\n    if pair not in zip(ids, ids[1:]):\n        return ids\n"),
-)
-# fmt: on
-
 MERGE = Exercise(
     name="tokenization.merge",
-    points=2,
-    difficulty=1,
-    minutes=8,
+    points=2, difficulty=1, minutes=8,
     against="Python's str.replace on a string with one character an id",
     reference=replaced,
     cases=merge_cases,
     use=merged_anew,
     entry="id",
-    mistakes=MERGE_MISTAKES,
-)
+    mistakes=(
+        ("the second id of a merged pair is looked at once more. How far must the place move after a merge?",
+         "+= 2", "+= 1"),
+        ("only the first occurrence is merged. What about the rest of the word?",
+         only_first),
+        ("the word is read from right to left, so that a run of three merges at its end. Where do readers start?",
+         from_the_right),
+        ("the pair counts in either order. Is (a, b) the same as (b, a)?",
+         "tuple(ids[i:i + 2]) == pair", "sorted(ids[i:i + 2]) == sorted(pair)"),
+        ("the last id is lost unless a pair ends there. Which places does your loop visit?",
+         "(ids)", "(ids) - 1"),
+        ("the new id is put beside the pair instead of in its place. How long is the word after a merge?",
+         "append(new_id)", "extend((*pair, new_id))"),
+        ("the pair is taken out and nothing put in its place. Which id stands for the two?",
+         "merged.append(new_id)", "pass"),
+        ("pairs are looked for at even places only. Can a pair begin at the second id?",
+         "append(ids[i])\n            i += 1", "extend(ids[i:i + 2])\n            i += 2"),
+        ("ids are compared as text, so that 12 contains 2. Do you join digits anywhere?",
+         by_digits),
+        ("the first id of the pair alone decides. Which ids have to be compared?",
+         "tuple(ids[i:i + 2]) == pair", "ids[i] == pair[0]"),
+        ("where there is no pair, the list that was handed in comes back itself. What happens to it when "
+         "somebody changes your result?",
+         "i = 0\n", "i = 0\n    if pair not in zip(ids, ids[1:]):\n        return ids\n"),
+    ),
+)  # fmt: skip

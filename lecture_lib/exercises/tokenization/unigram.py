@@ -31,12 +31,9 @@ def drawn_case(draw: random.Random, letters: str, length: int, pieces: int, rare
 
     def call() -> tuple:
         drawn = {"".join(draw.choices(letters, k=draw.randrange(2, 5))) for _ in range(pieces)}
-        drawn = {
-            piece for piece in drawn if piece not in (piece + piece)[1:-1]
-        }  # aa·a and a·aa would be equal
-        log_probs = {
-            piece: -rare * draw.uniform(1, 4) * len(piece) ** 0.6 for piece in sorted({*letters, *drawn})
-        }
+        drawn = {each for each in drawn if each not in (each + each)[1:-1]}  # aa·a and a·aa would be equal
+        whole = sorted({*letters, *drawn})
+        log_probs = {piece: -rare * draw.uniform(1, 4) * len(piece) ** 0.6 for piece in whole}
         return "".join(draw.choices(letters, k=length)), log_probs
 
     def bites(call: tuple) -> bool:
@@ -82,10 +79,7 @@ def cut_cases(seed: int) -> list[Case]:
     return [
         Case("the longest piece first is less likely", (a + b + c + d + a, low)),
         Case("two pieces or one", (a + b, letters | {a + b: -4.0})),
-        Case(
-            "three unlikely letters against one piece that is less likely",
-            (a + b + c, letters | {a + b + c: -20.0}),
-        ),
+        Case("three unlikely letters against one piece that is less likely", (a + b + c, letters | {a + b + c: -20.0})),
         Case(
             "the likeliest first piece leads to a bad rest",
             (a + b + c, {a: -0.5, a + b: -3.0, c: -1.0, b + c: -9.0}),
@@ -99,21 +93,15 @@ def cut_cases(seed: int) -> list[Case]:
             "letters of several bytes",
             ("größer", {"g": -3.0, "r": -3.2, "ö": -4.0, "ß": -4.1, "e": -2.0, "öß": -5.5}),
         ),
-        Case(
-            "a piece of fifty letters",
-            (a + b * 49 + c, letters | {a + b * 49: -9.0, b * 49 + c: -9.5, b * 4: -7.0}),
-        ),
-        Case(
-            "a space is a character",
-            (f"{a} {b}", {a: -1.0, f"{a} ": -3.0, f" {b}": -1.2, " ": -2.0, b: -1.5}),
-        ),
+        Case("a piece of fifty letters", (a + b * 49 + c, letters | {a + b * 49: -9.0, b * 49 + c: -9.5, b * 4: -7.0})),
+        Case("a space is a character", (f"{a} {b}", {a: -1.0, f"{a} ": -3.0, f" {b}": -1.2, " ": -2.0, b: -1.5})),
         Case(
             "spaces at both ends, a capital letter",
             (f" {a.upper()} ", {a: -1.0, a.upper(): -3.0, " ": -2.0, f"{a} ": -1.5}),
         ),
         Case("a piece that is certain: ln p = 0", (a + a, {a: 0.0})),
         *drawn_cases(draw, a, b, c, d),
-    ]
+    ]  # fmt: skip
 
 
 def longest_first(text: str, log_probs: LogProbs) -> list[str]:
@@ -159,9 +147,7 @@ def multiplied(text: str, log_probs: LogProbs) -> list[str]:
 
 BEST_CUT = Exercise(
     name="tokenization.best_cut",
-    points=5,
-    difficulty=3,
-    minutes=25,
+    points=5, difficulty=3, minutes=25,
     against="the Unigram model of the tokenizers library",
     reference=library_pieces,
     cases=cut_cases,

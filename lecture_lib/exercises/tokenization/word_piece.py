@@ -7,9 +7,7 @@ from functools import cache
 from lecture_lib.checks.exercise import Case, Exercise
 
 
-def library_pieces(
-    word: str, vocabulary: Collection[str], prefix: str = "##", unknown: str = "[UNK]"
-) -> list[str]:
+def library_pieces(word, vocabulary, prefix="##", unknown="[UNK]") -> list[str]:
     """The WordPiece model of `tokenizers`."""
     import tokenizers
 
@@ -92,48 +90,42 @@ def fewest(word: str, vocabulary: Collection[str], prefix: str = "##", unknown: 
     return [unknown] if pieces is None else list(pieces)
 
 
-# fmt: off
-LONGEST_MATCH_MISTAKES = (
-    ("the shortest piece is taken. From which end do you try?",
-     "len(word), start, -", "start + 1, len(word) + "),
-    ("pieces inside a word are looked up without their mark. What is ## for?",
-     "prefix if start else ", ""),
-    ("the mark is looked up also at the start of the word. Which pieces continue a word?",
-     " if start else ''", ""),
-    ("pieces inside a word lose their mark in the result. How would a reader tell where words begin?",
-     "(mark + word[start:end])", "(word[start:end])"),
-    ("a piece for the start of words serves inside, too. Is `able` the same piece as `##able`?",
-     "end for end in ends if mark + word[start:end]",
-     "e for e in ends if mark + word[start:e] in vocabulary or word[start:e]"),
-    ("the pieces found so far are kept before the unknown rest. What becomes of the whole word?",
-     "[unknown]", "[*pieces, unknown]"),
-    ("a letter without a piece is skipped. What becomes of the whole word?",
-     "return [unknown]", "start += 1\n            continue"),
-    ("another cut is tried where the greedy one fails, or one with fewer pieces is taken. Does greedy "
-     "look back?",
-     fewest),
-    ("the prefix is always ##. Which argument names it?",
-     "prefix if start else ''", "'##' if start else ''"),
-    ("unknown words are always [UNK]. Which argument names them?",
-     "return [unknown]", "return ['[UNK]']"),
-    ("the last letter of the word is never part of a longer piece. Where does the range of ends begin?",
-     "len(word),", "max(start + 1, len(word) - 1),"),
-    ("the empty word is unknown. How many pieces does it need?",
-     "return pieces", "return pieces or [unknown]"),
-    ("nothing comes back for a word that cannot be cut. Which token stands for it?",
-     "[unknown]", "[]"),
-)
-# fmt: on
-
 LONGEST_MATCH = Exercise(
     name="tokenization.longest_match",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="the WordPiece model of the tokenizers library",
     reference=library_pieces,
     cases=longest_cases,
     entry="piece",
     owned=("lecture_lib.tokenization.WordPieceTokenizer",),
-    mistakes=LONGEST_MATCH_MISTAKES,
-)
+    mistakes=(
+        ("the shortest piece is taken. From which end do you try?",
+         "len(word), start, -", "start + 1, len(word) + "),
+        ("pieces inside a word are looked up without their mark. What is ## for?",
+         "prefix if start else ", ""),
+        ("the mark is looked up also at the start of the word. Which pieces continue a word?",
+         " if start else ''", ""),
+        ("pieces inside a word lose their mark in the result. How would a reader tell where words begin?",
+         "(mark + word[start:end])", "(word[start:end])"),
+        ("a piece for the start of words serves inside, too. Is `able` the same piece as `##able`?",
+         "end for end in ends if mark + word[start:end]",
+         "e for e in ends if mark + word[start:e] in vocabulary or word[start:e]"),
+        ("the pieces found so far are kept before the unknown rest. What becomes of the whole word?",
+         "[unknown]", "[*pieces, unknown]"),
+        ("a letter without a piece is skipped. What becomes of the whole word?",
+         "return [unknown]", "start += 1\n            continue"),
+        ("another cut is tried where the greedy one fails, or one with fewer pieces is taken. Does greedy "
+         "look back?",
+         fewest),
+        ("the prefix is always ##. Which argument names it?",
+         "prefix if start else ''", "'##' if start else ''"),
+        ("unknown words are always [UNK]. Which argument names them?",
+         "return [unknown]", "return ['[UNK]']"),
+        ("the last letter of the word is never part of a longer piece. Where does the range of ends begin?",
+         "len(word),", "max(start + 1, len(word) - 1),"),
+        ("the empty word is unknown. How many pieces does it need?",
+         "return pieces", "return pieces or [unknown]"),
+        ("nothing comes back for a word that cannot be cut. Which token stands for it?",
+         "[unknown]", "[]"),
+    ),
+)  # fmt: skip

@@ -31,14 +31,7 @@ def count_cases(seed: int) -> list[Case]:
     ]
 
 
-def counted(
-    d_model: int,
-    n_heads: int,
-    d_ff: int,
-    n_kv_heads: int | None = None,
-    gated: bool = False,
-    bias: bool = True,
-) -> int:
+def counted(d_model, n_heads, d_ff, n_kv_heads=None, gated=False, bias=True) -> int:
     """Make torch's own modules and count."""
     shared = d_model // n_heads * (n_heads if n_kv_heads is None else n_kv_heads)
     with torch.device("meta"):
@@ -67,48 +60,42 @@ def layer_parameter_count(
     return weights + bias * biases + norms
 
 
-# fmt: off
-LAYER_PARAMETER_COUNT_MISTAKES = (
-    ("the output map W_o is not counted. How many maps has an attention?",
-     "[q, k, v, o, *network]", "[q, k, v, *network]"),
-    ("no biases are counted. When does `bias` say that there are some?",
-     "bias * biases", "0"),
-    ("biases are counted that are not there. What does `bias=False` ask for?",
-     "bias * biases", "biases"),
-    ("the biases of the network are counted with the wrong widths, one too many D for a d_ff. How wide is "
-     "the result of each map?",
-     "sum((b for _, b in widths))", "sum((d_model if (a, b) == (d_model, d_ff) else b for a, b in widths))"),
-    ("the norms are not counted. Do they learn anything?",
-     "2 * 2 * d_model", "0"),
-    ("one norm is counted, or two with their gains alone. How many has Algorithm 12.3, and what does each "
-     "learn?",
-     "2 * 2 * d_model", "2 * d_model"),
-    ("`bias=False` takes the biases of the norms away as well. Which biases does it speak of?",
-     "2 * 2 * d_model", "2 * (1 + bias) * d_model"),
-    ("every head gets maps of the full width D x D. How wide is one head?",
-     "weights + bias", "weights + (n_heads - 1) * 4 * d_model * d_model + bias"),
-    ("`n_kv_heads` is not used. How wide are all keys together when heads share them?",
-     "(n_heads if n_kv_heads is None else n_kv_heads)", "n_heads"),
-    ("the values are not shared like the keys. What belongs to a key-value head?",
-     "(d_model, d_kv), (d_model, d_kv)", "(d_model, d_kv), (d_model, d_model)"),
-    ("a gated network is counted with two maps. Which map makes the gate?",
-     "(2 if gated else 1)", "1"),
-    ("d_ff is taken to be 4 D. What does the argument say?",
-     "d_head = d_model // n_heads", "d_head, d_ff = (d_model // n_heads, 4 * d_model)"),
-    ("the number is a float. Which division keeps whole numbers whole?",
-     "d_model // n_heads", "d_model / n_heads"),
-)
-# fmt: on
-
 LAYER_PARAMETER_COUNT = Exercise(
     name="transformer.layer_parameter_count",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="the parameters of torch.nn.Linear and LayerNorm, counted",
     reference=counted,
     right=layer_parameter_count,
     cases=count_cases,
     owned=("lecture_lib.transformer.parameter_count", "lecture_lib.transformer.TransformerLayer"),
-    mistakes=LAYER_PARAMETER_COUNT_MISTAKES,
-)
+    mistakes=(
+        ("the output map W_o is not counted. How many maps has an attention?",
+         "[q, k, v, o, *network]", "[q, k, v, *network]"),
+        ("no biases are counted. When does `bias` say that there are some?",
+         "bias * biases", "0"),
+        ("biases are counted that are not there. What does `bias=False` ask for?",
+         "bias * biases", "biases"),
+        ("the biases of the network are counted with the wrong widths, one too many D for a d_ff. How wide is "
+         "the result of each map?",
+         "sum((b for _, b in widths))", "sum((d_model if (a, b) == (d_model, d_ff) else b for a, b in widths))"),
+        ("the norms are not counted. Do they learn anything?",
+         "2 * 2 * d_model", "0"),
+        ("one norm is counted, or two with their gains alone. How many has Algorithm 12.3, and what does each "
+         "learn?",
+         "2 * 2 * d_model", "2 * d_model"),
+        ("`bias=False` takes the biases of the norms away as well. Which biases does it speak of?",
+         "2 * 2 * d_model", "2 * (1 + bias) * d_model"),
+        ("every head gets maps of the full width D x D. How wide is one head?",
+         "weights + bias", "weights + (n_heads - 1) * 4 * d_model * d_model + bias"),
+        ("`n_kv_heads` is not used. How wide are all keys together when heads share them?",
+         "(n_heads if n_kv_heads is None else n_kv_heads)", "n_heads"),
+        ("the values are not shared like the keys. What belongs to a key-value head?",
+         "(d_model, d_kv), (d_model, d_kv)", "(d_model, d_kv), (d_model, d_model)"),
+        ("a gated network is counted with two maps. Which map makes the gate?",
+         "(2 if gated else 1)", "1"),
+        ("d_ff is taken to be 4 D. What does the argument say?",
+         "d_head = d_model // n_heads", "d_head, d_ff = (d_model // n_heads, 4 * d_model)"),
+        ("the number is a float. Which division keeps whole numbers whole?",
+         "d_model // n_heads", "d_model / n_heads"),
+    ),
+)  # fmt: skip

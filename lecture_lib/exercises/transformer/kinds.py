@@ -62,9 +62,7 @@ INDUCTION = by_hand(
     cases=texts,
     against="the word that followed the last word the time before (0.01)",
     tolerance=1e-2,
-    points=4,
-    difficulty=3,
-    minutes=30,
+    points=4, difficulty=3, minutes=30,
     mistakes=(
         ("the last word is repeated. Which key should the second layer find, and which features does it hand on?",
          lambda: changed(W_k2=WORD)),
@@ -102,7 +100,5 @@ DAYS = predict(
         ("that is the number of hours. How many hours has a day?", 6 * 124.4e6 * 10e9 / 1e11 / 3600),
         ("that is the number of seconds.", 6 * 124.4e6 * 10e9 / 1e11),
     ),
-    points=1,
-    difficulty=1,
-    minutes=5,
+    points=1, difficulty=1, minutes=5,
 )  # fmt: skip

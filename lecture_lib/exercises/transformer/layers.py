@@ -10,7 +10,6 @@ from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.exercises.transformer.parts import (
     BY_HAND,
     BY_HAND_WORDS,
-    Attention,
     draw_parts,
     parts_by_hand,
     torch_layer,
@@ -37,11 +36,9 @@ def use_layer(answer: Callable, X: Tensor, parts: dict, **named: Tensor) -> obje
     )
 
 
-def torch_post_ln(
-    X: Tensor, attention: Attention, f: nn.Module, n1: nn.Module, n2: nn.Module, mask: Tensor | None = None
-) -> Tensor:
+def torch_post_ln(X: Tensor, *parts: Callable, mask: Tensor | None = None) -> Tensor:
     """Torch's own layer."""
-    return torch_layer(attention, f, n1, n2, norm_first=False)(X, mask)
+    return torch_layer(*parts, norm_first=False)(X, mask)
 
 
 def post_ln_cases(seed: int) -> list[Case]:
@@ -87,48 +84,42 @@ def post_ln_layer(
 READ, LAST = "attention(X, mask=mask)", "feed_forward_norm(feed_forward(Z) + Z)"
 Z = f"Z = attention_norm({READ} + X)"
 
-# fmt: off
-POST_LN_LAYER_MISTAKES = (
-    ("the residual around the attention is missing. What did the token itself say?", " + X", ""),
-    ("the residual around the feed-forward network is missing. What did the token itself say?", " + Z", ""),
-    ("both residuals are missing. What does each sublayer's output have to be added to?",
-     " + X", "", " + Z", ""),
-    ("the norms stand before the sublayers (pre-LN). Where does Algorithm 12.3 put them?",
-     Z, "Z = X + attention(attention_norm(X), mask=mask)", LAST, "Z + feed_forward(feed_forward_norm(Z))"),
-    ("the norm is applied before the residual is added. What stands inside the bracket of LayerNorm?",
-     Z, f"Z = X + attention_norm({READ})", LAST, "Z + feed_forward_norm(feed_forward(Z))"),
-    ("the attention's norm is used twice. Does each sublayer not have its own gain and bias?",
-     "feed_forward_norm(f", "attention_norm(f"),
-    ("the two norms are exchanged. Which one goes with the attention?",
-     "attention_norm(a", "feed_forward_norm(a", "feed_forward_norm(f", "attention_norm(f"),
-    ("the first norm is missing. What does the network in line 2 of the algorithm get to read?",
-     "attention_norm(attention", "(attention"),
-    ("the second norm is missing. What is the last operation of the algorithm?", "feed_forward_norm(f", "(f"),
-    ("the feed-forward network reads X. Which tokens should it think about, those before or after the "
-     "attention?",
-     "feed_forward(Z)", "feed_forward(X)"),
-    ("the second residual adds X. What goes around the second sublayer?", " + Z", " + X"),
-    ("the feed-forward network comes before the attention. Who goes first, reading or thinking?",
-     Z, "Z = feed_forward_norm(feed_forward(X) + X)", LAST, "attention_norm(attention(Z, mask=mask) + Z)"),
-    ("both sublayers read X side by side. Does the second not work on what the first has found?",
-     READ, f"{READ} + feed_forward(X)", "feed_forward(Z) + Z", "Z"),
-    ("the mask does not reach the attention. Who has to hand it on?", "mask=mask", "mask=None"),
-)
-# fmt: on
-
 POST_LN_LAYER = Exercise(
     name="transformer.post_ln_layer",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="torch.nn.TransformerEncoderLayer(norm_first=False) on the same weights (float32 1e-5, float64 gradients)",
     reference=torch_post_ln,
     right=post_ln_layer,
     cases=post_ln_cases,
     use=use_layer,
     owned=("lecture_lib.transformer.TransformerLayer", "torch.nn.TransformerEncoderLayer"),
-    mistakes=POST_LN_LAYER_MISTAKES,
-)
+    mistakes=(
+        ("the residual around the attention is missing. What did the token itself say?", " + X", ""),
+        ("the residual around the feed-forward network is missing. What did the token itself say?", " + Z", ""),
+        ("both residuals are missing. What does each sublayer's output have to be added to?",
+         " + X", "", " + Z", ""),
+        ("the norms stand before the sublayers (pre-LN). Where does Algorithm 12.3 put them?",
+         Z, "Z = X + attention(attention_norm(X), mask=mask)", LAST, "Z + feed_forward(feed_forward_norm(Z))"),
+        ("the norm is applied before the residual is added. What stands inside the bracket of LayerNorm?",
+         Z, f"Z = X + attention_norm({READ})", LAST, "Z + feed_forward_norm(feed_forward(Z))"),
+        ("the attention's norm is used twice. Does each sublayer not have its own gain and bias?",
+         "feed_forward_norm(f", "attention_norm(f"),
+        ("the two norms are exchanged. Which one goes with the attention?",
+         "attention_norm(a", "feed_forward_norm(a", "feed_forward_norm(f", "attention_norm(f"),
+        ("the first norm is missing. What does the network in line 2 of the algorithm get to read?",
+         "attention_norm(attention", "(attention"),
+        ("the second norm is missing. What is the last operation of the algorithm?", "feed_forward_norm(f", "(f"),
+        ("the feed-forward network reads X. Which tokens should it think about, those before or after the "
+         "attention?",
+         "feed_forward(Z)", "feed_forward(X)"),
+        ("the second residual adds X. What goes around the second sublayer?", " + Z", " + X"),
+        ("the feed-forward network comes before the attention. Who goes first, reading or thinking?",
+         Z, "Z = feed_forward_norm(feed_forward(X) + X)", LAST, "attention_norm(attention(Z, mask=mask) + Z)"),
+        ("both sublayers read X side by side. Does the second not work on what the first has found?",
+         READ, f"{READ} + feed_forward(X)", "feed_forward(Z) + Z", "Z"),
+        ("the mask does not reach the attention. Who has to hand it on?", "mask=mask", "mask=None"),
+    ),
+)  # fmt: skip
 
 
 def use_stack(answer: Callable, X: Tensor, layers: list, seed: int | None, **named: Tensor) -> object:
@@ -173,10 +164,8 @@ def pre_ln_cases(seed: int) -> list[Case]:
         case("two layers, not contiguous", tokens(draw, 2, 6, n).mT, 2),
         case("two layers, a causal mask", tokens(draw, 2, n, 8), 2, seen["causal"]),
         case("two layers, a mask drawn at random", tokens(draw, 2, n, 6), 2, seen["anywhere"]),
-        case(
-            "two layers, float64 with its gradient", tokens(draw, 2, n, 6).double(), 2, seen["causal"], (0,)
-        ),
-    ]
+        case("two layers, float64 with its gradient", tokens(draw, 2, n, 6).double(), 2, seen["causal"], (0,)),
+    ]  # fmt: skip
 
 
 def pre_ln_stack(X: Tensor, layers: list, final_norm: Callable, mask: Tensor | None = None) -> Tensor:
@@ -187,61 +176,51 @@ def pre_ln_stack(X: Tensor, layers: list, final_norm: Callable, mask: Tensor | N
     return final_norm(X)
 
 
-READS, THINKS = (
-    "X + layer.attention(layer.attention_norm(X), mask=mask)",
-    "Y + layer.feed_forward(layer.feed_forward_norm(Y))",
-)
+READS = "X + layer.attention(layer.attention_norm(X), mask=mask)"
+THINKS = "Y + layer.feed_forward(layer.feed_forward_norm(Y))"
 THINKS_FIRST = "X + layer.feed_forward(layer.feed_forward_norm(X))"
 READS_THEN = "Y + layer.attention(layer.attention_norm(Y), mask=mask)"
 
-# fmt: off
-PRE_LN_STACK_MISTAKES = (
-    ("the last norm is missing: each layer has added to X and nobody has set its size again. What comes "
-     "after the loop?",
-     "return final_norm(X)", "return X"),
-    ("the last norm is applied after every layer. Should anything touch the path along which the "
-     "residuals add up?",
-     THINKS, f"final_norm({THINKS})", "return final_norm(X)", "return X if layers else final_norm(X)"),
-    ("the norms stand behind the residuals (post-LN, Algorithm 12.3). Where does pre-LN put them?",
-     READS, "layer.attention_norm(layer.attention(X, mask=mask) + X)", THINKS,
-     "layer.feed_forward_norm(layer.feed_forward(Y) + Y)"),
-    ("the residual starts from the normalised tokens. To what should a sublayer's output be added?",
-     READS, "layer.attention_norm(X) + layer.attention(layer.attention_norm(X), mask=mask)", THINKS,
-     "layer.feed_forward_norm(Y) + layer.feed_forward(layer.feed_forward_norm(Y))"),
-    ("the feed-forward network reads tokens without a norm. What goes before each sublayer?",
-     THINKS, "Y + layer.feed_forward(Y)"),
-    ("the attention reads tokens without a norm. What goes before each sublayer?",
-     "layer.attention_norm(X)", "X"),
-    ("the norm of the attention is used for both sublayers. Does each not have its own gain and bias?",
-     "layer.feed_forward_norm", "layer.attention_norm"),
-    ("attention and feed-forward network read the same tokens side by side. Who works on whose result?",
-     "layer.feed_forward_norm(Y)", "layer.feed_forward_norm(X)"),
-    ("the residual around the feed-forward network is missing. What did the token itself say?", "Y + ", ""),
-    ("the residual around the attention is missing. What did the token itself say?", "X + ", ""),
-    ("the feed-forward network comes before the attention. Who goes first, reading or thinking?",
-     READS, THINKS_FIRST, THINKS, READS_THEN),
-    ("the mask does not reach the attention. Who has to hand it on?", "mask=mask", "mask=None"),
-    ("the last layer is left out. How often does the loop run?", "in layers", "in layers[:-1]"),
-    ("the layers run from the last to the first. Which one sees the embeddings?",
-     "in layers", "in layers[::-1]"),
-    ("the first layer is used again and again. Does every layer not have its own weights?",
-     "in layers", "in layers[:1] * len(layers)"),
-)
-# fmt: on
-
 PRE_LN_STACK = Exercise(
     name="transformer.pre_ln_stack",
-    points=3,
-    difficulty=2,
-    minutes=15,
+    points=3, difficulty=2, minutes=15,
     against="torch.nn.TransformerEncoderLayer(norm_first=True) on the same weights (float32 1e-5, float64 gradients)",
     reference=torch_pre_ln,
     right=pre_ln_stack,
     cases=pre_ln_cases,
     use=use_stack,
-    owned=(
-        *("lecture_lib.transformer.TransformerLayer", "lecture_lib.transformer.TransformerStack"),
-        *("torch.nn.TransformerEncoderLayer", "torch.nn.TransformerEncoder"),
+    owned=("lecture_lib.transformer.TransformerLayer", "lecture_lib.transformer.TransformerStack",
+           "torch.nn.TransformerEncoderLayer", "torch.nn.TransformerEncoder"),
+    mistakes=(
+        ("the last norm is missing: each layer has added to X and nobody has set its size again. What comes "
+         "after the loop?",
+         "return final_norm(X)", "return X"),
+        ("the last norm is applied after every layer. Should anything touch the path along which the "
+         "residuals add up?",
+         THINKS, f"final_norm({THINKS})", "return final_norm(X)", "return X if layers else final_norm(X)"),
+        ("the norms stand behind the residuals (post-LN, Algorithm 12.3). Where does pre-LN put them?",
+         READS, "layer.attention_norm(layer.attention(X, mask=mask) + X)", THINKS,
+         "layer.feed_forward_norm(layer.feed_forward(Y) + Y)"),
+        ("the residual starts from the normalised tokens. To what should a sublayer's output be added?",
+         READS, "layer.attention_norm(X) + layer.attention(layer.attention_norm(X), mask=mask)", THINKS,
+         "layer.feed_forward_norm(Y) + layer.feed_forward(layer.feed_forward_norm(Y))"),
+        ("the feed-forward network reads tokens without a norm. What goes before each sublayer?",
+         THINKS, "Y + layer.feed_forward(Y)"),
+        ("the attention reads tokens without a norm. What goes before each sublayer?",
+         "layer.attention_norm(X)", "X"),
+        ("the norm of the attention is used for both sublayers. Does each not have its own gain and bias?",
+         "layer.feed_forward_norm", "layer.attention_norm"),
+        ("attention and feed-forward network read the same tokens side by side. Who works on whose result?",
+         "layer.feed_forward_norm(Y)", "layer.feed_forward_norm(X)"),
+        ("the residual around the feed-forward network is missing. What did the token itself say?", "Y + ", ""),
+        ("the residual around the attention is missing. What did the token itself say?", "X + ", ""),
+        ("the feed-forward network comes before the attention. Who goes first, reading or thinking?",
+         READS, THINKS_FIRST, THINKS, READS_THEN),
+        ("the mask does not reach the attention. Who has to hand it on?", "mask=mask", "mask=None"),
+        ("the last layer is left out. How often does the loop run?", "in layers", "in layers[:-1]"),
+        ("the layers run from the last to the first. Which one sees the embeddings?",
+         "in layers", "in layers[::-1]"),
+        ("the first layer is used again and again. Does every layer not have its own weights?",
+         "in layers", "in layers[:1] * len(layers)"),
     ),
-    mistakes=PRE_LN_STACK_MISTAKES,
-)
+)  # fmt: skip

@@ -36,15 +36,9 @@ def _empty_parts(X: Tensor, n_heads: int, d_ff: int) -> list[nn.Module]:
     return [part.to_empty(device=X.device) for part in parts]
 
 
-def _named(
-    attention: nn.Module, norm: nn.Module, feed_forward: nn.Module, last_norm: nn.Module
-) -> SimpleNamespace:
-    return SimpleNamespace(
-        attention=Attention(attention),
-        attention_norm=norm,
-        feed_forward=feed_forward,
-        feed_forward_norm=last_norm,
-    )
+def _named(attention: nn.Module, norm: nn.Module, *others: nn.Module) -> SimpleNamespace:
+    names = "attention", "attention_norm", "feed_forward", "feed_forward_norm"
+    return SimpleNamespace(**dict(zip(names, (Attention(attention), norm, *others), strict=True)))
 
 
 def draw_parts(X: Tensor, n_heads: int, d_ff: int, seed: int) -> SimpleNamespace:
@@ -63,9 +57,7 @@ def parts_by_hand(X: Tensor) -> SimpleNamespace:
     for part in (attention, feed_forward):
         for parameter in part.parameters():
             parameter.data.zero_()
-    attention.in_proj_weight.data[-X.shape[-1] :].fill_diagonal_(
-        1
-    )  # no queries, no keys: all weights are equal
+    attention.in_proj_weight.data[-X.shape[-1] :].fill_diagonal_(1)  # no queries, no keys: equal weights
     for linear in (attention.out_proj, feed_forward[0], feed_forward[2]):
         linear.weight.data.fill_diagonal_(1)
     norm.reset_parameters()
@@ -74,11 +66,7 @@ def parts_by_hand(X: Tensor) -> SimpleNamespace:
 
 
 def torch_layer(
-    attention: Attention,
-    feed_forward: nn.Module,
-    attention_norm: nn.Module,
-    feed_forward_norm: nn.Module,
-    norm_first: bool,
+    attention: Attention, feed_forward: nn.Module, *norms: nn.Module, norm_first: bool
 ) -> Callable:
     """One of torch's own layers, made of these parts: layer(X, mask)."""
     first, _, last = feed_forward
@@ -86,7 +74,7 @@ def torch_layer(
         sizes = attention.module.embed_dim, attention.module.num_heads, first.out_features
         layer = nn.TransformerEncoderLayer(*sizes, dropout=0.0, batch_first=True, norm_first=norm_first)
     layer.self_attn, layer.linear1, layer.linear2 = attention.module, first, last
-    layer.norm1, layer.norm2 = attention_norm, feed_forward_norm
+    layer.norm1, layer.norm2 = norms
     return lambda X, mask: layer(X, src_mask=hidden(mask))
 
 
