@@ -9,7 +9,8 @@ the command and all processes that it started. A second row leaves out what is p
     python benchmarks/grading.py --class         (two minutes: a class of 200 alone, from five templates)
 
 Two hundred notebooks (solved, half solved, known mistakes, one that ends its process, one that computes for ever) with two jobs and
---timeout 3: time, peak memory of grader, server and confined processes (proportional share of common pages), and where a submission's time goes.
+--timeout 3: time, where a submission's time goes, and peak memory of grader, server, a submission's confined processes and all together.
+Pages that processes share count in proportion; `confined, own` are those that a submission shares with nobody: what one more job costs.
 """
 
 import json
@@ -139,28 +140,32 @@ def whole_class(bench: Benchmark, students: int = 200) -> None:
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     bench.note(
         f"a class of {students}, 2 jobs: {wall:.0f} s, {wall / students:.2f} s a submission ({cpu:.0f} s of CPU without the confined"
-        f" processes; load {os.getloadavg()[1]:.1f}); peak memory in MB: {dict(peak)}"
+        f" processes; load {os.getloadavg()[1]:.1f}); peak memory in MB: { {role: round(size) for role, size in peak.items()} }"
     )
 
 
-def taken(pid: int) -> list[tuple[str, int]]:
-    """Megabytes of the grader, the server and each tree of confined processes, common pages in proportion."""
+def taken(pid: int) -> list[tuple[str, float]]:
+    """Megabytes of the grader, the server and each tree of confined processes, common pages in proportion, and of all together."""
     found = []
     with suppress(psutil.Error):
-        grader = psutil.Process(pid)
-        found.append(("grader", share(grader)))
-        for each in grader.children(recursive=True):
+        first = psutil.Process(pid)
+        size = {each: sizes(each) for each in (first, *first.children(recursive=True))}
+        found += [("grader", size[first][0]), ("all together", sum(pss for pss, _ in size.values()))]
+        for each in size:
             if "lecture_lib.grading.zygote" in each.cmdline() and each.name() != "bwrap":
                 confined = "zygote" in " ".join(each.parent().cmdline()) and each.parent().name() != "bwrap"
-                inner = sum(share(one) for one in each.children(recursive=True)) if confined else 0
-                found.append(("confined" if confined else "server", share(each) + inner))
+                inside = each.children(recursive=True) if confined else []
+                pss, own = map(sum, zip(*(size.get(one, (0, 0)) for one in (each, *inside)), strict=True))
+                found += [("confined", pss), ("confined, own", own)] if confined else [("server", pss)]
     return found
 
 
-def share(process: psutil.Process) -> int:
+def sizes(process: psutil.Process) -> tuple[float, float]:
+    """Megabytes of a process: common pages in proportion, and pages that are its own alone."""
     with suppress(psutil.Error):
-        return process.memory_full_info().pss >> 20
-    return 0
+        memory = process.memory_full_info()
+        return memory.pss / 2**20, memory.uss / 2**20
+    return 0.0, 0.0
 
 
 def stages(bench: Benchmark, rounds: int = 10) -> None:

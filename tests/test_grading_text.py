@@ -117,6 +117,8 @@ def test_alarms_name_the_machinery_and_copies_of_the_course():
         == []
     )
     assert alarms("def f(:") == []
+    for terms in (300, 1200):  # too deep to be compared, and no error
+        assert alarms(f"def softmax(x, dim=-1):\n    return {'+'.join('x' * terms)}", task) == []
 
 
 # --- what comes back ---

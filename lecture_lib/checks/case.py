@@ -1,8 +1,10 @@
 """A case: one call of the answer, and what to look at besides its result."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from lecture_lib.checks import wire
 from lecture_lib.checks.plain import Refused, plain
 from lecture_lib.checks.verdict import differs
 from lecture_lib.checks.watch import libraries_as_loaded, remember, usual_settings
@@ -22,6 +24,11 @@ class Case:
     def sent(self) -> tuple:
         """What the confined side needs: ``Case(*loads(dumps(case.sent), live=True))``."""
         return self.what, self.inputs, self.named, self.gradient
+
+    @functools.cached_property
+    def message(self) -> str:
+        """The same as `wire` writes it: once, however many answers are called."""
+        return wire.dumps(self.sent).decode("ascii")
 
 
 def changed_input(case: Case, names: list[str], inputs: tuple, named: dict) -> str | None:

@@ -16,6 +16,7 @@ from lecture_lib.checks.message import CheckFailed, Progress, show
 from lecture_lib.checks.verdict import Verdict
 from lecture_lib.checks.watch import remember
 
+EXERCISES = "lecture_lib.exercises"  # the package of all chapters
 # nbgrader sets the first when it grades or validates; the second is ours, for any other way of grading.
 GRADED = bool(os.environ.get("NBGRADER_EXECUTION") or os.environ.get("LECTURE_GRADING"))
 _last_verdict: dict[str, Verdict] = {}  # what this session has seen, by exercise name
@@ -28,7 +29,7 @@ def graded() -> bool:
 
 def chapters() -> list[str]:
     """Stems of the chapters that have exercises, in alphabetical order."""
-    place = importlib.import_module("lecture_lib.exercises").__path__
+    place = importlib.import_module(EXERCISES).__path__
     return sorted(module.name for module in pkgutil.iter_modules(place))
 
 
@@ -50,7 +51,7 @@ def chapter(stem: str) -> dict[str, Exercise]:
 def _content(stem: str) -> ModuleType:
     if stem not in chapters():
         raise KeyError(f"no chapter {stem!r}; the chapters with exercises are {', '.join(chapters())}")
-    content = importlib.import_module(f"lecture_lib.exercises.{stem}")
+    content = importlib.import_module(f"{EXERCISES}.{stem}")
     remember()
     return content
 
@@ -68,12 +69,12 @@ def exercise(name: str) -> Exercise:
         KeyError: there is no such exercise; the message gives the names that come near.
     """
     own = name.partition(".")[0] if isinstance(name, str) else None
-    for stem in sorted(
-        chapters(), key=lambda stem: stem != own
-    ):  # a chapter may ask for another module's function
-        practice = {each.name: each for each in getattr(_content(stem), "PRACTICE", ())}
-        if isinstance(name, str) and name in chapter(stem) | practice:
-            return (chapter(stem) | practice)[name]
+    # A chapter may ask for another module's function; the one at work is loaded; all take half a second.
+    for stem in sorted(chapters(), key=lambda stem: (stem != own, f"{EXERCISES}.{stem}" not in sys.modules)):
+        content = _content(stem)
+        named = {each.name: each for each in (*content.EXERCISES, *getattr(content, "PRACTICE", ()))}
+        if isinstance(name, str) and name in named:
+            return named[name]
     known = [
         each for stem in chapters() for each in chapter(stem) if own in (stem, None) or own not in chapters()
     ]

@@ -197,9 +197,10 @@ def _replaced() -> Iterator[tuple[object, str, object, object]]:
         members = _members(place)
         for name, before in functions.items():
             now = members.get(name, before)
+            if now is before:
+                continue
             # torch replaces some of its own functions when they are first used.
-            by_itself = str(getattr(now, "__module__", "")).startswith(library.partition(".")[0])
-            if now is not before and not by_itself:
+            if not str(getattr(now, "__module__", "")).startswith(library.partition(".")[0]):
                 yield place, name, now, before
 
 
@@ -210,5 +211,6 @@ def _place(name: str) -> object | None:
 
 
 def _members(place: object) -> dict[str, object]:
-    owners = reversed(place.__mro__) if isinstance(place, type) else [place]
-    return {name: value for owner in owners for name, value in vars(owner).items()}
+    if not isinstance(place, type):
+        return vars(place)
+    return {name: value for owner in reversed(place.__mro__) for name, value in vars(owner).items()}

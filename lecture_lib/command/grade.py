@@ -96,11 +96,12 @@ def keep(places: object, outcomes: list, release: dict, tasks: dict, remarks: li
     book = books.Marks(places.database, places.assignment, release)
     try:
         for each in outcomes:
-            written = books.written_by_hand(each.result.notebook, release)
+            notebook = each.notebook()
+            written = books.written_by_hand(notebook, release)
             book.save(each.submission.student, each.result.marks, written, each.submission.handed_in)
             page = places.feedback(each.submission.student)
             page.parent.mkdir(parents=True, exist_ok=True)
-            write_text(page, report.feedback(places.assignment, each, tasks, _answers(each.result.notebook)))
+            write_text(page, report.feedback(places.assignment, each, tasks, _answers(notebook)))
         marks = book.all()
     finally:
         book.close()

@@ -1,7 +1,8 @@
 """What a person should look at: alarms never change a mark."""
 
 import ast
-import copy
+import functools
+from contextlib import suppress
 
 from lecture_lib.checks.exercise import Exercise
 from lecture_lib.checks.mistake import source_of
@@ -36,14 +37,14 @@ def alarms(source: str, task: Exercise | None = None) -> list[str]:
         return []
     used = sorted(_words(tree))
     found = [f"uses {', '.join(used)}"] if used else []
-    for whose, function in (
-        (("the library's code", task.right), ("the check's reference", task.reference)) if task else ()
-    ):
-        if _bare(tree, task.function) in _written(function):
-            found.append(f"is {whose}")
+    if task:
+        mine = _bare(tree, task.function)
+        known = {"the library's code": task.right, "the check's reference": task.reference}
+        found += [f"is {whose}" for whose, function in known.items() if mine in _written(function)]
     return found
 
 
+@functools.cache  # once a class
 def _written(function: object) -> tuple[str, ...]:
     try:
         tree = ast.parse(source_of(function))
@@ -53,10 +54,9 @@ def _written(function: object) -> tuple[str, ...]:
 
 
 def _bare(tree: ast.AST, name: str) -> str | None:
-    """A definition without its name, its docstring, its annotations."""
+    """A definition without its name, its docstring, its annotations; they are taken out of the tree."""
     for node in getattr(tree, "body", []):
         if getattr(node, "name", None) == name:
-            node = copy.deepcopy(node)
             node.name, node.returns = "answer", None
             for each in ast.walk(node):
                 if isinstance(each, ast.arg):
@@ -64,7 +64,8 @@ def _bare(tree: ast.AST, name: str) -> str | None:
             first = node.body[0]
             text = isinstance(first, ast.Expr) and isinstance(getattr(first, "value", None), ast.Constant)
             node.body = node.body[text:]
-            return ast.dump(node)
+            with suppress(RecursionError):  # the course has no expression that deep
+                return ast.dump(node)
     return None
 
 

@@ -83,7 +83,12 @@ class Outcome:
     """A student's part of a run."""
 
     submission: Submission
-    result: Result
+    result: Result  # without the notebook, which may hold megabytes of pictures
+    copy: Path | None  # the graded copy; None if nothing could be read
+
+    def notebook(self) -> str:
+        """The graded copy; empty if there is none."""
+        return self.copy.read_text(encoding="utf-8") if self.copy else ""
 
 
 def secret_seed(places: Places, resume: bool) -> int:
@@ -125,17 +130,17 @@ def run(
             places.graded(each.student).exists() or not known["marks"] or known["failures"]
         ):
             copy = places.graded(each.student)
-            notebook = copy.read_text(encoding="utf-8") if copy.exists() else ""
-            yield Outcome(each, Result(**{**known, "notebook": notebook}))
+            yield Outcome(each, Result(**known), copy if copy.exists() else None)
         else:
             todo.append(each)
     for submission, result in grader(todo):
-        if result.notebook:
-            target = places.graded(submission.student)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_text(target, result.notebook)
-        journal.add(submission.student, digest(submission, release), {**result.as_dict(), "notebook": ""})
-        yield Outcome(submission, result)
+        copy = places.graded(submission.student) if result.notebook else None
+        if copy:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            write_text(copy, result.notebook)
+        result.notebook = ""
+        journal.add(submission.student, digest(submission, release), result.as_dict())
+        yield Outcome(submission, result, copy)
 
 
 def unread(submission: Submission, stem: str) -> Result | None:
@@ -166,11 +171,11 @@ def here(
 
             waiting = {pool.submit(one, each): each for each in todo}
             for future in as_completed(waiting):
-                result = future.result()
+                each, result = waiting.pop(future), future.result()
                 if result.by_clock and jobs > 1:
-                    late.append(waiting[future])
+                    late.append(each)
                 else:
-                    yield waiting[future], result
+                    yield each, result
             for each in late:
                 yield each, one(each)
 

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import functools
 import symtable
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ class Names:
     read: frozenset[str]
 
 
+@functools.lru_cache(128)  # most cells are the course's own, in every submission the same
 def names(source: str) -> Names | None:
     """What a cell binds, and what it reads before it has bound it; None if it is no Python."""
     lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
