@@ -122,6 +122,6 @@ def _alike(mine: object, theirs: object, expected: object, task: "Exercise") -> 
     if isinstance(mine, Raised) and isinstance(theirs, Raised):  # an error's kind alone says little
         same_words = mine.words == theirs.words or isinstance(expected, Raised)
         return mine.kind == theirs.kind and same_words
-    if task.kind == "predict" and type(mine) is type(theirs) is float:  # a guess has two or three digits
-        return math.isclose(mine, theirs, rel_tol=0.01)
+    if task.kind == "predict" and type(mine) is type(theirs) is float:  # a guess has two digits or more
+        return any(math.isclose(mine, each, rel_tol=0.01) for each in (theirs, float(f"{theirs:.2g}")))
     return difference(mine, theirs, task.tolerance) is None
