@@ -230,3 +230,22 @@ def test_the_clean_share_is_that_of_independent_draws():
     task = checks.exercise("sampling.clean_share")
     assert math.isclose(task.reference(), measured, rel_tol=0.15)
     assert verdict("clean_share", 0.14).passed and not verdict("clean_share", 0.28).passed
+
+
+def nucleus_that_is_empty_at_0(probs, p):
+    """From below, in another order among equals than the check's mistakes."""
+    ascending, order = probs.sort(-1)
+    gone = ascending.double().cumsum(-1) <= 1 - p + 1e-9
+    kept = probs.masked_fill(gone.gather(-1, order.argsort(-1)), 0)
+    return kept / kept.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "hint"),
+    [
+        ("nucleus", nucleus_that_is_empty_at_0, "no token is left when p is 0"),
+        ("clean_share", 0.86, "that is the share of texts with at least one"),
+    ],
+)
+def test_a_mistake_is_recognised_in_an_answer_with_other_right_numbers(name, answer, hint):
+    assert verdict(name, answer).hint.startswith(f"This is what comes out when {hint}")

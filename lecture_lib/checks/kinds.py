@@ -67,7 +67,7 @@ def predict(
         number: gives the number, exactly or as measured.
         factor: a guess between number / factor and number * factor is right.
         against: where the number comes from, in the reader's words.
-        misses: rows ``(hint, number)`` of wrong guesses and what leads to them.
+        misses: rows ``(hint, number)`` of wrong guesses and what leads to them; a guess of two digits is recognised, too.
         more: points, difficulty and minutes.
     """
     number = cache(number)

@@ -1,5 +1,6 @@
 """What became of an answer: a reason for each case that failed, and the mistake that it looks like."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -95,10 +96,8 @@ def diagnose(verdict: Verdict, known: Known) -> Verdict:
     failed = [i for i, reason in enumerate(verdict.reasons) if reason is not None]
     best, most = "", 0
     for mistake, theirs in zip(verdict.exercise.mistakes, known.mistakes, strict=True):
-        same = [
-            _alike(*trio, verdict.exercise)
-            for trio in zip(verdict.outputs, theirs, known.expected, strict=True)
-        ]
+        pairs = enumerate(zip(theirs, known.expected, strict=True))
+        same = [_does_the_same(verdict, i, *pair) for i, pair in pairs]
         if all(same):
             return replace(verdict, hint=f"This is what comes out when {mistake.hint}")
         explained = sum(same[i] for i in failed)
@@ -111,8 +110,18 @@ def diagnose(verdict: Verdict, known: Known) -> Verdict:
     return replace(verdict, hint=softly)
 
 
+def _does_the_same(verdict: Verdict, i: int, theirs: object, expected: object) -> bool:
+    """Whether a mistake does on a case what the answer did: gives its result, or one that is right as well."""
+    task = verdict.exercise
+    if task.accept and not task.ask and verdict.reasons[i] is None:
+        return reason(task, verdict.cases[i], theirs, expected, []) is None
+    return _alike(verdict.outputs[i], theirs, expected, task)
+
+
 def _alike(mine: object, theirs: object, expected: object, task: "Exercise") -> bool:
     if isinstance(mine, Raised) and isinstance(theirs, Raised):  # an error's kind alone says little
         same_words = mine.words == theirs.words or isinstance(expected, Raised)
         return mine.kind == theirs.kind and same_words
+    if task.kind == "predict" and type(mine) is type(theirs) is float:  # a guess has two digits or more
+        return any(math.isclose(mine, each, rel_tol=0.01) for each in (theirs, float(f"{theirs:.2g}")))
     return difference(mine, theirs, task.tolerance) is None

@@ -91,9 +91,9 @@ VOTES = predict(
     misses=(
         ("the interval would then hold zero in every second attempt. What does 80 % of the attempts ask for, "
          "beside 95 % of the intervals?", votes_to_tell_apart(20, power=0.5)),
-        ("the standard deviation of one vote is taken as 1. What is √(p (1 - p)) at p = 1/2?",
+        ("that is four times as many, as for 10 points, or for a vote whose standard deviation is 1. "
+         "How do the votes grow when the difference is halved, and what is √(p (1 - p)) at p = 1/2?",
          4 * votes_to_tell_apart(20)),
-        ("that is the number for 10 points. How do the votes grow when the difference is halved?", 9472),
         ("a difference of 20 points is taken for odds of 20 to 400, p = .55. What does 1 / (1 + 10^(-20/400)) give?",
          784),
         ("the votes are taken to grow as one over the difference, not as its square.", 145),

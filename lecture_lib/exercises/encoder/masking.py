@@ -44,11 +44,12 @@ def hide(answer, text, mask_id, vocab_size, special_ids=(), *, seed: int, **name
     words = [place for place, token in enumerate(text) if token not in (*special_ids, mask_id)]
     drawn = kinds(text, shown, targets, mask_id, special_ids)
     law = row_law(text, mask_id, vocab_size, special_ids, p)
-    return facts | fixed_numbers(words, batches, mask_id, p) | {
+    return {
         "the same generator gives the same again, another one not": repeats
         and (certain or not torch.equal(again[1], other[1])),
         "two calls with one generator, one after the other, give the same": not certain
         and torch.equal(batches[0][1], batches[1][1]),
+    } | facts | fixed_numbers(words, batches, mask_id, p) | {
         "rows follow the exact law (chi-squared)": frequencies(drawn, law) is None,
         "tokens that stand in have equal chances (chi-squared)": equal_chances(ids, shown, mask_id, vocab_size),
     }  # fmt: skip
@@ -191,6 +192,12 @@ MASK_TOKENS = Exercise(
          "kind >= 0.9", "kind >= 0.8"),
         ("no token is exchanged: 20 % are left as they are. How is the second part shown?",
          "kind >= 0.9", "kind >= 1.0"),
+    ("2 % are exchanged and 18 % are left as they are. Of which tokens is the second part a tenth?",
+     "kind >= 0.9", "kind >= 0.98"),
+    ("one number decides twice: whether a token is chosen, and how it is shown. How large can it be at a chosen token?",
+     "kind < 0.8", "height < 0.8", "kind >= 0.9", "height >= 0.9"),
+    ("the targets are the wrong way round: they are asked for where nothing was chosen.",
+     "ids.masked_fill(~chosen, IGNORED)", "ids.masked_fill(chosen, IGNORED)"),
         ("every token is a target. Where should -100 stand?",
          "ids.masked_fill(~chosen, IGNORED)", "ids.clone()"),
         ("the targets are taken from what is shown. What should the model have said?",

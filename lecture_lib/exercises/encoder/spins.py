@@ -167,7 +167,7 @@ def two_sided(J: float, factor: float = 2.0, equal: float | None = None) -> floa
     return equal * unsure + (1 - equal) * math.log(2)
 
 
-STRENGTH = 0.8
+STRENGTH = 1.0  # so that no two of the wrong numbers below are alike
 CHAIN_FLOOR = predict(
     "encoder.chain_floor",
     lambda: two_sided(STRENGTH),
@@ -180,7 +180,10 @@ CHAIN_FLOOR = predict(
         ("the two neighbours are taken to be independent of each other. What is the mean of their product?",
          two_sided(STRENGTH, equal=0.5)),
         ("a factor 2 is missing in the logit.", two_sided(STRENGTH, factor=1.0)),
-        ("only one neighbour is used, as a decoder would.", two_sided(STRENGTH / 2, equal=1.0)),
+        ("the mean of p was taken first (one neighbour alone gives the same number). Of what is a loss the mean?",
+         two_sided(STRENGTH / 2, equal=1.0)),
+        ("tanh² J is taken for the share of the chains in which the neighbours are alike. It is the mean of a product of signs.",
+         two_sided(STRENGTH, equal=math.tanh(STRENGTH) ** 2)),
         ("that is the number of bits.", two_sided(STRENGTH) / math.log(2)),
     ),
     points=1, difficulty=2, minutes=10,

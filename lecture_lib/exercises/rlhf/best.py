@@ -65,6 +65,15 @@ def reply_by_reply(probs: Tensor, rewards: Tensor, n: int) -> Tensor:
     return found.to(probs.dtype)
 
 
+def first_in_the_list(probs: Tensor, rewards: Tensor, n: int) -> Tensor:
+    """A level's whole probability for its first reply."""
+    p, found = probs.double(), torch.zeros_like(probs)
+    for level in rewards.unique():
+        place = (rewards == level).int().argmax()
+        found[place] = (p[rewards <= level].sum() ** n - p[rewards < level].sum() ** n).to(probs.dtype)
+    return found
+
+
 SHARE = "(upto ** n - (upto - mass).clamp(min=0) ** n) / mass.clamp(min=torch.finfo(mass.dtype).tiny)"
 RESULT = "(probs * share[which])"
 
@@ -80,6 +89,10 @@ BEST_OF_N = Exercise(
          reply_by_reply),
         ("every reply of a level gets the probability of the whole level: they sum to more than 1. How is it shared?",
          RESULT, "(mass * share)[which]"),
+    ("every reply of a level gets the probability of the whole level, and the sum is put right afterwards. How is it shared?",
+     RESULT, "((mass * share)[which] / (mass * share)[which].sum())"),
+    ("of equally good replies the one that stands first in the list takes all. Is it the list that says which was drawn first?",
+     first_in_the_list),
         ("equally good replies get equal shares. How much more often is the likelier one drawn first?",
          RESULT, "(mass * share / which.bincount())[which]"),
         ("rewards that nearly agree are taken for equal. When is one reply better than another?",

@@ -67,6 +67,18 @@ def across_texts(ids: Tensor, begin_id: int, end_id: int) -> Tensor:
     return answer_mask(ids.flatten(), begin_id, end_id).reshape(ids.shape)
 
 
+def one_long_answer(ids: Tensor, begin_id: int, end_id: int) -> Tensor:
+    """From the first begin to the last end."""
+    behind = (ids == begin_id).cumsum(-1) - (ids == begin_id).int() > 0
+    return behind & (ids == end_id).flip(-1).cumsum(-1).flip(-1).bool()
+
+
+def by_counting(ids: Tensor, begin_id: int, end_id: int) -> Tensor:
+    """Where more answers have begun than ended before."""
+    ended = (ids == end_id).int()
+    return ((ids == begin_id).cumsum(-1) - (ended.cumsum(-1) - ended) > 0) & (ids != begin_id)
+
+
 STEP = "inside = inside & (token != end_id) | ~inside & (token == begin_id)"
 
 ANSWERS = Exercise(
@@ -92,6 +104,8 @@ ANSWERS = Exercise(
          STEP, "inside = inside & (token != end_id) | ~inside & ((token == begin_id) | (token == end_id))"),
         ("an answer that is cut off is not marked. How far does it run?",
          "return mask", "return mask & (ids == end_id).flip(-1).cumsum(-1).flip(-1).bool()"),
+    ("all is marked from the first begin to the last end. Who writes what stands between two answers?", one_long_answer),
+    ("begins and ends are counted against each other. What does a second begin do to the count, or an end outside an answer?", by_counting),
         ("an answer that is cut off goes on in the next text. Where does it end?", across_texts),
         ("only the last answer of a text is marked. How many answers may a text have?",
          "return mask", "return mask & ~((ids == begin_id) & ~mask).flip(-1).cumsum(-1).flip(-1).bool()"),

@@ -72,6 +72,8 @@ LOOKAHEAD = Exercise(
          NEXT, "(log_weights[prefix[-1]] + log_Z / temperature).softmax(-1)"),
         ("1/T acts again in every step of the recursion. Which factor has its power already?",
          "log_weights + log_Z, dim", "log_weights + log_Z / temperature, dim"),
+    ("the next token has its plain probability, and only what follows has the power 1/T. Which factors belong to the text?",
+     NEXT, "(P[prefix[-1]].log() + log_Z).softmax(-1)"),
         ("only the best continuation counts, not the sum over all. What is a partition function?",
          LOG_Z, "log_Z = (log_weights + log_Z).amax(-1)"),
         ("the recursion sums over the token before, not over the one behind. Which index of P is the next token?",

@@ -40,8 +40,11 @@ def use_rows(answer: Callable, logits: Tensor, ids: Tensor, seed: int, **knobs: 
     """Thousands of draws for each text in one batch; a few with a generator, again, another time with it, and with another."""
 
     def draws(n: int, generator: torch.Generator) -> Tensor:
-        rows = logits.repeat(n // len(logits), 1), ids.repeat(n // len(ids), 1)
-        return answer(*rows, generator, **knobs)
+        many, texts = logits.repeat(n // len(logits), 1), ids.repeat(n // len(ids), 1)
+        drawn = answer(many, texts, generator, **knobs)
+        if not torch.equal(many.view(-1, *logits.shape), logits.expand(n // len(logits), -1, -1)):
+            raise ValueError("`logits` itself is changed: work on a copy, logits.clone()")
+        return drawn
 
     new, again, other = (torch.Generator().manual_seed(each) for each in (seed, seed, seed + 1))
     many = draws(DRAWS, torch.Generator().manual_seed(seed))
@@ -129,7 +132,7 @@ def accept_draws(case: Case, output: object, _asked: list) -> str | None:
         return wrong
     texts = zip(logits.tolist(), ids.tolist(), strict=True)
     wrong = [frequencies(many[i :: len(logits)], law(*text, **case.named)) for i, text in enumerate(texts)]
-    return next((f"token {each}" for each in wrong if each), None)
+    return next((f"text {i}, token ids: {each}" for i, each in enumerate(wrong) if each), None)
 
 
 TOP_K, TOP_P = "logits = sampling.top_k(logits, top_k)", "logits = sampling.top_p(logits, top_p)"
@@ -176,6 +179,12 @@ PLAYGROUND = Exercise(
         ("top-k is left out. Where does the argument go?", TOP_K, "pass"),
         ("k is always 50. Where does the argument go?", "(logits, top_k)", "(logits, 50)"),
         ("top-p is left out. Where does the argument go?", TOP_P, "pass"),
+    ("p is always 0.7. Where does the argument go?", "(logits, top_p)", "(logits, 0.7)"),
+    ("the cuts are given probabilities, and take them for logits. Where does the softmax belong?",
+     HEAT, "logits = sampling.apply_temperature(logits, temperature).softmax(-1)"),
+    ("the temperature acts twice. Are the logits divided by T already?",
+     "logits.softmax(-1)", "(logits / temperature).softmax(-1)"),
+    ("only the last token of each text is penalised. Which tokens have appeared?", "scatter(-1, ids,", "scatter(-1, ids[:, -1:],"),
         ("random numbers come from a generator of your own. Which one was handed over?",
          "generator=generator", "generator=torch.Generator().manual_seed(0)"),
     ),
