@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from lecture_lib.checks.exercise import Case, Exercise
 
 
+ROUNDED = 0.02  # a guess is written with two or three digits: so near to a known miss it is that miss
+
+
 class CourseError(RuntimeError):
     """A check is wrong itself: its reference is refused. Nobody's answer is to blame, and nobody passes."""
 
@@ -94,7 +97,10 @@ def diagnose(verdict: Verdict, known: Known) -> Verdict:
     """Add the hint of the mistake that gives these very outputs, or softly that of one that explains most of them."""
     failed = [i for i, reason in enumerate(verdict.reasons) if reason is not None]
     best, most = "", 0
-    for mistake, theirs in zip(verdict.exercise.mistakes, known.mistakes, strict=True):
+    pairs = list(zip(verdict.exercise.mistakes, known.mistakes, strict=True))
+    if verdict.exercise.kind == "predict" and type(verdict.outputs[0]) is float:
+        pairs.sort(key=lambda pair: abs(pair[1][0] - verdict.outputs[0]))  # the nearest miss first
+    for mistake, theirs in pairs:
         same = [
             _alike(*trio, verdict.exercise)
             for trio in zip(verdict.outputs, theirs, known.expected, strict=True)
@@ -115,4 +121,6 @@ def _alike(mine: object, theirs: object, expected: object, task: "Exercise") -> 
     if isinstance(mine, Raised) and isinstance(theirs, Raised):  # an error's kind alone says little
         same_words = mine.words == theirs.words or isinstance(expected, Raised)
         return mine.kind == theirs.kind and same_words
+    if task.kind == "predict" and type(mine) is type(theirs) is float:
+        return abs(mine - theirs) <= ROUNDED * abs(theirs)
     return difference(mine, theirs, task.tolerance) is None
