@@ -439,6 +439,19 @@ def test_a_prediction_counts_once(capsys):
     kinds._guesses.clear()
 
 
+@pytest.mark.parametrize("task", kind("predict"), ids=lambda task: task.name)
+def test_a_miss_is_known_also_with_three_digits(task):
+    for each in task.mistakes:
+        found = judged(task, float(f"{each.function():.3g}"))
+        assert found.hint == f"This is what comes out when {each.hint}"
+
+
+def test_inputs_of_a_machine_have_their_names():
+    wrong = {name: torch.zeros(4, 4, dtype=torch.float64) for name in ("W_q", "W_k", "W_v")}
+    said = text(judged(checks.exercise("prompting.gradient_step_head"), wrong))
+    assert all(f"    {name} = " in said for name in ("X", "y", "x_q", "n_layers")), said
+
+
 def test_weights_are_tried_on_fresh_inputs():
     task = checks.exercise("attention.previous_token_head")
     right = solutions("attention")[task.name]

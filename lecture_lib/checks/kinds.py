@@ -141,6 +141,7 @@ def by_hand(
         taken = {key: given[key].detach().to(value.dtype) for key, value in wanted.items()}
         return machine(taken, *inputs, **named)
 
+    use.__signature__ = inspect.signature(machine)  # the inputs are called as the machine calls them
     return Exercise(
         name=name,
         against=against,

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from lecture_lib.checks.exercise import Case, Exercise
 
 
+ROUNDED = 0.02  # a guess is written with two or three digits: so near to a known miss it is that miss
+
+
 class CourseError(RuntimeError):
     """A check is wrong itself: its reference is refused. Nobody's answer is to blame, and nobody passes."""
 
@@ -95,7 +98,10 @@ def diagnose(verdict: Verdict, known: Known) -> Verdict:
     """Add the hint of the mistake that gives these very outputs, or softly that of one that explains most of them."""
     failed = [i for i, reason in enumerate(verdict.reasons) if reason is not None]
     best, most = "", 0
-    for mistake, theirs in zip(verdict.exercise.mistakes, known.mistakes, strict=True):
+    mistakes = list(zip(verdict.exercise.mistakes, known.mistakes, strict=True))
+    if verdict.exercise.kind == "predict" and type(verdict.outputs[0]) is float:
+        mistakes.sort(key=lambda pair: abs(pair[1][0] - verdict.outputs[0]))  # the nearest miss first
+    for mistake, theirs in mistakes:
         pairs = enumerate(zip(theirs, known.expected, strict=True))
         same = [_does_the_same(verdict, i, *pair) for i, pair in pairs]
         if all(same):
@@ -123,5 +129,5 @@ def _alike(mine: object, theirs: object, expected: object, task: "Exercise") -> 
         same_words = mine.words == theirs.words or isinstance(expected, Raised)
         return mine.kind == theirs.kind and same_words
     if task.kind == "predict" and type(mine) is type(theirs) is float:  # a guess has two digits or more
-        return any(math.isclose(mine, each, rel_tol=0.01) for each in (theirs, float(f"{theirs:.2g}")))
+        return math.isclose(mine, theirs, rel_tol=ROUNDED) or mine == float(f"{theirs:.2g}")
     return difference(mine, theirs, task.tolerance) is None

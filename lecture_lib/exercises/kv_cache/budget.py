@@ -99,6 +99,8 @@ BUDGET = Exercise(
          "n_layers * n_kv_heads", "n_layers * n_heads"),
         ("the bits of a kept number are taken for bytes. How many bits has a byte?",
          "kv_bits / 8", "kv_bits"),
+        ("weights of 4 bits take no room: 4 // 8 is 0. How many bytes do two of them take?",
+         "n_params * bits / 8", "n_params * (bits // 8)"),
         ("the cache is counted with the bits of the weights. Which argument says how keys are stored?",
          "d_head * kv_bits", "d_head * bits"),
         ("the weights are counted with the bits of the cache. Which argument says how weights are stored?",

@@ -13,6 +13,7 @@ RIDGE = predict(
         ("a weight of 16 bits is taken for one byte. How many bytes are 16 bits?", 147.6),
         ("the weights are counted in bits. In which unit is the bandwidth?", 2361.8),
         ("the batch is taken to depend on the number of parameters. Where does it cancel?", 295.2 / 70),
+        ("that is the speed of one row, in tokens/s. At which number of rows are the two times equal?", 3.35e12 / 140e9),
         ("a weight is taken to have 4 bits. How many bytes has one of 16?", 73.8),
     ),
 )  # fmt: skip

@@ -112,6 +112,7 @@ GRADIENT_STEP = by_hand(
     points=4, difficulty=3, minutes=30,
     mistakes=(
         ("1/N is forgotten: the step is N times too long. Is the loss a sum or a mean?", lambda: weights(n=1)),
+        ("the mean is taken over nine tokens, the question among them. How many examples are there?", lambda: weights(n=N + 1)),
         ("the loss is taken without its 1/2, and the step is twice too long. What is the derivative of (w·x − y)²/2?",
          lambda: weights(n=N / 2)),
         ("every layer climbs: the residuals grow. Which sign must the values have, if the question should hold minus its prediction?",

@@ -125,6 +125,8 @@ def marked_texts(draw: random.Random) -> dict[str, str]:
         "words between": f"The answer is certainly -{thousands} apples of {c}.",
         "no marker, but numbers": f"It is {a}.",
         "the marker without a number": f"From {a} and {b}: the answer is unknown",
+        "decimals behind it": f"The answer is {a}.{c} km, not {b}.",
+        "the number in the sentence behind it": f"The answer is easy. They have {a} of {b}.",
         "the marker, then zero": f"So {a} - {a}. The answer is 0.",
     }
 
@@ -175,6 +177,8 @@ EXTRACTION = Exercise(
         ("capital letters are not the marker's. Which of 'the' and 'The' occurs?", ", flags=re.IGNORECASE", ""),
         ("the marker counts where it first occurs. What if the model corrects itself?",
          "re.split(re.escape(marker), text, flags", "re.split(re.escape(marker), text, maxsplit=1, flags"),
+        ("what stands behind the marker is read up to the first dot. Where does 12.5 end, and what may follow a sentence?",
+         "numbers.findall(pieces[-1])", "numbers.findall(pieces[-1].split('.')[0] if marker else pieces[-1])"),
         ("the marker is read as a regular expression. What do '(' and '?' mean there?", "re.escape(marker)", "'=' if marker == '=' else marker.strip('(?)') or 'nothing'"),
         ("the number comes back as a whole number. What is 12.5?", "float(digits.replace(',', ''))", "int(float(digits.replace(',', '')))"),
     ),

@@ -93,6 +93,8 @@ PROMPT = Exercise(
     mistakes=(
         ("the prompt ends in white space: most tokenizers give the answer's first word its own leading space. What should be taken off?",
          ".rstrip()", ""),
+        ("only spaces are taken off the end. Which other characters are white space?", ".rstrip()", ".rstrip(' ')"),
+        ("white space is taken off the beginning as well. Which end of the prompt does the task speak of?", ".rstrip()", ".strip()"),
         ("what the template has behind the answer is written too, and the model finds its answer closed. Where does its part begin?",
          "between + cue)", "between + cue + after)"),
         ("what the template has behind the answer is missing in the examples. What is a whole example?",

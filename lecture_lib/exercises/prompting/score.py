@@ -104,6 +104,8 @@ SCORE = Exercise(
         ("a term under the root is missing. What is the width where none are right?", f"{HALF})", "share * (1 - share) / n)"),
         ("the half-width is not divided by 1 + z²/n. What stands before p² in the quadratic equation?",
          "/ (1 + z ** 2 / n)\n    return", "\n    return"),
+        ("the middle is right, and the variance is taken there, too. At which p does the inequality take it?",
+         f"z * math.sqrt({HALF}) / (1 + z ** 2 / n)", "z * math.sqrt(middle * (1 - middle) / (n + z ** 2))"),
         ("questions without an answer are left out of the score. How many questions were asked?",
          "n = len(truths)", "n = len(truths) - (sum((given is None for given in answers)) if len(answers) == len(truths) else 0)"),
         ("z is always 1.96. Which argument sets the confidence?", "n = len(truths)", "n = len(truths)\n    z = 1.96"),

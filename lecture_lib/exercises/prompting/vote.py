@@ -57,6 +57,7 @@ VOTE = Exercise(
     owned=("statistics.multimode",),
     mistakes=(
         ("the answer 0 loses its votes. What is `if answer` for 0.0?", "if answer is not None", "if answer"),
+        ("an empty word loses its votes, as None does. Which answers have no vote?", "if answer is not None", "if answer or answer == 0"),
         ("samples without an answer vote for None. Whom should they vote for?", COUNTED, "answers"),
         ("a tie is hidden: one winner is named. How many answers have the most votes?",
          WINNERS, WINNERS + "[:1]"),

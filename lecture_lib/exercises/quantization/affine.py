@@ -95,6 +95,8 @@ AFFINE = Exercise(
          "(-lowest / scale).round()", "-lowest / scale"),
         ("the zero point that is handed back is rounded, and the one within the codes is not. Which of the two is subtracted by those who read the codes?",
          "(x / scale).round() + zero_point", "((x - lowest) / scale).round()"),
+        ("number and zero point are rounded together, and the zero point that is handed back is cut. Which whole number should serve both?",
+         "(-lowest / scale).round()", "-lowest / scale", "(x / scale).round() + zero_point", "(x / scale + zero_point).round()"),
         ("the zero point is always rounded up. Which code is nearest to 0?",
          "(-lowest / scale).round()", "(-lowest / scale).ceil()"),
         ("a range that lies above 0 does not reach down to 0. Which code would 0 have?",

@@ -150,6 +150,8 @@ GPTQ = Exercise(
          PUSH, "torch.linalg.inv(H)[later, later] @ H[later, j]"),
         ("the push is taken from the whole inverse of H, with columns that are rounded already. Which columns can still move?",
          PUSH, "-torch.linalg.inv(H)[later, j] / torch.linalg.inv(H)[j, j]"),
+        ("the Cholesky factor of H itself is used. Of which matrix is the U of the page a factor?",
+         PUSH, "-torch.linalg.cholesky(H, upper=True)[j, later] / torch.linalg.cholesky(H, upper=True)[j, j]"),
         ("a hundredth of its mean is added to the diagonal of H, as where H may be singular. What is said about H here?",
          PUSH, "torch.linalg.solve(H[later, later] + 0.01 * H.diagonal().mean() * torch.eye(W.shape[1] - j - 1), H[later, j])"),
         ("the error is that of rounding alone, and a clamped code's is larger. Which real number stands for the column now?",

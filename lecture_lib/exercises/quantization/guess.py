@@ -17,6 +17,7 @@ NOISE = predict(
          LARGEST / CODES / 4),
         ("the largest error is taken, half a step. What is the root of the mean square?", LARGEST / CODES / 2),
         ("the mean square itself is taken. What is its root?", (LARGEST / CODES) ** 2 / 12),
+        ("the other weights are taken to be lost, all of them. Which weights become 0 with this step, and which do not?", 1.0),
         ("the step is taken from the ordinary weights, of which the largest is about 4. Which weight sets it?",
          4 / CODES / 12**0.5),
         ("the numbers from 0 to 100 get all 255 steps. How many of them are left for the negative ones?",

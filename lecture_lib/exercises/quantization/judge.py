@@ -69,6 +69,8 @@ BEYOND_SHANNON = impossible(
          "20 * math.log10(2) * rate", "10 * math.log10(2) * rate"),
         ("the one farthest below the limit is chosen. On which side of the limit is the impossible one?",
          "excess.index(max(excess))", "excess.index(min(excess))"),
+        ("the one nearest to the limit is chosen. On which side of the limit is the impossible one?",
+         "excess.index(max(excess))", "excess.index(min(excess, key=abs))"),
         ("the bits of a step are counted for every weight. How many weights share a step?",
          "report['scale_bits'] / report['group_size']", "report['scale_bits']"),
         ("the bits of the steps are divided without their fraction. What does // give for 16 bits and 64 weights?",

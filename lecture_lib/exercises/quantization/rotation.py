@@ -70,7 +70,7 @@ def rotation_cases(seed: int) -> list[Case]:
         case("2 rows of 16, 8 bits, two columns 20 times as large", 2, 16, 8, loud=20.0),
         case("3 rows of 8, 2 bits, float64", 3, 8, 2, dtype=F64),
         case("one column", 2, 1, 4),
-        Case("a row of zeros", zeros),
+        Case("two rows, the second one of zeros", zeros),
     ]
 
 
@@ -93,6 +93,8 @@ ROTATION = Exercise(
          "W * signs", "W", "hadamard(rotated) * signs", "hadamard(rotated)"),
         ("the matrix is not turned at all before it is rounded.",
          "hadamard(W * signs)", "W * signs", "hadamard(rotated) * signs", "rotated * signs"),
+        ("the step is the largest magnitude / 2^(b - 1). How many steps lie between code 0 and the last one?",
+         "absmax_scale(rotated, bits)", "absmax_scale(rotated, bits) * (1 - 2.0 ** (1 - bits))"),
         ("one step serves all rows. How many steps does a matrix of N rows have?",
          "absmax_scale(rotated, bits)", "absmax_scale(rotated, bits, per_tensor=True)"),
         ("`bits` is not used for the step, always 8.",
