@@ -48,11 +48,11 @@ test: $(VENV)/.ready ## run all tests
 pages: book ## look at the built pages in a headless Chromium
 	@"$(BIN)/python" -m pytest -n $(JOBS) --dist worksteal tests/test_pages.py
 
-check: $(VENV)/.ready ## lint, fast tests, notebooks up to date: under two minutes
+check: $(VENV)/.ready ## lint, fast tests, notebooks up to date: about three minutes
 	@mkdir -p _build/home
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/ruff" format --check .
-	@$(PYTEST) -m "not slow and not browser"
+	@$(PYTEST) --dist worksteal -m "not slow and not browser"
 	@"$(BIN)/python" -m scripts.notebooks --check
 
 bench: $(VENV)/.ready notebooks ## measure speed against other libraries

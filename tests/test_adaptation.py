@@ -106,6 +106,7 @@ def test_updates_of_a_model_and_what_is_left_of_them():
         updates_of(before, nn.Linear(2, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_the_planted_rank_is_the_best_and_costs_what_theory_says(seed):
     shift, n = planted_shift(seed), 50_000
@@ -121,6 +122,7 @@ def test_the_planted_rank_is_the_best_and_costs_what_theory_says(seed):
     assert torch.linalg.matrix_rank(fits[3], rtol=1e-4) <= 3
 
 
+@pytest.mark.slow
 def test_code_is_code_alone_and_its_halves_share_no_file():
     source = '"""Doc."""\nx = 1  # a comment\n\n\ndef f():\n    """Doc."""\n\n\nclass C:\n    "Doc."\n    y = "kept"\n'
     assert code.code_alone(source) == "x = 1\n\ndef f():\n    pass\n\nclass C:\n    y = 'kept'"
@@ -152,6 +154,7 @@ def test_the_card_has_three_seeds_and_says_what_the_page_says():
     )
 
 
+@pytest.mark.slow
 def test_a_short_adaptation_runs():
     for kind, n_trained in (
         (2, 29_568),

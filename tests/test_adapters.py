@@ -63,6 +63,7 @@ def test_the_model_itself_stays_what_it_is(served):
     assert weight.data_ptr() == model.stack.layers[0].attention.W_q.weight.data_ptr()  # no second copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guesser", [None, "lookup", "draft"])
 def test_every_request_gets_what_its_adapter_alone_gives(served, guesser):
     model, folders, adapted = served
@@ -75,6 +76,7 @@ def test_every_request_gets_what_its_adapter_alone_gives(served, guesser):
         assert given[number] == alone(model, request, adapted)
 
 
+@pytest.mark.slow
 def test_merged_weights_give_the_same_tokens(served):
     model, folders, _ = served
     engine, prompt = Engine(model, 32, 4, adapters=folders), (5, 6, 7, 8)
@@ -98,6 +100,7 @@ def test_blocks_of_one_adapter_are_not_those_of_another(served):
     assert engine.counters.tokens_found == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits, group", [(8, None), (4, 8)])
 def test_adapters_beside_quantized_weights(tmp_path, bits, group):
     model = quantize_model(decoder(), bits, group, progress=False)

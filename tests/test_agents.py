@@ -439,6 +439,7 @@ def test_a_search_pays_for_no_more_trials_than_it_may(sampler):
 # ---------------------------------------------------------------------------------------------- with a real model
 
 
+@pytest.mark.slow
 def test_the_course_model_solves_a_problem_with_parts_that_are_programs():
     course, problem = open_model("course_instruct"), voted.asked(0)[4]
     parts = Generator(course, n=6, max_new_tokens=60), Check(steps_are_right), Vote(voted.answer_of)

@@ -68,6 +68,7 @@ def test_the_leaking_mask_shows_one_token_more_a_layer(leaks, reach):
     assert (change > 1e-6).nonzero().flatten().tolist() == list(range(reach, 8))
 
 
+@pytest.mark.slow
 def test_training_goes_towards_the_floor_and_a_leak_below_it():
     text, floors = beliefs.text(100_000), torch.tensor(beliefs.floors())
     model = beliefs.train_model(beliefs.new_model(0, 8), text, seed=0, steps=150)

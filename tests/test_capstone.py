@@ -115,6 +115,7 @@ def gpt2(tmp_path_factory):
 # --------------------------------------------------------------------------------------------------------- collecting
 
 
+@pytest.mark.slow
 def test_every_answer_of_every_solved_notebook_is_found_and_passes(everything):
     assert {name: row.why for name, row in everything.rows.items() if row.why} == {}
     assert set(everything.rows) == set(TASKS)
@@ -126,6 +127,7 @@ def test_without_a_folder_the_library_stands_in_and_says_why(library):
     assert {row.why for row in library.rows.values()} == {"in no notebook"}
 
 
+@pytest.mark.slow
 def test_what_is_not_solved_is_the_librarys(tmp_path):
     notebook = unsolved("attention")
     for name in ("softmax", "split_heads", "previous_token_head"):
@@ -138,6 +140,7 @@ def test_what_is_not_solved_is_the_librarys(tmp_path):
     assert answers.rows["transformer.layer_norm"].why == "in no notebook"
 
 
+@pytest.mark.slow
 def test_a_wrong_softmax_is_refused_and_its_row_says_which_mistake_it_is(tmp_path, gpt):
     notebook = solved("attention")
     cell(notebook, "softmax")["source"] = A_WRONG_SOFTMAX
@@ -158,6 +161,7 @@ def test_a_wrong_softmax_is_refused_and_its_row_says_which_mistake_it_is(tmp_pat
     assert answers["attention.scaled_dot_product_attention"](Q, Q, Q).isfinite().all()
 
 
+@pytest.mark.slow
 def test_a_helper_of_the_students_own_runs_and_a_cell_that_fails_costs_its_own_exercise(tmp_path):
     notebook = solved("attention")
     place = notebook["cells"].index(cell(notebook, "softmax"))
@@ -176,6 +180,7 @@ def test_a_helper_of_the_students_own_runs_and_a_cell_that_fails_costs_its_own_e
     assert sum(who == "yours" for who in whose(answers).values()) == len(checks.chapter("attention")) - 2
 
 
+@pytest.mark.slow
 def test_notebooks_are_known_by_their_cells(tmp_path):
     """Renamed, without metadata (as some platforms hand them back), beside files that are none."""
     notebook = solved("attention")
@@ -195,6 +200,7 @@ def test_notebooks_are_known_by_their_cells(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_of_several_notebooks_the_newest_that_passes_counts(tmp_path):
     kept(tmp_path, solved("attention"), "old.ipynb", when=1_000)
     newer = solved("attention")
@@ -210,6 +216,7 @@ def test_of_several_notebooks_the_newest_that_passes_counts(tmp_path):
     assert "old.ipynb" in answers.rows["attention.softmax"].value.__code__.co_filename
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stub_last", [False, True])
 def test_of_two_copies_of_a_cell_the_written_one_counts(tmp_path, stub_last):
     notebook = unsolved("attention")
@@ -220,6 +227,7 @@ def test_of_two_copies_of_a_cell_the_written_one_counts(tmp_path, stub_last):
     assert collect(tmp_path).rows["attention.merge_heads"].whose == "yours"
 
 
+@pytest.mark.slow
 def test_nothing_of_the_student_is_changed_nor_of_the_session(tmp_path, capsys):
     notebook = solved("attention")
     place = notebook["cells"].index(cell(notebook, "softmax"))
@@ -277,6 +285,7 @@ def expected(gpt):
     return theirs(zoo.folder("gpt"), tokenizer.encode(PROMPT), 60)
 
 
+@pytest.mark.slow
 def test_the_shipped_gpt_writes_the_tokens_of_transformers(everything, gpt, expected):
     everything.calls.clear()
     program = assemble(everything, *gpt)
@@ -292,6 +301,7 @@ def test_the_shipped_gpt_writes_the_tokens_of_transformers(everything, gpt, expe
     assert all(whose == "yours" for _, _, whose, _ in program.parts().cells)
 
 
+@pytest.mark.slow
 def test_sampled_tokens_are_those_of_transformers(library, gpt):
     program, n = assemble(library, *gpt), 30
     ids = program.encode(PROMPT)

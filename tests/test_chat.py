@@ -67,6 +67,7 @@ def slowly(name, messages, sampling, n, seed):
     return Reply(text, len(ids), len(new), "stop" if ended else "length")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampling", [GREEDY, SamplingParameters(), PLAYGROUND], ids=["greedy", "plain", "knobs"]
 )
@@ -77,6 +78,7 @@ def test_answers_are_those_of_the_slow_loop(local, sampling):
     assert pieces[-1] == told[0] and "".join(pieces[:-1]) == told[0].text and len(pieces) > 3
 
 
+@pytest.mark.slow
 def test_callers_at_the_same_time_get_what_each_gets_alone(local):
     asks = [[{"role": "user", "content": f"tom has {i} cards . tom buys 2 ."}] for i in range(12)]
     alone = [local.replies(ask, seed=i, max_new_tokens=20)[0] for i, ask in enumerate(asks)]
@@ -101,6 +103,7 @@ def test_a_stream_that_is_closed_stops_the_model(local):
     assert rests(engine) and engine.counters.tokens_given < given + 50  # without: up to the end of 128
 
 
+@pytest.mark.slow
 def test_stop_strings_and_the_number_of_tokens(local):
     text = local.replies(ASK, GREEDY)[0].text
     cut = text[6:10]
@@ -233,6 +236,7 @@ def test_a_model_that_nobody_holds_lets_its_thread_go():
 # --- a server of the course ---
 
 
+@pytest.mark.slow
 def test_the_server_gives_the_answers_of_the_local_model(course, local):
     remote = chat.open_model(f"{course.url}/v1")
     assert remote.name == "course_instruct" and remote.models() == ["course_instruct"]
@@ -348,6 +352,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind, answer, says", WRONG, ids=[f"{each[0]}-{i}" for i, each in enumerate(WRONG)])
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_each_failure_is_one_sentence_of_its_kind(told, kind, answer, says, streamed):
@@ -368,6 +373,7 @@ def test_a_refused_connection_is_told():
     assert refused.value.kind == "network"
 
 
+@pytest.mark.slow
 def test_a_rate_limit_and_a_failing_server_are_tried_again_with_longer_waits(told):
     told.answers = [refusal(429, "slow"), refusal(500, "oh"), whole("at last")]
     began = time.monotonic()
@@ -379,6 +385,7 @@ def test_a_rate_limit_and_a_failing_server_are_tried_again_with_longer_waits(tol
     assert len(told.asked) == 1  # what will not change is not tried again
 
 
+@pytest.mark.slow
 def test_a_stream_that_breaks_off_is_an_error_after_what_came(told):
     cases = [
         ([chunk("one "), None], "network"),
@@ -395,6 +402,7 @@ def test_a_stream_that_breaks_off_is_an_error_after_what_came(told):
         assert came == ["one "] and broken.value.kind == kind, (pieces, str(broken.value))
 
 
+@pytest.mark.slow
 def test_tokens_are_counted_only_by_who_counts(told):
     told.answers = [[chunk("a"), chunk("b"), chunk("", "length"), "data: [DONE]\n\n"]]
     assert list(endpoint(told).stream(ASK)) == ["a", "b", Reply("ab", None, None, "length")]
@@ -404,6 +412,7 @@ def test_tokens_are_counted_only_by_who_counts(told):
     assert endpoint(told).replies(ASK) == [Reply("x", None, None, "stop")]
 
 
+@pytest.mark.slow
 def test_what_is_sent_is_what_was_asked_for(told):
     model = endpoint(told)
     model.replies(ASK, PLAYGROUND, n=2, max_new_tokens=7, stop="x", seed=4)
@@ -419,6 +428,7 @@ def test_what_is_sent_is_what_was_asked_for(told):
     assert told.asked[0][1] == {"model": "m", "messages": ASK, "temperature": 1.0}
 
 
+@pytest.mark.slow
 def test_several_models_must_be_named(told):
     told.models = ["a", "b"]
     with pytest.raises(ValueError, match="name one of the models of .*: a, b"):
@@ -428,6 +438,7 @@ def test_several_models_must_be_named(told):
         chat.open_model(told.url)
 
 
+@pytest.mark.slow
 def test_closing_a_stream_closes_the_connection(told):
     told.answers = [[chunk("a"), chunk("b"), 30]]
     reading = endpoint(told).stream(ASK)
@@ -469,6 +480,7 @@ def refused_by(model, ask):
     return pytest.fail("nothing was raised: nothing was tried")
 
 
+@pytest.mark.slow
 def test_the_key_arrives_and_is_seen_nowhere_else(told, monkeypatch, capfd):
     from IPython.core.ultratb import VerboseTB
 
@@ -517,6 +529,7 @@ def test_the_key_arrives_and_is_seen_nowhere_else(told, monkeypatch, capfd):
     assert all(headers["authorization"] == f"Bearer {KEY}" for headers, _ in told.asked)
 
 
+@pytest.mark.slow
 def test_no_key_goes_where_it_was_not_meant_to(told, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_ADMIN_KEY", KEY)
@@ -524,6 +537,7 @@ def test_no_key_goes_where_it_was_not_meant_to(told, monkeypatch):
     assert KEY not in str(told.asked)
 
 
+@pytest.mark.slow
 def test_a_server_that_sends_elsewhere_does_not_send_the_key_along(told, monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
     other = Told()
@@ -533,6 +547,7 @@ def test_a_server_that_sends_elsewhere_does_not_send_the_key_along(told, monkeyp
     other.close()
 
 
+@pytest.mark.slow
 def test_a_variable_that_holds_no_key_is_refused_by_its_name(told, monkeypatch):
     for value in ("", "  ", "sk secret", "sk-é", "sk-a\nb"):
         monkeypatch.setenv("MY_KEY", value)
@@ -557,6 +572,7 @@ def lecture(*arguments, typed="", **variables):
     return subprocess.run(command, input=typed, capture_output=True, text=True, env=place, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_answers_and_nothing_else(local):
     questions = ["ann has 3 apples .", "", "tom buys 7 cards ."]
     done = lecture("course_instruct", "--temperature", "0", "--tokens", "12", typed="\n".join(questions))
@@ -569,6 +585,7 @@ def test_a_pipe_gets_answers_and_nothing_else(local):
     assert [line.strip() for line in done.stdout.splitlines()] == answers
 
 
+@pytest.mark.slow
 def test_errors_of_the_command_are_one_sentence_and_an_exit_code(told):
     told.answers = [refusal(401, KEY)]
     for arguments, says in [
@@ -583,6 +600,7 @@ def test_errors_of_the_command_are_one_sentence_and_an_exit_code(told):
         assert done.stdout == "" and KEY not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_person_stops_an_answer_and_goes_on(told):
     pexpect = pytest.importorskip("pexpect")
     told.answers = [

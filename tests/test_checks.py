@@ -153,6 +153,7 @@ def test_a_mistake_does_not_depend_on_how_the_source_is_laid_out(tmp_path, monke
         checks.altered(laid_out.f, ("no such piece", ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", WRITTEN, ids=named)
 def test_borrowed_answers_are_refused(task):
     library = resolve(f"lecture_lib.{task.name}")
@@ -438,6 +439,7 @@ NEAR_MISSES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "miss"), NEAR_MISSES)
 def test_a_near_miss_is_rejected(name, miss):
     task = checks.exercise(name)
@@ -491,6 +493,7 @@ def test_complex_numbers_are_named_also_where_a_gradient_is_asked_for():
     assert all("complex" in words for words in found.reasons if words)
 
 
+@pytest.mark.slow
 def test_an_error_in_a_trace_reads_as_one():
     task = checks.exercise("serving.Blocks")
     cases = task.cases(0)
@@ -732,6 +735,7 @@ def test_threads_are_watched():
         checks.check("attention.softmax", softmax)
 
 
+@pytest.mark.slow
 def test_what_a_reference_is_made_of_is_refused_as_well():
     def multi_head_attention(X, W_q, W_k, W_v, W_o, n_heads, mask=None):
         from lecture_lib.exercises.attention.many_heads import head_by_head
@@ -982,6 +986,7 @@ def test_a_pair_is_told_whole():
     assert difference([3, 4], [3, 5], entry="id") == "id 1: yours 4, expected 5"
 
 
+@pytest.mark.slow
 def test_a_partial_diagnosis_is_soft_and_never_wrong():
     """It is dropped when the answer is right where the mistake is not, and the numbers are shown with it."""
     task = checks.exercise("attention.scaled_dot_product_attention")
@@ -1098,6 +1103,7 @@ def test_a_kernel_under_nbgrader_writes_nothing_to_standard_error(monkeypatch, g
     assert "graded by hand" in str(notebook.cells[6].outputs)
 
 
+@pytest.mark.slow
 def test_importing_checks_needs_no_torch_and_remembers_libraries_later():
     command = (
         "import sys, lecture_lib.checks as c; assert 'torch' not in sys.modules; c.chapter('attention');"
@@ -1106,6 +1112,7 @@ def test_importing_checks_needs_no_torch_and_remembers_libraries_later():
     assert subprocess.run([sys.executable, "-c", command], env=dict(os.environ)).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [task for task in EXERCISES if task.kind == "bug"], ids=named)
 def test_a_bug_that_nobody_has_touched_is_not_written_yet(task, tmp_path):
     cases = task.cases(0)[:3]

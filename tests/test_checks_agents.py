@@ -144,6 +144,7 @@ RIGHT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=lambda value: getattr(value, "__name__", value))
 @pytest.mark.parametrize("seed", range(5))
 def test_unusual_right_answers_pass(name, answer, seed):
@@ -396,6 +397,7 @@ NEAR_MISSES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), NEAR_MISSES, ids=lambda value: getattr(value, "__name__", value))
 @pytest.mark.parametrize("seed", range(3))
 def test_near_misses_do_not_pass(name, answer, seed):

@@ -91,6 +91,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", RIGHT)
 def test_another_way_to_a_right_answer_passes(name, seed):
@@ -224,6 +225,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "place"), [(name, i) for name, rows in WRONG.items() for i in range(len(rows))]
 )

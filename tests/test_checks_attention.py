@@ -91,6 +91,7 @@ def cross_row_by_row(X, memory, W_q, W_k, W_v, W_o, n_heads, lengths=None):
     return torch.stack(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
@@ -148,6 +149,7 @@ def attention_by_many(X, W_q, W_k, W_v, W_o, n_heads, mask):
     return many_heads_by_einsum(X, W_q, W_k, W_v, W_o, n_heads, mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "answer"),
     [

@@ -69,6 +69,7 @@ def test_right_norms_in_other_styles_pass(answer):
     assert passes("transformer.rms_norm", answer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(WRONG_NORMS)))
 def test_wrong_norms_fail(number):
     assert not passes("transformer.rms_norm", WRONG_NORMS[number])
@@ -124,6 +125,7 @@ def test_right_networks_in_other_styles_pass(answer):
     assert passes("capstone.gated_feed_forward", answer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(WRONG_NETWORKS)))
 def test_wrong_networks_fail(number):
     assert not passes("capstone.gated_feed_forward", WRONG_NETWORKS[number])
@@ -221,6 +223,7 @@ def test_right_loops_in_other_styles_pass(answer):
     assert passes("capstone.write_tokens", answer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(WRONG_LOOPS)))
 def test_wrong_loops_fail(number):
     assert not passes("capstone.write_tokens", WRONG_LOOPS[number])
@@ -277,11 +280,13 @@ WRONG_REFEREES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [by_worst_ratio, by_arrays, by_elimination])
 def test_right_referees_in_other_styles_pass(answer):
     assert passes("capstone.not_rounding", answer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(WRONG_REFEREES)))
 def test_wrong_referees_fail(number):
     assert not passes("capstone.not_rounding", WRONG_REFEREES[number])

@@ -63,6 +63,7 @@ def four_errors(runs):
     raise AssertionError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     ("name", "answer"),
@@ -207,6 +208,7 @@ def two_in_a_row(runs):
     return (place, token) if token < 9 else (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     ("name", "answer"),

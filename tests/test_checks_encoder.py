@@ -190,6 +190,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("name", "answer"), WRONG)
 def test_a_near_miss_is_rejected(name, answer, seed):

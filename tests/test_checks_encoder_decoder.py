@@ -113,6 +113,7 @@ def name_of(value):
     return getattr(value, "__name__", "value") if not isinstance(value, str) else value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=name_of)
 @pytest.mark.parametrize("seed", range(4))
 def test_unusual_right_answers_pass(name, answer, seed):
@@ -248,6 +249,7 @@ NEAR_MISSES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), NEAR_MISSES, ids=name_of)
 @pytest.mark.parametrize("seed", range(4))
 def test_near_misses_do_not(name, answer, seed):

@@ -283,6 +283,7 @@ def draw_token(logits, generator):
     return int(torch.multinomial(torch.softmax(logits, 0), 1, generator=generator))
 
 
+@pytest.mark.slow
 def test_a_sampler_is_judged_by_its_law():
     def law(case):
         return dict(enumerate(torch.softmax(case.inputs[2].double(), 0).tolist()))
@@ -391,6 +392,7 @@ def test_every_kind_has_an_example():
     assert {task.kind for task in exercises()} == {"write", "bug", "predict", "weights", "judge"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", kind("bug"), ids=lambda task: task.name)
 def test_a_bug_is_given_as_running_code_and_is_recognised(task):
     names: dict = {}
@@ -452,6 +454,7 @@ def test_inputs_of_a_machine_have_their_names():
     assert all(f"    {name} = " in said for name in ("X", "y", "x_q", "n_layers")), said
 
 
+@pytest.mark.slow
 def test_weights_are_tried_on_fresh_inputs():
     task = checks.exercise("attention.previous_token_head")
     right = solutions("attention")[task.name]
@@ -472,6 +475,7 @@ def test_weights_are_tried_on_fresh_inputs():
     assert judged(task, None).unwritten
 
 
+@pytest.mark.slow
 def test_the_impossible_one_is_at_every_place():
     one_of_five = [task for task in kind("judge") if task.cases(0)[0].hidden is not None]
     assert len(one_of_five) >= 5  # others judge each claim for itself

@@ -108,6 +108,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", RIGHT)
 def test_another_way_to_a_right_answer_passes(name, seed):
@@ -262,6 +263,7 @@ WRONG = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "place"), [(name, i) for name, rows in WRONG.items() for i in range(len(rows))]
 )
@@ -270,6 +272,7 @@ def test_a_near_miss_is_rejected(name, place):
         assert not verdict(name, WRONG[name][place], seed).passed
 
 
+@pytest.mark.slow
 def test_a_class_is_handed_out_with_its_methods_and_without_their_bodies():
     source = solution_source("lora.LowRank", "")
     assert source.count("### BEGIN SOLUTION") == source.count("### END SOLUTION") == 3

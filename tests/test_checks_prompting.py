@@ -128,6 +128,7 @@ RIGHT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=lambda value: getattr(value, "__name__", value))
 @pytest.mark.parametrize("seed", range(4))
 def test_unusual_right_answers_pass(name, answer, seed):
@@ -347,6 +348,7 @@ WRONG = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "place"), [(name, i) for name, rows in WRONG.items() for i in range(len(rows))]
 )

@@ -73,6 +73,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", RIGHT)
 def test_another_way_to_a_right_answer_passes(name, seed):
@@ -160,6 +161,7 @@ WRONG = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "place"), [(name, i) for name, rows in WRONG.items() for i in range(len(rows))]
 )

@@ -55,6 +55,7 @@ RIGHT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=lambda value: getattr(value, "__name__", value))
 @pytest.mark.parametrize("seed", range(6))
 def test_unusual_right_answers_pass(name, answer, seed):
@@ -217,12 +218,14 @@ NEAR_MISSES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), NEAR_MISSES, ids=lambda value: getattr(value, "__name__", value))
 @pytest.mark.parametrize("seed", range(6))
 def test_near_misses_do_not(name, answer, seed):
     assert not verdict(name, answer, seed).passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_the_claim_above_its_frontier_is_found_by_another_way(seed):
     """The bound ⟨r⟩ <= β KL + β ln Z holds for every β; the least bound is the frontier."""
@@ -247,6 +250,7 @@ def share_and_distance(claim):
     return (reward - start) / (float(r.max()) - start), kl / -float(log_p[r.argmax()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("power", [0.0, 0.25, 0.35, 0.5, 1.0])
 def test_a_curve_that_knows_no_world_does_not_find_the_claim(power, seed):

@@ -97,6 +97,7 @@ RIGHT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("name", "answer"), RIGHT)
 def test_an_unusual_right_answer_passes(name, answer, seed):
@@ -218,6 +219,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("name", "answer"), WRONG)
 def test_a_near_miss_is_rejected(name, answer, seed):

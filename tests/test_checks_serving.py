@@ -329,6 +329,7 @@ NEAR_MISSES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("name", "answer"), [(name, each) for name in RIGHT for each in RIGHT[name]])
 def test_other_ways_to_a_right_answer_pass(name, answer, seed):
@@ -336,6 +337,7 @@ def test_other_ways_to_a_right_answer_pass(name, answer, seed):
     assert found.passed, text(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("name", "answer"), NEAR_MISSES)
 def test_near_misses_do_not_pass(name, answer, seed):

@@ -70,6 +70,7 @@ def count_by_modules(d_model, n_heads, d_ff, n_kv_heads=None, gated=False, bias=
     return sum(parameter.numel() for part in maps for parameter in part.parameters()) + 4 * d_model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     ("name", "answer"),
@@ -124,6 +125,7 @@ def test_what_others_have_written_is_refused(name, answer):
     assert "write that yourself" in text(found)
 
 
+@pytest.mark.slow
 def test_a_check_leaves_the_readers_random_numbers_alone():
     torch.manual_seed(1)
     before = torch.get_rng_state()

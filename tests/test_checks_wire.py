@@ -50,6 +50,7 @@ def unordered(value):
     return [(unordered(k), unordered(x)) for k, x in value.items()] if type(value) is dict else repr(value)
 
 
+@pytest.mark.slow
 @given(VALUES)
 @settings(max_examples=100)
 def test_builtins_come_back(value):
@@ -172,12 +173,14 @@ def test_a_live_tensor_cannot_reach_beyond_its_bytes():
     assert loads(json.dumps(["torch", "float32", [2], [1], text]).encode(), live=True).tolist() == [0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_keys_that_all_collide_are_bounded():
     collide = json.dumps(["dict", *([["int", hex(k * (2**61 - 1))], 0] for k in range(1, 10**5))]).encode()
     with pytest.raises(NotPlain):
         loads(collide)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", exercises(), ids=lambda task: task.name)
 def test_every_case_comes_back(task):
     for case in task.cases(1):

@@ -89,6 +89,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", BROKEN)
 def test_a_broken_file_is_one_sentence(tmp_path, content):
     _, other = checked(tmp_path, content)

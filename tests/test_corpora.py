@@ -119,6 +119,7 @@ def test_english_min_bytes_is_reached_and_is_a_beginning_of_the_whole():
     assert beyond.startswith(english_text()) and len(beyond) > len(english_text())
 
 
+@pytest.mark.slow
 def test_english_is_the_same_in_another_process():
     code = "from lecture_lib.corpora.english import english_text; import zlib; print(zlib.crc32(english_text().encode()))"
     sums = {
@@ -284,6 +285,7 @@ def test_translations_made_by_hand(line):
     assert translation.text(translation.translate(english)) == french
 
 
+@pytest.mark.slow
 def test_every_sentence_has_one_reading_and_its_translation():
     english_words, french_words = (set(words) for words in translation.vocabulary())
     for english, french in translation.sentence_pairs(600, 3):
@@ -300,6 +302,7 @@ def test_no_vowel_stands_before_a_vowel_where_french_elides():
     assert not re.search(rf"\b[ldn]'(?!{vowel})|\bde les?\b", text)
 
 
+@pytest.mark.slow
 def test_held_out_pairs_are_in_all_or_in_none():
     for held_out in (False, True):
         for english, _ in translation.sentence_pairs(300, 6, held_out=held_out):
@@ -337,6 +340,7 @@ def test_alignment_by_hand(line):
     assert found == pairs
 
 
+@pytest.mark.slow
 def test_aligned_words_are_pairs_of_the_dictionary():
     partners = {}
     for noun in translation.NOUNS:
@@ -404,6 +408,7 @@ def joint_probability(source, ids):
     return total
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.integers(0, 100), st.data())
 def test_hidden_markov_predictions_equal_the_sum_over_paths(ids, seed, data):
@@ -666,6 +671,7 @@ def test_posteriors_of_spins_are_those_of_the_whole_table(seed, hidden):
     assert (snapshots.masked_posterior(J, blank, hidden) == snapshots.masked_posterior(J, s, hidden)).all()
 
 
+@pytest.mark.slow
 def test_snapshots_come_as_often_as_their_probabilities_say():
     J = snapshots.hidden_ring(4, seed=2, n_chords=1)
     drawn, p = snapshots.snapshots(J, 20_000, seed=0), snapshots.boltzmann(J)
@@ -675,6 +681,7 @@ def test_snapshots_come_as_often_as_their_probabilities_say():
     assert drawn.dtype == np.float64 and set(np.unique(drawn)) == {-1.0, 1.0}
 
 
+@pytest.mark.slow
 def test_the_floor_of_the_masked_loss_is_the_entropy_of_the_posterior():
     """Over many snapshots with one hidden spin: sum over all states of p(s) times the entropy given the others."""
     J = snapshots.hidden_ring(5, seed=4)

@@ -47,6 +47,7 @@ def make(config, seed=0):
 
 
 # --- the lecture's numbers ------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_gpt3_has_175_billion_parameters():
     gpt3 = ModelConfig(
         vocab_size=50_257, d_model=12_288, n_heads=96, n_layers=96, context_length=2048, norm_first=True

@@ -139,6 +139,7 @@ def test_arguments_and_results_are_annotated(path, owner, node):
     assert node.args.kwarg is None, "no **kwargs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_examples_in_docstrings_are_true(path):
     module = importlib.import_module(

@@ -95,6 +95,7 @@ def test_what_needs_no_torch_does_not_import_it(module):
     assert subprocess.run([sys.executable, "-c", command]).returncode == 0
 
 
+@pytest.mark.slow
 def test_an_import_brings_no_heavy_library():
     """pyplot, Altair and ipywidgets come when a figure is drawn, the compiler when something is compiled."""
     modules = sorted({topic(path) for path in MODULES} - {"__init__"})
@@ -114,12 +115,14 @@ def test_an_import_brings_no_heavy_library():
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_nothing_but_grading_imports_exercises():
     for path in MODULES:
         if topic(path) not in ("exercises", "grading"):
             assert "exercises" not in imported(ast.parse(path.read_text())), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "chapter", sorted(path.name for path in (LIBRARY / "exercises").iterdir() if path.is_dir())
 )

@@ -376,6 +376,7 @@ def spelling(text):
     return lambda ids, lengths=None: F.one_hot(data[1 : ids.shape[1] + 1], 256).float()[None]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=12) | st.text(max_size=6).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_pieces_of_bytes_together_are_the_text(data):
@@ -428,6 +429,7 @@ def test_the_repetition_penalty_sees_what_the_model_does_not():
     ]
 
 
+@pytest.mark.slow
 def test_from_a_source():
     config = ModelConfig(vocab_size=19, d_model=12, n_heads=3, n_layers=2, context_length=16, init_std=0.5)
     model = EncoderDecoder(config, generator=seeded(8)).eval()

@@ -56,6 +56,7 @@ def lost(result):
     return {name for name in AUTO if result.marks[f"check_{name}"] != AUTO[name]}
 
 
+@pytest.mark.slow
 def test_a_right_notebook_gets_all_points(server, judge):
     result = graded(server, judge, solved())
     assert {name: mark for name, mark in result.marks.items() if name in RIGHT} == RIGHT
@@ -68,6 +69,7 @@ def test_an_empty_notebook_gets_none(server, judge):
     assert "not written yet" in result.messages["check_softmax"]
 
 
+@pytest.mark.slow
 def test_a_copy_that_a_cell_makes_of_itself_does_not_answer_too(server, judge):
     result = graded(server, judge, before("softmax", "import os\nos.fork()"))
     assert not lost(result) and not result.failures
@@ -95,6 +97,7 @@ ENDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ENDS)
 def test_what_ends_its_process_costs_its_own_points_only(server, judge, what):
     source, why = ENDS[what]
@@ -104,6 +107,7 @@ def test_what_ends_its_process_costs_its_own_points_only(server, judge, what):
         assert any(why in line for line in result.failures), result.failures
 
 
+@pytest.mark.slow
 def test_an_answer_that_ends_its_process_when_it_is_called(server, judge):
     for source in (
         "def softmax(x, dim=-1):\n    import os; os._exit(0)",
@@ -112,6 +116,7 @@ def test_an_answer_that_ends_its_process_when_it_is_called(server, judge):
         assert lost(graded(server, judge, replaced("softmax", source))) == {"softmax"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source",
     [
@@ -130,6 +135,7 @@ def test_a_wrong_answer_costs_its_own_points_only(server, judge, source):
     assert lost(graded(server, judge, replaced("softmax", source))) == {"softmax"}
 
 
+@pytest.mark.slow
 def test_warnings_and_bars_cost_nothing(server, judge):
     noisy = (
         cell(solved(), "softmax")["source"] if isinstance(cell(solved(), "softmax")["source"], str) else ""
@@ -154,6 +160,7 @@ CHEATS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CHEATS)
 def test_meddling_gains_nothing(server, judge, what):
     result = graded(server, judge, before("softmax", CHEATS[what], unsolved()))
@@ -165,6 +172,7 @@ def test_meddling_gains_nothing(server, judge, what):
     assert lost(graded(server, judge, solved())) == set()  # the next one
 
 
+@pytest.mark.slow
 def test_broken_files(server, judge):
     good = raw(solved())
     text = good.decode()
@@ -191,6 +199,7 @@ def test_broken_files(server, judge):
         assert lost(result) == set() and why in result.repairs[0], result.repairs
 
 
+@pytest.mark.slow
 def test_cells_that_lost_their_metadata(server, judge):
     result = graded(server, judge, without_metadata(solved()))
     assert lost(result) == set() and "put back" in result.repairs[0]
@@ -200,6 +209,7 @@ def test_cells_that_lost_their_metadata(server, judge):
     assert lost(graded(server, judge, bare)) == set()
 
 
+@pytest.mark.slow
 def test_deleted_edited_and_copied_cells(server, judge):
     notebook = solved()
     notebook["cells"].remove(cell(notebook, "check_softmax"))
@@ -225,6 +235,7 @@ def test_deleted_edited_and_copied_cells(server, judge):
     assert lost(graded(server, judge, notebook)) == {"softmax"}
 
 
+@pytest.mark.slow
 def test_the_answer_is_called_where_its_check_stands(server, judge):
     notebook = solved()
     place = notebook["cells"].index(cell(notebook, "check_softmax"))
@@ -232,6 +243,7 @@ def test_the_answer_is_called_where_its_check_stands(server, judge):
     assert lost(graded(server, judge, notebook)) == set()
 
 
+@pytest.mark.slow
 def test_outputs_are_capped_and_inactive(server, judge):
     noise = "print('x' * 5_000_000)\nfor _ in range(3000): display(3)\nfrom IPython.display import HTML\nHTML('<script>1</script>')\n"
     result = graded(server, judge, before("softmax", noise + "from IPython.display import display", solved()))
@@ -240,6 +252,7 @@ def test_outputs_are_capped_and_inactive(server, judge):
     assert max(map(len, outputs)) <= 51 and "<script" not in json.dumps(outputs)
 
 
+@pytest.mark.slow
 def test_submitted_outputs_stay_without_what_could_act(server, judge):
     notebook = solved()
     figure = cell(notebook, "cell-53")
@@ -264,6 +277,7 @@ def test_submitted_outputs_stay_without_what_could_act(server, judge):
     ]
 
 
+@pytest.mark.slow
 def test_all_cells_draw_their_figures(server, judge):
     drawn = graded(
         server, judge, before("softmax", "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
@@ -273,6 +287,7 @@ def test_all_cells_draw_their_figures(server, judge):
     assert any("image/png" in each.get("data", {}) for each in mine["outputs"])
 
 
+@pytest.mark.slow
 def test_questions_share_one_time(server):
     """An answer that asks for ever, a little at a time, is ended like one that computes for ever."""
     child = server.start()
@@ -291,6 +306,7 @@ def test_questions_share_one_time(server):
         child.close()
 
 
+@pytest.mark.slow
 def test_a_notebook_that_only_waits_is_ended(server, judge, monkeypatch):
     monkeypatch.setattr("lecture_lib.grading.submission.WHOLE", 1)
     notebook = before("scaled_dot_product_attention", "import time\ntime.sleep(4)")
@@ -299,6 +315,7 @@ def test_a_notebook_that_only_waits_is_ended(server, judge, monkeypatch):
     assert result.marks["check_softmax"] == AUTO["softmax"]
 
 
+@pytest.mark.slow
 def test_ten_thousand_outputs_and_a_large_file(server, judge):
     notebook = solved()
     stream = {"output_type": "stream", "name": "stdout", "text": "line\n" * 100}

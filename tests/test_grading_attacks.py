@@ -122,6 +122,7 @@ def filled(source, scene):
     return source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ATTACKS)
 def test_an_attack_wins_outside_and_fails_inside(what, scene, inside):
     source = filled(ATTACKS[what], scene)
@@ -152,6 +153,7 @@ def test_what_no_user_may_do_is_not_done_inside(what, scene, inside):
         child.close()
 
 
+@pytest.mark.slow
 def test_processes_cannot_see_or_outlive_each_other(inside):
     first, second = inside.start(), inside.start()
     assert "won" not in outcome(first, "import os; os.makedirs('/job/x'); open('/tmp/y', 'w').write('1')")
@@ -171,6 +173,7 @@ def test_processes_cannot_see_or_outlive_each_other(inside):
     assert not any(running(pid) for pid in members)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_the_grader_is_killed(tmp_path):
     needs_isolation()
     code = (
@@ -196,6 +199,7 @@ def running(pid):
         return False
 
 
+@pytest.mark.slow
 def test_two_callers_get_their_own_processes(inside):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -238,6 +242,7 @@ def python_for_everybody():
     return None, []
 
 
+@pytest.mark.slow
 def test_the_server_as_an_ordinary_user(tmp_path):
     """As root the whole suite drops to a user inside; here the grader itself is one."""
     needs_isolation()

@@ -63,6 +63,7 @@ def scores(course):
         return {each.student.id: each.score for each in book.assignment_submissions(ASSIGNMENT)}
 
 
+@pytest.mark.slow
 def test_a_class(course):
     before = {path.name: path.read_bytes() for path in (course / "came back").iterdir()}
     told = command(course, "grade", "came back", "--jobs", "2")
@@ -104,6 +105,7 @@ def test_a_class(course):
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@pytest.mark.slow
 def test_wrong_words_are_one_sentence(course):
     for words, says in (
         (["grade", "nowhere"], "neither a folder nor a zip"),
@@ -115,6 +117,7 @@ def test_wrong_words_are_one_sentence(course):
         assert says in told and "Traceback" not in told and len(told.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_without_isolation_it_refuses(course, monkeypatch):
     nothing = course / "bin"
     nothing.mkdir()
@@ -206,6 +209,7 @@ def until(holds, seconds=120):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_one_students_marks_are_all_or_none(tmp_path):
     release = json.loads((ROOT / "notebooks" / ASSIGNMENT / f"{ASSIGNMENT}.ipynb").read_bytes())
     book = books.Marks(tmp_path / "gradebook.db", ASSIGNMENT, release)
@@ -217,6 +221,7 @@ def test_one_students_marks_are_all_or_none(tmp_path):
     book.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", [-1.0, 0.0, 1e12, None])
 def test_a_clock_that_is_wrong_loses_no_marks(tmp_path, when):
     book = books.Marks(tmp_path / "gradebook.db", ASSIGNMENT, unsolved())
@@ -243,6 +248,7 @@ class Late:
         return Result({"check_x": 0.0 if late else 1.0}, by_clock=late)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_what_the_wall_clock_ended_is_graded_again_alone_and_once(tmp_path, monkeypatch, jobs):
     grader = Late(always=("slow2",))

@@ -114,6 +114,7 @@ def lines(draw):
     return raw
 
 
+@pytest.mark.slow
 @given(st.one_of(lines(), st.binary(max_size=200)))
 @settings(max_examples=400)
 def test_no_line_is_a_crash_or_a_mark(handle, written):
@@ -140,6 +141,7 @@ def test_right_results_of_our_cases_are_a_mark(handle):
         assert mark(process) is None
 
 
+@pytest.mark.slow
 @given(st.lists(st.dictionaries(st.text(), values), min_size=1, max_size=4), st.integers(1, 50))
 def test_frames_arrive_whole_in_whatever_pieces(sent, piece):
     mine, theirs = socket.socketpair()

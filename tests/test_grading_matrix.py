@@ -409,6 +409,7 @@ def test_cheats_of_the_matrix_win_where_the_kernel_is_believed(what, monkeypatch
     assert sum(determine_grade(each)[0] for each in graded) == FULL
 
 
+@pytest.mark.slow
 def test_the_matrix_is_whole():
     numbers = {what.split()[0].rstrip("bcde") for what in CASES}
     assert numbers == {f"{n:02d}" for n in range(1, 31)} and len(CASES) == 47

@@ -167,6 +167,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     assert found["ada"].raw and not found["eve"].raw and "link" in found["eve"].problem
 
 
+@pytest.mark.slow
 def test_a_zip_of_a_platform_and_a_bomb(tmp_path):
     path = tmp_path / "all.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

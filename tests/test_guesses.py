@@ -25,6 +25,7 @@ def small(vocab_size, seed):
     return Decoder(config, seeded(seed)).double().eval()
 
 
+@pytest.mark.slow
 def test_a_draft_that_is_the_model_is_always_right():
     """5 guesses and the token behind them each step, drawn or greedy, whatever depends on the text."""
     model = decoder()
@@ -38,6 +39,7 @@ def test_a_draft_that_is_the_model_is_always_right():
             assert engine.counters.steps == 1 + 24 // 6  # the prompt gives one token, each step six
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guesser", ["lookup", "draft"])
 def test_the_law_of_what_is_given_is_the_models(guesser):
     """By chi-squared over all texts of three tokens, 6,000 samples; a false alarm less than once in a million."""
@@ -67,6 +69,7 @@ def test_the_law_of_what_is_given_is_the_models(guesser):
     assert 0.05 * guessed < kept < 0.95 * guessed  # both ways are walked
 
 
+@pytest.mark.slow
 def test_how_often_two_models_draw_the_same():
     r"""The share of guesses kept, 1 / sum_j max(p_j / p_i, q_j / q_i) summed over i, for laws that are known."""
     model, draft = small(5, 0), small(5, 3)
@@ -91,6 +94,7 @@ def test_how_often_two_models_draw_the_same():
     assert guessed == n and abs(kept / n - share) < 5 * (share * (1 - share) / n) ** 0.5
 
 
+@pytest.mark.slow
 def test_some_guess_while_others_decode():
     model = decoder("gpt2")
     requests = [

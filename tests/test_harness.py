@@ -17,6 +17,7 @@ def bench(tmp_path):
     return Benchmark("demo", ["--save", "--rounds", "5"], folder=tmp_path / "results")
 
 
+@pytest.mark.slow
 def test_sides_take_turns_and_the_first_rotates(bench):
     calls = []
     bench.measure(
@@ -50,6 +51,7 @@ def test_largest_difference(left, right, difference):
     assert largest_difference(left, right) == difference
 
 
+@pytest.mark.slow
 def test_sides_that_differ_end_the_run(bench):
     sides = {"one": lambda: 1.0, "other": lambda: 1.1, "third": lambda: 5.0}
     bench.measure("row", sides, tolerance=0.2, same=("one", "other"))

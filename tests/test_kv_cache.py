@@ -131,6 +131,7 @@ def test_tokens_are_those_of_transformers(family, sizes, laid_out, tmp_path):
 # Logits: any chunks, any lengths, equal to the model without a cache
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     name=st.sampled_from(list(CONFIGS)),
@@ -163,6 +164,7 @@ def test_cached_logits_are_the_models_for_any_chunks(name, pieces, laid_out):
         assert_close(got[b, : lengths[b]], expected[b, : lengths[b]], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(list(CONFIGS)),
@@ -213,6 +215,7 @@ def test_one_recording_serves_a_memory_that_grows(name, monkeypatch):
 # Tokens: those of the slow loop, whatever the arguments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(CONFIGS))
 @pytest.mark.parametrize("sampling", [GREEDY, WARM])
 @pytest.mark.parametrize(
@@ -315,6 +318,7 @@ def test_no_gradients_are_kept_and_none_are_lost():
 # Encoder-decoders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize(
     "options", [{}, {"norm_first": True, "n_kv_heads": 2, "positions": "rotary", "qk_norm": True}]
@@ -558,6 +562,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", list(CHANGES))
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_reader_never_mixes_old_and_new_weights(change, recorded):

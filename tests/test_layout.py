@@ -192,6 +192,7 @@ def test_torch_compile_takes_the_operator():
             assert_close(compiled(X), F.gelu(F.linear(X, W, b)))
 
 
+@pytest.mark.slow
 @packs
 def test_copies_go_with_their_weights():
     gc.collect()

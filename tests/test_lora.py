@@ -448,6 +448,7 @@ def test_on_this_librarys_decoder(tmp_path):
     assert_equal(merge_lora(ours)(IDS), theirs(IDS))
 
 
+@pytest.mark.slow
 def test_dropout_acts_on_the_update_while_training_only():
     model = train_by_hand(add_lora(perceptron().eval(), ["0"], r=2, lora_alpha=4, lora_dropout=0.5))
     X = torch.randn(64, 6, generator=seeded())

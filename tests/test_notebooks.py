@@ -39,6 +39,7 @@ def rebuilt():
     return release(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_rebuild_gives_the_committed_notebook_byte_by_byte(rebuilt, name):
     committed = (ROOT / "notebooks" / name / f"{name}.ipynb").read_text(encoding="utf-8")
@@ -66,6 +67,7 @@ def test_a_released_notebook_is_valid_and_bare(name):
     assert "{{" not in "".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_no_line_of_a_solution_is_released(name):
     tasks = checks.chapter(stem(name)).values()
@@ -88,6 +90,7 @@ def cells_that_only_import(cells):
             yield cell.id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "function", [(name, task.function) for name in NAMES for task in checks.chapter(stem(name)).values()]
 )
@@ -137,6 +140,7 @@ def test_a_notebook_has_the_anatomy_of_all(name):
     assert [heading[: len(start)] for heading, start in zip(headings, wanted, strict=True)] == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_link_to_the_chapter_leads_to_the_published_page_and_inside_the_book_to_its_own(name):
     text = "\n".join(cell.source for cell in released(name).cells)

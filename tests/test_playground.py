@@ -203,6 +203,7 @@ def test_a_shipped_model_gives_bars_for_each_token():
     assert f"{100 * rows[0][1]:.1f} %" in panel.bars.value and panel.bars.value.count("scope='row'") == 8
 
 
+@pytest.mark.slow
 def test_folders_and_endpoints_are_opened_and_the_former_model_is_closed(tmp_path, told, monkeypatch):  # noqa: F811
     monkeypatch.setenv("MY_KEY", KEY)
     save_pretrained(*zoo.load("gpt_draft"), tmp_path / "mine")

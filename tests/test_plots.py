@@ -76,6 +76,7 @@ def test_a_picture_has_the_pages_colours_caption_and_words():
     assert not plt.get_fignums(), "a figure that stays open is shown twice"
 
 
+@pytest.mark.slow
 def test_the_same_figure_gives_the_same_text_and_no_id_twice():
     one, two = drawn(), drawn()
     assert plots.show(one, "a", "b")._repr_html_() == plots.show(two, "a", "b")._repr_html_()
@@ -91,6 +92,7 @@ def test_panels_without_words_of_their_own_are_hidden_from_readers_aloud():
     assert page.count('aria-hidden="true"') == 1
 
 
+@pytest.mark.slow
 def test_a_figure_that_a_cell_leaves_behind_is_shown_so_too(monkeypatch):
     from nbclient import NotebookClient
 
@@ -454,6 +456,7 @@ def test_verdicts_can_be_read_on_every_page():
     assert min(contrast("#ffffff", color) for color in colors) >= 4.5, "white text on a badge"
 
 
+@pytest.mark.slow
 def test_a_chain_says_every_step_to_those_who_do_not_see_it():
     picture = plots.chain(
         [("text → ids", "encode, 1"), ("ids → text", "decode, 1")], "Two steps.", "The steps:", "fig-x"

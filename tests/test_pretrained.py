@@ -175,6 +175,7 @@ def edit(folder, **changes):
 
 
 # --- the families, every option varied ------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "settings", "changes"), CASES, ids=lambda x: x if isinstance(x, str) else None
 )
@@ -297,6 +298,7 @@ DRAWN = ["GPT2LMHeadModel", "BertForMaskedLM", "BertForSequenceClassification", 
 DRAWN += ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("architecture", DRAWN)
 def test_random_settings_both_ways(architecture, seed, tmp_path):
@@ -1024,6 +1026,7 @@ def test_nothing_of_the_model_before_is_left(tmp_path):
     assert (tmp_path / "tokenizer.json").is_file() and not (tmp_path / "chat_template.jinja").exists()
 
 
+@pytest.mark.slow
 def test_a_crash_leaves_one_of_the_two_or_nothing_that_loads(tmp_path, monkeypatch):
     old, new = (Decoder(OWN, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     tokenizer, seen, calls = BytePairTokenizer.train(["the hat"], 260), set(), 0

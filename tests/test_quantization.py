@@ -455,6 +455,7 @@ def in_eight_bits(X):
     return size * torch.fake_quantize_per_tensor_affine(X / size, scale, round(-low.item() / scale), 0, 255)
 
 
+@pytest.mark.slow
 @needs_integers
 @pytest.mark.parametrize("n_rows", [1, 3])
 def test_a_recorded_step_calls_the_integer_kernel_without_python(n_rows):
@@ -609,6 +610,7 @@ def transformers_models():
     yield transformers.BertForMaskedLM(bert), 13
 
 
+@pytest.mark.slow
 def test_models_of_transformers(tmp_path):
     for model, n_layers in transformers_models():
         model.eval()
@@ -682,6 +684,7 @@ def test_later_passes_see_the_quantized_layers_before_them():
 # ---- properties
 
 
+@pytest.mark.slow
 @given(
     bits=st.integers(2, 8),
     rows=st.integers(1, 4),

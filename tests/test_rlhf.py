@@ -360,6 +360,7 @@ def ppo_run(steps, beta=0.1, **options):
     return learner, objective
 
 
+@pytest.mark.slow
 def test_ppo_finds_the_reward_and_pays_for_it():
     learner, objective = ppo_run(90)
     first, last = learner.history[0], learner.history[-1]
@@ -371,6 +372,7 @@ def test_ppo_finds_the_reward_and_pays_for_it():
     )
 
 
+@pytest.mark.slow
 def test_ppo_cannot_beat_the_exact_optimum():
     learner, objective = ppo_run(240, beta=1.0)
     every = rlhf.every_reply([0], 6, 4)

@@ -289,6 +289,7 @@ def test_sampled_frequencies_pass_the_chi_square_test(knobs):
     assert chisquare(observed[some], expected[some]).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_a_large_flat_vocabulary_is_drawn_evenly():
     tokens = draw(torch.zeros(1000, 20_000), seeded(15))
     assert chisquare((tokens // 1000).bincount(minlength=20)).pvalue > 1e-3
@@ -451,6 +452,7 @@ def test_constraints_come_in_any_form_and_are_kept_as_tuples():
 # Beam search
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("early_stopping", [True, False, "never"])
 @pytest.mark.parametrize("name", [*FORBIDDING, "penalty"])

@@ -38,6 +38,7 @@ def course(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_page_runs_again_when_its_code_or_a_module_that_it_imports_has_changed(course):
     cache, notebook = get_cache(course / "cache"), page("from lecture_lib import one\nprint(one.x + 1)")
     assert not run.is_current("book/page", notebook, cache, run.library())
@@ -79,6 +80,7 @@ def test_every_page_of_the_contents_is_there():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", settings.chapters())
 def test_an_exercise_page_hides_the_solution_and_says_so(name):
     hidden, open_ = (nbformat.reads(shown.page(name, solutions), as_version=4) for solutions in (False, True))
@@ -101,6 +103,7 @@ def test_the_books_address_comes_from_the_one_place(monkeypatch):
     assert settings.colab_url("01_x").endswith("/github/Ada/llm/blob/b/notebooks/01_x/01_x.ipynb")
 
 
+@pytest.mark.slow
 def test_the_readme_prints_what_its_example_prints():
     text = (settings.ROOT / "README.md").read_text(encoding="utf-8")
     assert readme.readme(text) == text, "`make notebooks` builds the README's table and output"

@@ -107,6 +107,7 @@ def test_a_completion_is_what_generate_gives(gpt):
     )
 
 
+@pytest.mark.slow
 def test_streams_give_the_same_text_in_pieces(gpt, course):
     same = dict(model="gpt", prompt="The value", max_tokens=25, seed=3)
     whole = gpt.client.completions.create(**same).choices[0].text
@@ -120,6 +121,7 @@ def test_streams_give_the_same_text_in_pieces(gpt, course):
     assert parts[0].delta.role == "assistant" and parts[-1].finish_reason == "stop"
 
 
+@pytest.mark.slow
 def test_samples_seeds_stops_and_logprobs(gpt, course):
     ask = dict(model="gpt", prompt="If the", max_tokens=20, n=3)
     one, two = (gpt.client.completions.create(**ask, seed=7) for _ in range(2))
@@ -138,6 +140,7 @@ def test_samples_seeds_stops_and_logprobs(gpt, course):
     assert len(content) == told.usage.completion_tokens and all(each.logprob <= 0 for each in content)
 
 
+@pytest.mark.slow
 def test_json_of_a_schema(gpt):
     schema = {
         "type": "object",
@@ -158,6 +161,7 @@ def test_json_of_a_schema(gpt):
         )
 
 
+@pytest.mark.slow
 def test_many_at_once_and_some_that_leave(gpt):
     prompts = [f"{word} {i}" for i in range(12) for word in ("Return", "The", "If")]
     expected = {prompt: alone(gpt, prompt, 16) for prompt in prompts}
@@ -226,6 +230,7 @@ def test_a_model_without_a_chat_template_says_so(gpt):
         gpt.client.chat.completions.create(model="gpt", messages=USER)
 
 
+@pytest.mark.slow
 def test_adapters_are_models_of_their_own(adapted):
     running, models = adapted
     listed = [(each.id, each.parent) for each in running.client.models.list()]

@@ -45,6 +45,7 @@ SIZES = [
 GUESSERS = (None, "lookup", "draft")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_every_request_gets_what_it_would_get_alone(name, size):
@@ -343,6 +344,7 @@ def test_a_paged_forward_is_the_plain_one(name):
 # --- speculation ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("guesser", ["draft", "itself", "lookup"])
 def test_greedy_speculation_gives_the_models_tokens(name, guesser):
@@ -372,6 +374,7 @@ def test_the_law_of_a_speculated_token_is_the_models():
         assert torch.isclose((q * kept).sum(), 1 - 0.5 * (p - q).abs().sum())  # kept with 1 - TV(p, q)
 
 
+@pytest.mark.slow
 def test_settle_draws_that_law():
     """By chi-squared over 20,000 draws of two places; false alarms less than once in a million."""
     from scipy.stats import chi2

@@ -109,12 +109,14 @@ def table(rows):
     return "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_docstrings_are_at_most_a_quarter_of_the_lines():
     packages = library()
     total = sum(packages.values(), Counter())
     assert total["docstrings"] <= 0.25 * total["lines"], "\n" + table(packages)
 
 
+@pytest.mark.slow
 def test_checks_of_arguments_are_at_most_six_percent_of_the_code():
     packages = library()
     total = sum(packages.values(), Counter())

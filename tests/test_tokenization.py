@@ -406,6 +406,7 @@ def test_word_piece_training_is_the_library_but_for_ties():
 # --- special tokens as text, tokens added later, patterns, gaps -------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(pieces.map("".join), st.sets(st.sampled_from(["<s>", "<|endoftext|>"])))
 @example("<s><|endoftext|>", {"<s>"})
@@ -503,6 +504,7 @@ def test_a_text_in_pieces_has_the_ids_of_the_whole(own, parts, block):
     assert list(encode_in_blocks(parts, encode, block, reach=40)) == encode(text)
 
 
+@pytest.mark.slow
 def test_pieces_are_read_as_they_are_needed(own):
     read = 0
 
@@ -565,6 +567,7 @@ def test_the_queue_encodes_as_the_loop(ids, data):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.text("abcd", min_size=1, max_size=9), min_size=1, max_size=6),

@@ -434,6 +434,7 @@ def test_accumulated_batches_are_one_big_batch(lengths):
         torch.testing.assert_close(w, weights[0][1], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_bigram_model_reaches_the_entropy_rate_and_not_less():
     source = MarkovSource.random(6, seed=2)
     text, other = source.sample(30_000, seed=0), source.sample(30_000, seed=1)
@@ -830,6 +831,7 @@ def test_wrapped_models_go_on_in_plain_ones_and_back(tmp_path, before, after):
     assert math.isfinite(run.evaluations[15])
 
 
+@pytest.mark.slow
 def test_wrapped_by_distributed_data_parallel(tmp_path):
     distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
     try:

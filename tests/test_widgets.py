@@ -32,6 +32,7 @@ def test_every_setting_is_drawn_and_described():
     assert not plt.get_fignums(), "figures are closed, or a notebook would show them twice"
 
 
+@pytest.mark.slow
 def test_the_page_is_the_same_every_time():
     assert explorer()._repr_html_() == explorer()._repr_html_()
     assert repr(explorer()) == "a power <of> x: a figure with sliders for power, sign"

@@ -43,6 +43,7 @@ def test_all_together_are_small():
     assert sum(path.stat().st_size for path in files) <= 8e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_file_keeps_what_its_card_says(name):
     recipe, card = all_recipes()[name], zoo.card(name)
@@ -144,6 +145,7 @@ def short(steps, *args, **named):
     return TrainingConfig(steps, 1e-3, 0, **named)
 
 
+@pytest.mark.slow
 def test_a_recipe_writes_half_precision_a_tokenizer_and_a_card(tmp_path, monkeypatch):
     monkeypatch.setattr(bert, "TrainingConfig", lambda *args, **named: short(3))
     recipe = all_recipes()["bert"]
@@ -155,6 +157,7 @@ def test_a_recipe_writes_half_precision_a_tokenizer_and_a_card(tmp_path, monkeyp
     assert making.outside(recipe, card["metrics"]), "three steps are not enough, and it is said"
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_and_ends_as_if_nothing_had_happened(tmp_path, monkeypatch):
     monkeypatch.setattr(bert, "TrainingConfig", lambda *args, **named: short(6, checkpoint_every=2))
     recipe = dataclasses.replace(all_recipes()["bert"], measure=lambda model, words: {"loss": 1.0})
@@ -201,11 +204,13 @@ def test_the_command_lists_helps_and_refuses(capsys):
     assert stop.value.code == 0 and "--resume" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_command_evaluates(capsys):
     assert command.main(["evaluate", "bert"]) == 0
     assert "total_variation" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_fails_outside_the_band(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bert, "TrainingConfig", lambda *args, **named: short(2))
     assert command.main(["train", "bert", "--seeds", "0", "--out", str(tmp_path)]) == 1
@@ -242,6 +247,7 @@ def test_answers_alone_are_asked_for():
             assert words.decode(row).startswith("<user> " + problem.question + " <assistant>")
 
 
+@pytest.mark.slow
 def test_the_translators_test_sentences_are_new():
     known = {tuple(english) for english, _ in translator.translation.sentence_pairs(translator.N_PAIRS, 1)}
     for held_out in (False, True):
@@ -249,6 +255,7 @@ def test_the_translators_test_sentences_are_new():
         assert len(pairs) == 300 and not known & {tuple(english) for english, _ in pairs}
 
 
+@pytest.mark.slow
 def test_the_translator_takes_and_gives_words():
     french = translator.load_translator()
     pairs = translator.new_sentences(True, 40)

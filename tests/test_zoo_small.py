@@ -41,6 +41,7 @@ def right(model, ids, at):
     return float((model(ids)[:, at - 1].argmax(-1) == ids[:, at]).float().mean())
 
 
+@pytest.mark.slow
 def test_the_decoder_of_chapters_3_and_4_works_problems_out():
     ids = opened.new_problems()
     assert ids.shape == (504, 38)
@@ -134,6 +135,7 @@ def test_the_card_of_chains_holds_what_it_says():
         voted.drawn("gpt", 0.8, 0)
 
 
+@pytest.mark.slow
 def test_greedy_chains_are_the_cards():
     """What is stored is what the model says today; letters of drawn chains depend on the machine's rounding."""
     problems, drawn = voted.asked(0)[:6], voted.drawn("course_instruct", 0.8, 0)
@@ -155,11 +157,13 @@ def test_the_card_of_chains_is_what_a_model_draws():
     assert abs(sum(shares) / 30) < 5 * (2 * 0.25 / 48 / 30) ** 0.5
 
 
+@pytest.mark.slow
 def test_the_model_without_steps_reads_as_many_tokens():
     equal = prompted.updates_of_direct() * prompted.tokens_per_problem(worked=False)
     assert abs(equal / (prompted.UPDATES * prompted.tokens_per_problem(worked=True)) - 1) < 1e-3
 
 
+@pytest.mark.slow
 def test_the_card_of_prompts_has_its_trainings_and_draws():
     card = prompted.card()
     rows = card["depth"]["right"]
@@ -172,6 +176,7 @@ def test_the_card_of_prompts_has_its_trainings_and_draws():
         assert all(len(draws) == 10 for draws in card["votes"][name]["votes"].values())
 
 
+@pytest.mark.slow
 def test_greedy_answers_are_those_of_the_card():
     asked, name = prompted.test_problems(), "course_instruct"
     greedy = prompted.sampled_answers(name, asked, 1, 0.0)
