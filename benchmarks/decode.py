@@ -3,14 +3,17 @@
 Greedy, random weights, a prompt of one token, so that decoding alone is timed. transformers runs the
 same weights (written by save_pretrained, read by from_pretrained) and must give the same tokens. `laid out`
 is the same model after `lay_out_for_decoding`; a recorded step is the same forward, replayed. Linear layers: every
-weight once a token, nothing between. Sum: the same bytes, added up. CTranslate2, a library made for speed, joins
-in where it is installed (pip install ctranslate2).
+weight once a token, nothing between. Sum: the same bytes, added up. Two libraries made for speed join in where they
+are installed (pip install ctranslate2 onnxruntime-genai onnx-ir).
 With a GPU: a Llama of 1.2 billion parameters in bfloat16, 1024 tokens of context, batch 1.
 """
 
 import copy
 import dataclasses
+import json
 import logging
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -82,13 +85,8 @@ def recorded(model: Decoder, ids: Tensor, n: int) -> Callable[[], Tensor]:
     return ours(Cached(model, max_length=ids.shape[1] + n, recorded=True), ids, n)
 
 
-def peers(model: Decoder, ids: Tensor, n: int) -> dict[str, Callable[[], Tensor]]:
-    """CTranslate2 with the same weights, if it is there."""
-    try:
-        import ctranslate2
-        from ctranslate2.converters import TransformersConverter
-    except ImportError:
-        return {}
+def in_folder(model: Decoder, folder: str) -> None:
+    """Write a model as the converters of other libraries read it, each token a word."""
     words = {f"t{i}": i for i in range(model.config.vocab_size)}
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="t0")),
@@ -96,9 +94,19 @@ def peers(model: Decoder, ids: Tensor, n: int) -> dict[str, Callable[[], Tensor]
         bos_token="t0",
         eos_token="t0",
     )
+    save_pretrained(model, None, folder)
+    tokenizer.save_pretrained(folder)
+
+
+def by_ctranslate2(model: Decoder, ids: Tensor, n: int) -> dict[str, Callable[[], Tensor]]:
+    """CTranslate2 with the same weights, if it is there."""
+    try:
+        import ctranslate2
+        from ctranslate2.converters import TransformersConverter
+    except ImportError:
+        return {}
     with tempfile.TemporaryDirectory() as folder:
-        save_pretrained(model, None, folder)
-        tokenizer.save_pretrained(folder)
+        in_folder(model, folder)
         TransformersConverter(folder).convert(f"{folder}/converted")
         generator = ctranslate2.Generator(
             f"{folder}/converted", device="cpu", inter_threads=1, intra_threads=1
@@ -116,6 +124,43 @@ def peers(model: Decoder, ids: Tensor, n: int) -> dict[str, Callable[[], Tensor]
         return torch.tensor([text.sequences_ids[0] for text in generator.generate_batch(start, **options)])
 
     return {"CTranslate2": call}
+
+
+def by_onnxruntime(model: Decoder, ids: Tensor, n: int, precision: str) -> dict[str, Callable[[], Tensor]]:
+    """onnxruntime-genai with the same weights, if it is there; `precision` "fp32" or "int4"."""
+    try:
+        import onnxruntime_genai
+    except ImportError:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        in_folder(model, folder)
+        order = [
+            sys.executable,
+            "-m",
+            "onnxruntime_genai.models.builder",
+            "-i",
+            folder,
+            "-o",
+            f"{folder}/onnx",
+        ]
+        order += ["-p", precision, "-e", "cpu", "-c", f"{folder}/cache"]
+        subprocess.run(order, cwd=folder, check=True, capture_output=True)  # elsewhere its modules are hidden
+        config = onnxruntime_genai.Config(f"{folder}/onnx")
+        options = {"intra_op_num_threads": 1, "inter_op_num_threads": 1}
+        config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
+        theirs = onnxruntime_genai.Model(config)
+    length = ids.shape[1] + n
+
+    def call() -> Tensor:
+        parameters = onnxruntime_genai.GeneratorParams(theirs)
+        parameters.set_search_options(max_length=length, min_length=length, do_sample=False)
+        generator = onnxruntime_genai.Generator(theirs, parameters)
+        generator.append_tokens(ids.tolist()[0])
+        while not generator.is_done():
+            generator.generate_next_token()
+        return torch.tensor([list(generator.get_sequence(0))])
+
+    return {f"onnxruntime-genai, {precision}": call}
 
 
 def products(model: Decoder, n: int, rows: int = 1) -> Callable[[], None]:
@@ -158,7 +203,7 @@ def small(bench: Benchmark) -> None:
         "own, eager": eager(laid_out, ids, n),
         "own, recorded": recorded(laid_out, ids, n),
         "own, as it comes": ours(model, ids, n),
-        **peers(model, ids, n),
+        **by_ctranslate2(model, ids, n),
     }
     same = list(sides)
     sides |= {"linear layers, laid out": products(laid_out, n), "sum": reading(model, n)}
@@ -182,7 +227,7 @@ def gpt2_small(bench: Benchmark) -> None:
         "own, eager": eager(laid_out, ids, n),
         "own, recorded": recorded(laid_out, ids, n),
         "own, as it comes": ours(model, ids, n),
-        **peers(model, ids, n),
+        **by_ctranslate2(model, ids, n),
     }
     same = list(sides)
     sides |= {
@@ -216,10 +261,17 @@ def gpt2_small(bench: Benchmark) -> None:
 
 def llama_small(bench: Benchmark) -> None:
     n, model, ids = 17, make(LLAMA_SMALL), prompt(LLAMA_SMALL)
-    other, laid_out = in_transformers(model), lay_out_for_decoding(model)
-    sides = {"transformers": theirs(other, ids, n), "own, recorded": recorded(laid_out, ids, n)}
+    other, laid_out = in_transformers(model), lay_out_for_decoding(copy.deepcopy(model))
+    int4 = quantize_model(copy.deepcopy(model).bfloat16(), 4, 32, include_tied=True, progress=False)
+    sides = {
+        "transformers": theirs(other, ids, n),
+        "own, recorded": recorded(laid_out, ids, n),
+        **by_onnxruntime(model, ids, n, "fp32"),
+    }
+    same = list(sides)
+    sides |= {"own, INT4": recorded(int4, ids, n), **by_onnxruntime(model, ids, n, "int4")}
     row = f"Llama of that size, float32, batch 1, 1 + {n} tokens"
-    time = bench.measure(row, sides, work=n, unit="tokens/s", rounds=5)
+    time = bench.measure(row, sides, same=same, work=n, unit="tokens/s", rounds=5)
     ratio = median_ratio(time["transformers"], time["own, recorded"])
     bench.goal("Llama of that size: own / transformers, tokens/s", ratio, at_least=1.4)
 

@@ -48,6 +48,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "tiktoken", "numpy")
+LIBRARIES += ("ctranslate2", "onnxruntime-genai")  # where they are installed
 
 
 @dataclass
