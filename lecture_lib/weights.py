@@ -5,9 +5,12 @@ loaded checkpoint, another dtype or device, a layer that is replaced: each leave
 module or parameter in its place, another address, another version counter.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from itertools import chain
 from operator import attrgetter, is_
+from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 from torch import Tensor, nn
 
@@ -41,7 +44,8 @@ def load_plain_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 class Watch:
     """Remember the weights of a model: has it got others? What was computed from the old ones must not be mixed with the new.
 
-    Hooks count too, and whether there was one is `hooked`. Numbers written through `parameter.data` leave no trace.
+    Hooks count too, and whether there was one is `hooked`. Numbers written through `parameter.data` leave no trace. What modules
+    are told beside their weights (an epsilon, a function, a forward put in place of theirs) is compared when asked for, `as_told`.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -54,6 +58,10 @@ class Watch:
         self.addresses = list(map(Tensor.data_ptr, self.tensors))
         self.versions = list(map(version, self.counted))
         self.hooked = any(self.hooks)
+        self.modules = list(map(ref, modules))  # a model may go while its watch stays
+        self.told = self.settings()
+        self.made: dict[Hashable, Any] = {}
+        self.done: Counter[Hashable] = Counter()
 
     def unchanged(self) -> bool:
         """Tell whether every module and tensor is in its place, with the numbers it had."""
@@ -65,3 +73,17 @@ class Watch:
             and list(map(Tensor.data_ptr, self.tensors)) == self.addresses
             and list(map(version, self.counted)) == self.versions
         )
+
+    def settings(self) -> list[object]:
+        """Give what the modules are told beside their weights, and the forward of each class."""
+        modules = [module for each in self.modules if (module := each()) is not None]
+        public = [value for m in modules for name, value in vars(m).items() if name[0] != "_"]
+        return [*public, *[type(m).forward for m in modules]]
+
+    def as_told(self) -> bool:
+        """Tell whether weights and settings are what they were."""
+        now = self.settings()
+        return self.unchanged() and len(now) == len(self.told) and all(map(is_, now, self.told))
+
+
+SHARED: WeakKeyDictionary[nn.Module, Watch] = WeakKeyDictionary()

@@ -4,6 +4,8 @@ import copy
 import dataclasses
 import doctest
 import functools
+import gc
+import weakref
 
 import pytest
 import torch
@@ -22,7 +24,7 @@ from lecture_lib.lora import add_lora, merge_lora
 from lecture_lib.pretrained import load_pretrained, save_pretrained
 from lecture_lib.quantization import quantize_model
 from lecture_lib.sampling import SamplingParameters
-from lecture_lib.transformer import ModelConfig
+from lecture_lib.transformer import ModelConfig, TransformerLayer
 
 GREEDY = SamplingParameters(temperature=0)
 ENDS = [21, 16, 5, 9]
@@ -53,6 +55,16 @@ PROMPTS = [[7, 3, 9, 1, 20], [4], [11, 12, 13], [30, 2]]
 
 def seeded(seed):
     return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def recordings(monkeypatch):
+    """A list with an entry for each recording that is made."""
+    from lecture_lib.kv_cache import reader as module
+
+    made = []
+    monkeypatch.setattr(module, "record", lambda *given, old=module.record: made.append(1) or old(*given))
+    return made
 
 
 @functools.cache
@@ -196,11 +208,7 @@ def test_texts_may_grow_unevenly():
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
-def test_one_recording_serves_a_memory_that_grows(name, monkeypatch):
-    from lecture_lib.kv_cache import reader as module
-
-    made = []
-    monkeypatch.setattr(module, "record", lambda *given, old=module.record: made.append(1) or old(*given))
+def test_one_recording_serves_a_memory_that_grows(name, recordings):
     model = Decoder(dataclasses.replace(CONFIGS[name], context_length=130), generator=seeded(1)).eval()
     reader, rooms = Cached(model, recorded=True), set()
     slow, text = Reread(model), [1]
@@ -209,7 +217,7 @@ def test_one_recording_serves_a_memory_that_grows(name, monkeypatch):
         assert_close(logits, slow.read([text]), atol=1e-4, rtol=1e-4)
         rooms.add(reader.cache.max_length)
         text = [*text, (3 * text[-1] + n) % 31]
-    assert len(made) == 1 and len(rooms) > 2
+    assert len(recordings) == 1 and len(rooms) > 2
 
 
 # Tokens: those of the slow loop, whatever the arguments
@@ -573,6 +581,54 @@ def test_a_reader_never_mixes_old_and_new_weights(change, recorded):
     for prompt in (text, [1, 2, 3]):  # one goes on by a single token, the other begins anew
         expected = generation.generate(model, prompt, 12, GREEDY).tolist()
         assert kv_cache.generate(reader, prompt, 12, GREEDY).tolist() == expected
+
+
+TOLD = {
+    "nothing": lambda model: None,
+    "epsilon": lambda model: setattr(model.stack.layers[0].attention_norm, "eps", 0.5),
+    "activation": lambda model: setattr(model.stack.layers[1].feed_forward, "activation", torch.tanh),
+    "forward": lambda model: setattr(model.stack.layers[1].feed_forward, "forward", lambda X: X.flip(-1)),
+    "order": lambda model: setattr(model.stack.layers[0], "norm_first", False),
+    "class": lambda model: setattr(model.stack.layers[0], "__class__", Turned),
+}
+
+
+class Turned(TransformerLayer):
+    def forward(self, X, here=None, there=None):
+        return super().forward(X, here, there).flip(-1)
+
+
+@pytest.mark.parametrize("change", [*TOLD, *CHANGES])
+def test_another_reader_uses_what_was_recorded_of_the_model_as_it_is(change, recordings):
+    model = copy.deepcopy(decoder("llama"))
+    text = kv_cache.generate(Cached(model, recorded=True), [1, 2, 3], 6, GREEDY).tolist()
+    {**TOLD, **CHANGES}[change](model)
+    expected = generation.generate(model, [1, 2, 3], 12, GREEDY).tolist()
+    if change in TOLD:
+        assert (expected[:9] == text) == (change == "nothing")  # so that the old step would be seen
+    reader = Cached(model, recorded=True)
+    assert kv_cache.generate(reader, [1, 2, 3], 12, GREEDY).tolist() == expected
+    assert len(recordings) == (1 if change == "nothing" else 2)
+
+
+def test_a_kind_of_step_is_recorded_when_it_was_done_often_whoever_reads(recordings):
+    model = copy.deepcopy(decoder())
+    for _ in range(5):  # 24 steps behind the prompt, one of them in the prompt's read
+        kv_cache.generate(model, [1, 2, 3], 25, GREEDY)
+        made = len(recordings)
+    assert made == 1
+    kv_cache.generate(model, [[1, 2, 3], [4, 5, 6]], 25, GREEDY)
+    kv_cache.generate(Cached(model, recorded=False), [1, 2, 3], 25, GREEDY)
+    assert len(recordings) == 1
+
+
+def test_recordings_go_with_their_model(recordings):
+    model = copy.deepcopy(decoder())
+    kv_cache.generate(Cached(model, recorded=True), [1, 2, 3], 6, GREEDY)
+    there = weakref.ref(model)
+    del model
+    gc.collect()
+    assert recordings and there() is None
 
 
 @pytest.mark.parametrize("chunk_size", [None, 2])

@@ -17,9 +17,9 @@ from lecture_lib.generation import Conditioned
 from lecture_lib.kv_cache.cache import KVCache, look
 from lecture_lib.kv_cache.graph import record
 from lecture_lib.padding import pad
-from lecture_lib.weights import Watch, unwrapped
+from lecture_lib.weights import SHARED, Watch, unwrapped
 
-PATIENCE = 100  # steps after which a recording on a CPU has paid for itself
+PATIENCE = 100  # steps of a kind after which a recording on a CPU has paid for itself
 
 
 class Cached:
@@ -33,7 +33,7 @@ class Cached:
         max_length: number of tokens that a row has room for; None: as many as are needed, the cache growing now and then.
         chunk_size: read prompts in pieces of so many tokens, which bounds the memory it takes; None: at once.
         recorded: whether a step is recorded once and replayed: on a GPU as a CUDA graph, on a CPU by
-            `torch.jit.trace`. None: at once on a GPU, after 100 steps on a CPU.
+            `torch.jit.trace`, for all readers of the model. None: at once on a GPU, after 100 steps on a CPU.
     """
 
     def __init__(
@@ -53,9 +53,8 @@ class Cached:
         self.chunk_size = None if chunk_size is None else whole("chunk_size", chunk_size, 1)
         self.device = next(self.whole.parameters()).device
         self.recorded = recorded
-        self.patience = PATIENCE if recorded is None else 0
         self.texts: list[list[int]] = []  # what has been read
-        self.watch = Watch(self.whole)
+        self.watch: Watch | None = None  # from the first read on
 
     @torch.inference_mode()
     def read(self, rows: list[list[int]]) -> Tensor:
@@ -68,7 +67,7 @@ class Cached:
         limit, longest = self.max_length or self.config.context_length, max(map(len, rows))
         if longest > limit:
             raise ValueError(f"a text of {longest} tokens does not fit: there is room for {limit}")
-        same = self.watch.unchanged() and len(rows) == len(self.texts)
+        same = len(rows) == len(self.texts) and self.watch.unchanged()
         goes_on = same and all(
             len(row) > len(text) and row[: len(text)] == text
             for row, text in zip(rows, self.texts, strict=True)
@@ -80,7 +79,7 @@ class Cached:
         if longest > self.cache.max_length:
             self.cache = self.cache.grown(room)
             if self.device.type == "cuda":  # a graph knows the old memory alone
-                self.steps = {}
+                self.watch.made.clear()
         starts = self.cache.lengths
         if min(starts) and all(len(row) == n + 1 for row, n in zip(rows, starts, strict=True)):
             logits = self.read_one(rows)
@@ -94,12 +93,16 @@ class Cached:
         self.texts = [[]] * batch if same else []
         if same:
             return
-        self.watch, self.steps = Watch(self.whole), {}  # recorded steps, by whether the rows are alike
-        self.features = self.whole.features
+        weight = next(self.whole.parameters())
+        self.features, self.device = self.whole.features, weight.device
+        # On a CPU a recorded step knows the model and nothing else, neither a memory nor a source: readers share it.
+        shared = self.device.type == "cpu" and self.model is self.whole
+        watch = SHARED.get(self.whole) if shared else None
+        self.watch = watch if watch and watch.as_told() else Watch(self.whole)
+        if shared:
+            SHARED[self.whole] = self.watch
         if isinstance(self.model, Conditioned):
             self.features = functools.partial(self.features, memory=self.model.known(batch))
-        weight = next(self.whole.parameters())
-        self.device = weight.device
         self.cache = KVCache(self.config, batch, room, weight.dtype, weight.device)
         self.texts = [[]] * batch
 
@@ -117,23 +120,26 @@ class Cached:
     def read_one(self, rows: list[list[int]]) -> Tensor:
         """Read the last token of each row, which is new; (B, |V|) logits of those that follow."""
         varies = self.config.positions == "rotary" and self.cache.clocks is None  # its steps are never alike
-        on_gpu, at = self.device.type == "cuda", self.cache.lengths
-        self.patience -= 1
-        waits = self.patience >= 0 and not on_gpu
         # A recording would leave hooks out.
-        eager = waits or varies or self.recorded is False or self.watch.hooked
-        self.cache.lengths = [n + 1 for n in at]
+        eager = varies or self.recorded is False or self.watch.hooked
+        on_gpu, at, made = self.device.type == "cuda", self.cache.lengths, self.watch.made
         whole_memory = on_gpu and not eager  # a CUDA graph knows one shape
         alike = not whole_memory and len(set(at)) == 1
+        kind = len(rows), alike
+        self.cache.lengths = [n + 1 for n in at]
         tokens = torch.tensor([row[-1:] for row in rows], device=self.device)  # (B, 1)
         positions = torch.tensor(at[:1] if alike else [[n] for n in at], device=self.device)
         stored = self.cache.pool[:, :, :, : self.cache.max_length if whole_memory else max(at) + 1]
         given = tokens, positions, stored, *(self.cache.clocks or ())
-        if eager:
+        self.watch.done[kind] += 1
+        waits = (
+            kind not in made and self.recorded is None and not on_gpu and self.watch.done[kind] <= PATIENCE
+        )
+        if eager or waits:
             return self.look_and_read(*given)
-        if alike not in self.steps:
-            self.steps[alike] = record(self.whole, self.look_and_read, *given)
-        return self.steps[alike](*given)
+        if kind not in made:
+            made[kind] = record(self.whole, self.look_and_read, *given)
+        return made[kind](*given)
 
     def look_and_read(self, tokens: Tensor, positions: Tensor, stored: Tensor, *clocks: Tensor) -> Tensor:
         """Do one step as a function of tensors alone, which is what can be recorded."""
