@@ -48,10 +48,10 @@ def exercises() -> list[checks.Exercise]:
 
 @functools.cache
 def known_at(name: str, seed: int) -> tuple[list[checks.Case], Known]:
-    """Cases of an exercise and what is known of them, to be read only: to run all mistakes is most of a verdict."""
+    """Cases of an exercise and what is known of them, to be read only; the results of mistakes when they are looked at."""
     task = checks.exercise(name)
     cases = task.cases(seed)
-    return cases, task.known(cases)
+    return cases, Known(task.expected(cases), tuple(task.later(each, cases) for each in task.mistakes))
 
 
 def verdict_of(stem: str, seed: int = 0) -> Callable[..., checks.Verdict]:

@@ -18,16 +18,19 @@ def until(draw: Callable[[], object], holds: Callable[[object], bool]) -> object
     raise CourseError("a property of a drawn case never holds")
 
 
-def frequencies(draws: Sequence[Hashable], law: Mapping[Hashable, float]) -> str | None:
+def frequencies(
+    draws: Sequence[Hashable] | Mapping[Hashable, int], law: Mapping[Hashable, float]
+) -> str | None:
     """What is wrong with the frequencies of draws, by Pearson's chi-squared test; None if nothing is.
 
     A right answer is refused about once in 10^9 cases.
 
     Args:
-        draws: independent outcomes.
+        draws: independent outcomes, or how often each came.
         law: the exact probability of each outcome; outcomes of probability 0 may be left out.
     """
-    counts, n = Counter(draws), len(draws)
+    counts = Counter(draws)
+    n = counts.total()
     if strange := [each for each in counts if not law.get(each)]:
         return f"drew {strange[0]!r}, whose probability is 0"
     common = {each for each, p in law.items() if n * p >= LEAST_EXPECTED}

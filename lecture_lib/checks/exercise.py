@@ -14,7 +14,7 @@ from lecture_lib.checks.case import Case, changed_input, drawn_as_usual, gradien
 from lecture_lib.checks.mistake import Mistake, is_source_of, mistake
 from lecture_lib.checks.plain import Raised, Refused, plain, raised, told
 from lecture_lib.checks.script import Questions, Trace
-from lecture_lib.checks.verdict import CourseError, Known, Verdict, diagnose, reason, refused
+from lecture_lib.checks.verdict import CourseError, Known, Later, Verdict, diagnose, reason, refused
 from lecture_lib.checks.watch import (
     Borrowed,
     borrowed,
@@ -27,13 +27,8 @@ from lecture_lib.checks.watch import (
     usual_settings,
 )
 
-EXPECTED_ERRORS = (
-    "Exception",
-    "ValueError",
-    "KeyError",
-    "IndexError",
-    "MemoryError",
-)  # what a reference may raise on purpose
+# What a reference may raise on purpose.
+EXPECTED_ERRORS = ("Exception", "ValueError", "KeyError", "IndexError", "MemoryError")
 
 
 @dataclass(frozen=True)
@@ -203,6 +198,10 @@ class Exercise:
             outputs = [self.call(answer, case, asking(i) if self.ask else None) for i, case in places]
         return outputs, asking.asked
 
+    def later(self, each: Mistake, cases: list[Case]) -> Later:
+        """Outputs of a mistake, each worked out when it is looked at."""
+        return Later(lambda i: self._outputs(each.function, [cases[i]])[0][0], len(cases))
+
     def expected(self, cases: list[Case]) -> list:
         """What the reference gives.
 
@@ -245,4 +244,6 @@ class Exercise:
         verdict = Verdict(self, cases, outputs, expected, [reason(self, *row) for row in rows])
         if verdict.passed or verdict.unwritten:
             return verdict
-        return diagnose(verdict, known or self.known(cases))
+        return diagnose(
+            verdict, known or Known(expected, tuple(self.later(each, cases) for each in self.mistakes))
+        )

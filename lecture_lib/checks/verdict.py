@@ -1,6 +1,8 @@
 """What became of an answer: a reason for each case that failed, and the mistake that it looks like."""
 
+import functools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,12 +20,27 @@ class CourseError(RuntimeError):
     """A check is wrong itself: its reference is refused. Nobody's answer is to blame, and nobody passes."""
 
 
+class Later(Sequence):
+    """Results of n cases, each worked out when it is looked at: a few of them rule most mistakes out."""
+
+    def __init__(self, result: Callable[[int], object], n: int) -> None:
+        self.result, self.n = functools.cache(result), n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, i: int) -> object:
+        if not 0 <= i < self.n:
+            raise IndexError(i)
+        return self.result(i)
+
+
 @dataclass(frozen=True)
 class Known:
     """Results that do not depend on who is judged."""
 
     expected: list  # the reference's, one a case
-    mistakes: tuple[list, ...]  # those of every mistake
+    mistakes: tuple[Sequence, ...]  # those of every mistake
 
 
 @dataclass(frozen=True)
@@ -97,31 +114,42 @@ def reason(task: "Exercise", case: "Case", found: object, expected: object, aske
 def diagnose(verdict: Verdict, known: Known) -> Verdict:
     """Add the hint of the mistake that gives these very outputs, or softly that of one that explains most of them."""
     failed = [i for i, reason in enumerate(verdict.reasons) if reason is not None]
-    best, most = "", 0
+    right = [i for i, reason in enumerate(verdict.reasons) if reason is None]
+    best, most = "", len(failed) // 2  # less says nothing
     mistakes = list(zip(verdict.exercise.mistakes, known.mistakes, strict=True))
     if verdict.exercise.kind == "predict" and type(verdict.outputs[0]) is float:
         mistakes.sort(key=lambda pair: abs(pair[1][0] - verdict.outputs[0]))  # the nearest miss first
     for mistake, theirs in mistakes:
-        pairs = enumerate(zip(theirs, known.expected, strict=True))
-        same = [_does_the_same(verdict, i, *pair) for i, pair in pairs]
-        if all(same):
-            return replace(verdict, hint=f"This is what comes out when {mistake.hint}")
-        explained = sum(same[i] for i in failed)
+        same = functools.partial(_does_the_same, verdict, theirs, known.expected)
+        explained = _at_least(most + 1, failed, same)
         # Whoever is right where the mistake is wrong has made another one.
-        if explained > most and all(same[i] for i in range(len(same)) if i not in failed):
-            best, most = mistake.hint, explained
-    if 2 * most <= len(failed) or isinstance(verdict.outputs[failed[0]], Refused):
+        if not explained or not all(map(same, right)):
+            continue
+        if explained == len(failed):
+            return replace(verdict, hint=f"This is what comes out when {mistake.hint}")
+        best, most = mistake.hint, explained
+    if not best or isinstance(verdict.outputs[failed[0]], Refused):
         return verdict
     softly = f"Perhaps this is part of it: {most} of the {len(failed)} failing cases come out like this when {best}"
     return replace(verdict, hint=softly)
 
 
-def _does_the_same(verdict: Verdict, i: int, theirs: object, expected: object) -> bool:
-    """Whether a mistake does on a case what the answer did: gives its result, or one that is right as well."""
+def _at_least(n: int, places: list[int], same: Callable[[int], bool]) -> int:
+    """At how many places something holds; 0 as soon as there cannot be n."""
+    held = 0
+    for done, i in enumerate(places):
+        held += same(i)
+        if held + len(places) - done - 1 < n:
+            return 0
+    return held
+
+
+def _does_the_same(verdict: Verdict, theirs: Sequence, expected: list, i: int) -> bool:
+    """Whether a mistake does on case i what the answer did: gives its result, or one that is right as well."""
     task = verdict.exercise
     if task.accept and not task.ask and verdict.reasons[i] is None:
-        return reason(task, verdict.cases[i], theirs, expected, []) is None
-    return _alike(verdict.outputs[i], theirs, expected, task)
+        return reason(task, verdict.cases[i], theirs[i], expected[i], []) is None
+    return _alike(verdict.outputs[i], theirs[i], expected[i], task)
 
 
 def _alike(mine: object, theirs: object, expected: object, task: "Exercise") -> bool:

@@ -73,7 +73,7 @@ def seen(ids: Tensor, shown: Tensor, targets: Tensor, mask_id: int, special_ids:
         "special tokens that are asked for": int((asked & special).any()),
         "places changed though not asked for": int((shown != ids)[~asked].any()),
         "targets other than the true token": int((targets != ids)[asked].any()),
-        "rows that are all masked alike": int(len(asked.unique(dim=0)) == 1 and asked.any() and not asked[~special].all()),
+        "rows that are all masked alike": int(torch.equal(asked, asked[:1].expand_as(asked)) and asked.any() and not asked[~special].all()),
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """A look at guessed tokens: keep, or draw from what p has more than q. Judged by the exact law of all that can come out."""
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import product
 
@@ -44,8 +45,11 @@ def by_one_uniform(p: Tensor, q: Tensor, guess: list[int], generator: torch.Gene
     return [*guess, inverted(p[len(guess)].tolist(), heights[-1])]
 
 
-def looks(answer: Callable, p: Tensor, q: Tensor, seed: int) -> list[list]:
-    """Thousands of looks at guesses drawn from q; a few of them again, and a few from another generator."""
+def looks(answer: Callable, p: Tensor, q: Tensor, seed: int) -> list:
+    """A thousand looks at guesses drawn from q, counted; a few of them again, and a few from another generator.
+
+    The first result of another form than a list of ints stands in front.
+    """
     K, draw = len(q), torch.Generator().manual_seed(seed)
     guesses = torch.multinomial(q, DRAWS, replacement=True, generator=draw).T.tolist() if K else [[]] * DRAWS
 
@@ -53,7 +57,9 @@ def looks(answer: Callable, p: Tensor, q: Tensor, seed: int) -> list[list]:
         generator = torch.Generator().manual_seed(seed)
         return [answer(p, q, list(guess), generator) for guess in guesses[:n]]
 
-    return [made(seed, DRAWS), made(seed, FEW), made(seed + 1, FEW)]
+    many, again, other = made(seed, DRAWS), made(seed, FEW), made(seed + 1, FEW)
+    wrong = [each for each in many if type(each) is not list or not all(type(token) is int for token in each)]
+    return [wrong[:1], {} if wrong else dict(Counter(map(tuple, many))), many[:FEW], again, other]
 
 
 def law(p: list[list[float]], q: list[list[float]]) -> dict[tuple, float]:
@@ -76,12 +82,10 @@ def law(p: list[list[float]], q: list[list[float]]) -> dict[tuple, float]:
 def accept_looks(case: Case, output: object, _asked: list) -> str | None:
     """Hold the frequencies of what came out to the law."""
     p, q, _ = case.inputs
-    many, again, other = output
-    for each in many:
-        if type(each) is not list or not all(type(token) is int for token in each):
-            return f"returned {each!r:.60}; a list of ints is asked for"
-    exact = law(p.double().tolist(), q.double().tolist())
-    return seed_alone(many[:FEW], again, other) or frequencies([tuple(each) for each in many], exact)
+    wrong, counts, *repeated = output
+    if wrong:
+        return f"returned {wrong[0]!r:.60}; a list of ints is asked for"
+    return seed_alone(*repeated) or frequencies(counts, law(p.double().tolist(), q.double().tolist()))
 
 
 def guess_cases(seed: int) -> list[Case]:
