@@ -199,8 +199,9 @@ class Exercise:
         return outputs, asking.asked
 
     def later(self, each: Mistake, cases: list[Case]) -> Later:
-        """Outputs of a mistake, each worked out when it is looked at."""
-        return Later(lambda i: self._outputs(each.function, [cases[i]])[0][0], len(cases))
+        """Outputs of a mistake, each worked out when it is looked at, by the libraries as they are then."""
+        ask = self.questions(cases) if self.ask else lambda place: None
+        return Later(lambda i: self.call(each.function, cases[i], ask(i)), len(cases))
 
     def expected(self, cases: list[Case]) -> list:
         """What the reference gives.
@@ -244,6 +245,6 @@ class Exercise:
         verdict = Verdict(self, cases, outputs, expected, [reason(self, *row) for row in rows])
         if verdict.passed or verdict.unwritten:
             return verdict
-        return diagnose(
-            verdict, known or Known(expected, tuple(self.later(each, cases) for each in self.mistakes))
-        )
+        known = known or Known(expected, tuple(self.later(each, cases) for each in self.mistakes))
+        with libraries_as_loaded():
+            return diagnose(verdict, known)
