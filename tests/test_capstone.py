@@ -265,6 +265,7 @@ def test_functions_of_this_session_are_answers_too(tmp_path):
         collect(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_an_answer_calls_the_other_answers(everything, library):
     """Attention calls the softmax that stands beside it, also where attention is the library's."""
     X = torch.randn(1, 3, 4, generator=seeded())
