@@ -225,5 +225,6 @@ NUCLEUS = Exercise(
          "before < p", "ordered >= p * ordered[..., :1]"),
         ("the sum runs over the first axis, from text to text. Over which axis is a distribution?",
          "before = ordered.cumsum(-1) - ordered", "before = ordered.cumsum(0) - ordered"),
+        ("every token stays. Which ones lie outside the set?", "probs = probs * kept", "pass"),
     ),
 )  # fmt: skip
