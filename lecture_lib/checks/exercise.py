@@ -7,7 +7,7 @@ needs no answer. A notebook does both in one process, a grader runs the first be
 import copy
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lecture_lib.checks.case import Case, changed_input, drawn_as_usual, gradients, writes_into
@@ -198,7 +198,7 @@ class Exercise:
             outputs = [self.call(answer, case, asking(i) if self.ask else None) for i, case in places]
         return outputs, asking.asked
 
-    def later(self, each: Mistake, cases: list[Case]) -> Later:
+    def later(self, each: Mistake, cases: list[Case]) -> Sequence:
         """Outputs of a mistake, each worked out when it is looked at, by the libraries as they are then."""
         ask = self.questions(cases) if self.ask else lambda place: None
         return Later(lambda i: self.call(each.function, cases[i], ask(i)), len(cases))
