@@ -101,6 +101,12 @@ FACTORS = Exercise(
         ("the logarithms are factorised as they are. Which change of the scores of a row does softmax not "
          "see?",
          "logits - logits.mean(-1, keepdim=True)", "logits"),
+        ("the largest entry of each row is taken away. Softmax does not see it, but each row has it at another token: "
+         "which shift of the rows leaves the smallest rank?",
+         "logits.mean(-1, keepdim=True)", "logits.amax(-1, keepdim=True)"),
+        ("the mean over the contexts is taken away as well. Does softmax not see that?",
+         "logits - logits.mean(-1, keepdim=True)",
+         "logits - logits.mean(-1, keepdim=True) - logits.mean(0, keepdim=True) + logits.mean()"),
         ("the mean is taken over the contexts, not over the tokens. Along which axis does softmax "
          "normalise?",
          "mean(-1,", "mean(0,"),
@@ -114,6 +120,8 @@ FACTORS = Exercise(
         ("one singular value too few is kept. How many are not zero?",
          "int((S / S[0] > 1e-07).sum())", "max(int((S / S[0] > 1e-07).sum()) - 1, 1)"),
         ("the singular values are left out. What is U Vᵀ without them?", " * S[:D]", ""),
+        ("the roots of the singular values are multiplied in once. Where does the other root belong?",
+         " * S[:D]", " * S[:D].sqrt()"),
         ("the singular values are multiplied in twice. Where do they belong: to X, to the table, or half "
          "to each?",
          "Vh[:D].mT", "Vh[:D].mT * S[:D]"),
