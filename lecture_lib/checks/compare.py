@@ -104,7 +104,9 @@ def _explained(found: Raised) -> str:
     if "leaf Variable that requires grad" in found.words:
         return "\n      `X += ...` writes into the caller's X; `X = X + ...` makes a new tensor"
     if "modified by an inplace operation" in found.words:
-        return "\n      `X += ...` overwrites numbers that the gradient needs; `X = X + ...` makes a new tensor"
+        return (
+            "\n      `X += ...` overwrites numbers that the gradient needs; `X = X + ...` makes a new tensor"
+        )
     return ""
 
 

@@ -70,7 +70,9 @@ def by_hand(verdict: Verdict, index: int) -> list[str]:
         *zip(verdict.exercise.input_names(case), map(plain, case.inputs), strict=False),
         *((name, plain(x)) for name, x in case.named.items()),
     ]
-    several = verdict.exercise.accept and verdict.exercise.kind == "write"  # right outputs: this is one of them
+    several = (
+        verdict.exercise.accept and verdict.exercise.kind == "write"
+    )  # right outputs: this is one of them
     right = "a right one" if several else "expected"
     shown = [*inputs, ("yours", verdict.outputs[index]), (right, verdict.expected[index])]
     if sum(size(value) for _, value in shown) > PRINTED_IN_FULL:

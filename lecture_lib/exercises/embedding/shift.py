@@ -16,7 +16,9 @@ def moved(given: dict[str, Tensor], positions: Tensor) -> Tensor:
     return sinusoidal_positions(positions, D) @ given["W"]
 
 
-def turns(steps: float = STEPS, same_speed: bool = False, halves: bool = False, sign: int = -1) -> dict[str, Tensor]:
+def turns(
+    steps: float = STEPS, same_speed: bool = False, halves: bool = False, sign: int = -1
+) -> dict[str, Tensor]:
     """The matrix that turns every pair of features by its own angle."""
     angles = steps * rotary_frequencies(D)
     angles = angles[:1].expand(D // 2) if same_speed else angles
