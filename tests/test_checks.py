@@ -541,6 +541,36 @@ def test_changed_inputs_are_noticed():
         checks.check("attention.softmax", softmax)
 
 
+def test_a_sum_written_into_what_the_gradient_needs_is_explained():
+    def pre_ln_stack(X, layers, final_norm, mask=None):
+        X = X.clone()
+        for each in layers:
+            X += each.attention(each.attention_norm(X), mask=mask)
+            X += each.feed_forward(each.feed_forward_norm(X))
+        return final_norm(X)
+
+    with pytest.raises(checks.CheckFailed, match=r"`X = X \+ ...` makes a new tensor"):
+        checks.check("transformer.pre_ln_stack", pre_ln_stack)
+
+
+def test_what_a_small_case_prints_has_the_names_of_the_stub():
+    with pytest.raises(checks.CheckFailed, match=r"\n +ids = .*\n +targets = .*\n +table = "):
+        checks.check("embedding.tied_gradient", lambda ids, targets, table: 0 * table)
+
+
+def test_where_several_outputs_are_right_one_is_shown_as_such():
+    with pytest.raises(checks.CheckFailed, match="a right one, entry 0 = ") as failure:
+        checks.check("embedding.softmax_factors", lambda P: (P.log(), torch.eye(len(P.T), dtype=P.dtype)))
+    assert "expected, entry" not in str(failure.value)
+
+
+def test_a_small_case_made_for_the_hand_is_the_one_that_is_shown():
+    """Of a stack of parts that are drawn, nobody can work out a case on paper."""
+    for name in ("transformer.post_ln_layer", "transformer.pre_ln_stack"):
+        with pytest.raises(checks.CheckFailed, match="case 1, two tokens, D=3.*by hand"):
+            checks.check(name, lambda X, *parts, mask=None: X)
+
+
 def test_a_result_instead_of_a_function_is_named():
     with pytest.raises(checks.CheckFailed, match="hand over `softmax` itself"):
         checks.check("attention.softmax", torch.zeros(3))
@@ -600,6 +630,8 @@ def test_progress_counts_points():
         ([1, 4, 3], [1, 2, 3], "entry 1 of 3: yours 4, expected 2"),
         (1 / 3, 200 / 3, "yours 0.333333, expected 66.6667"),
         (1 + 1e-8, 1.0, "yours 1.00000001, expected 1.0"),
+        (torch.tensor([1e-4]), torch.tensor([1.0]), "yours 0.0001, expected 1.0000"),
+        (torch.tensor([1.0]), torch.tensor([1.0593359e-21]), "expected 1.05934e-21"),
         ({"a": 1}, {"a": 1, "b": 2}, "the key 'b' is missing"),
         (torch.nn.Linear(1, 1), 3, "an object of type torch.nn.modules.linear.Linear"),
         (torch.zeros(2, device="meta"), torch.zeros(2), "a tensor without plain values"),

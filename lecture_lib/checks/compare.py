@@ -103,6 +103,10 @@ def _where(found: Raised) -> str:
 def _explained(found: Raised) -> str:
     if "leaf Variable that requires grad" in found.words:
         return "\n      `X += ...` writes into the caller's X; `X = X + ...` makes a new tensor"
+    if "modified by an inplace operation" in found.words:
+        return (
+            "\n      `X += ...` overwrites numbers that the gradient needs; `X = X + ...` makes a new tensor"
+        )
     return ""
 
 
@@ -155,8 +159,9 @@ def _count(found: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
 
 
 def _number(value: np.generic) -> str:
-    short = isinstance(value, np.floating) and 1e-3 < abs(float(value)) < 1e5
-    return f"{float(value):.4f}" if short else f"{value}"
+    if not isinstance(value, np.floating) or value == 0:
+        return f"{value}"
+    return f"{float(value):.4f}" if 1e-3 < abs(float(value)) < 1e5 else f"{float(value):.6g}"
 
 
 def _sequence_difference(

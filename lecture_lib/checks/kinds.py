@@ -79,7 +79,7 @@ def predict(
         low, high = sorted((number() / factor, number() * factor))
         if type(output) is float and low <= output <= high:
             return None
-        return f"your prediction {output!r} is not within a factor {factor:g} of what comes out"
+        return f"your prediction {output!r}, the first of this session, is not within a factor {factor:g}"
 
     return Exercise(
         name=name,

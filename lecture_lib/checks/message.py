@@ -70,7 +70,11 @@ def by_hand(verdict: Verdict, index: int) -> list[str]:
         *zip(verdict.exercise.input_names(case), map(plain, case.inputs), strict=False),
         *((name, plain(x)) for name, x in case.named.items()),
     ]
-    shown = [*inputs, ("yours", verdict.outputs[index]), ("expected", verdict.expected[index])]
+    several = (
+        verdict.exercise.accept and verdict.exercise.kind == "write"
+    )  # right outputs: this is one of them
+    right = "a right one" if several else "expected"
+    shown = [*inputs, ("yours", verdict.outputs[index]), (right, verdict.expected[index])]
     if sum(size(value) for _, value in shown) > PRINTED_IN_FULL:
         return []
     return [_printed(name, value) for name, value in shown if not isinstance(value, Raised | Refused)]
@@ -98,6 +102,7 @@ def _printed(name: str, value: object) -> str:
         value = {f"entry {place}": each for place, each in enumerate(value)}
     if type(value) is dict and any(isinstance(each, Array) for each in value.values()):
         return "\n    ".join(_printed(f"{name}, {key}", each) for key, each in value.items())
+    value = float(f"{value:.6g}") if type(value) is float else value
     numbers = numbers_of(value.values) if isinstance(value, Array) else shorten(value, 400)
     return f"{name} = {numbers}".replace("\n", "\n" + " " * (len(name) + 7))
 

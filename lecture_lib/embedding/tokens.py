@@ -18,7 +18,7 @@ def one_hot_lookup(ids: Tensor, table: Tensor) -> Tensor:
     `table[ids]` gives the same numbers without multiplying by all those zeros.
 
     Args:
-        ids: (...) int64 token ids.
+        ids: (...) token ids, of any integer type.
         table: (vocab_size, d_model) one row a token.
 
     Returns:

@@ -18,7 +18,8 @@ TABLE_SHARE = predict(
     points=1, difficulty=1, minutes=3,
     misses=(
         ("one layer is compared with the table, not 24. How many layers does the model have?", 71.0),
-        ("the table is left out of the whole, or the share is a fraction and not in percent. What was asked for?", 0.092),
+        ("the share is a fraction, not in percent. What was asked for?", 0.091),
+        ("the share is a fraction, and the table is left out of the whole. What was asked for?", 0.102),
         ("the table is counted in tokens, not in numbers. How wide is a row?", 0.009),
     ),
 )  # fmt: skip

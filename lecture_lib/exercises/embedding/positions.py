@@ -45,7 +45,7 @@ def sinusoidal_cases(seed: int) -> list[Case]:
         Case(f"positions {anywhere.tolist()}, d_model={D}", (anywhere, D)),
         Case(f"positions {anywhere.tolist()}, d_model={D}, halves=True", (anywhere, D), {"halves": True}),
         Case(f"positions {late.tolist()}: a text that starts late, d_model={D}", (late, D)),
-        Case(f"positions {later.tolist()}: very late, d_model={D}", (later, D)),
+        Case(f"positions {later.tolist()}: frequencies and angles need float64, d_model={D}", (later, D)),
         Case(f"positions {before.tolist()}: differences may be negative, d_model={D}", (before, D)),
         Case(f"positions in int32, {anywhere.tolist()}, d_model={D}", (anywhere.int(), D)),
         Case(f"positions of shape (2, 3), d_model={D + 2}", (draw.ids(2, 3, below=50), D + 2)),

@@ -16,11 +16,13 @@ def moved(given: dict[str, Tensor], positions: Tensor) -> Tensor:
     return sinusoidal_positions(positions, D) @ given["W"]
 
 
-def turns(steps: float = STEPS, same_speed: bool = False, halves: bool = False) -> dict[str, Tensor]:
+def turns(
+    steps: float = STEPS, same_speed: bool = False, halves: bool = False, sign: int = -1
+) -> dict[str, Tensor]:
     """The matrix that turns every pair of features by its own angle."""
     angles = steps * rotary_frequencies(D)
     angles = angles[:1].expand(D // 2) if same_speed else angles
-    blocks = [torch.tensor([[a.cos(), -a.sin()], [a.sin(), a.cos()]]) for a in angles]
+    blocks = [torch.tensor([[a.cos(), sign * a.sin()], [a.sin(), a.cos()]]) for a in angles]
     W = torch.block_diag(*blocks)
     order = torch.arange(D).reshape(2, -1).T.flatten() if halves else torch.arange(D)
     return {"W": W[order.argsort()][:, order.argsort()]}
@@ -51,6 +53,8 @@ SHIFT = by_hand(
         ("every position moves three places back. Which sign has the sine of the angle in each of the two "
          "columns?",
          lambda: turns(-STEPS)),
+        ("both sines of a block have the same sign. What is cos(nω + 3ω), and is your block a rotation?",
+         lambda: turns(sign=1)),
         ("every position moves one place only. By which angle does pair i turn in three steps?",
          lambda: turns(1)),
         ("nothing moves. What is sin(nω + 3ω)?", lambda: turns(0)),

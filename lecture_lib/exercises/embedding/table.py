@@ -94,10 +94,10 @@ def by_autograd(ids: Tensor, targets: Tensor, table: Tensor) -> Tensor:
         return torch.autograd.grad(loss, wide)[0].to(table.dtype)
 
 
-def without_autograd(answer: Callable, *inputs: Tensor) -> Tensor:
+def without_autograd(answer: Callable, ids: Tensor, targets: Tensor, table: Tensor) -> Tensor:
     """Call the answer where torch keeps no graph."""
     with torch.inference_mode():
-        return answer(*inputs)
+        return answer(ids, targets, table)
 
 
 def gradient_cases(seed: int) -> list[Case]:
@@ -155,6 +155,18 @@ TIED_GRADIENT = Exercise(
             "read_out.index_put((ids,), read_out[ids] + errors @ table)",
         ),
         ("the loss is summed, not averaged. By what is the sum divided?", " / len(ids)", ""),
+        ("the part of the look-up is summed, not averaged. Does the 1/N not belong to both parts?",
+         "errors @ table", "len(ids) * errors @ table"),
+        ("the part of the read-out is summed, not averaged. Does the 1/N not belong to both parts?",
+         "errors.mT @ X", "len(ids) * errors.mT @ X"),
+        ("it is divided by N a second time. How often does 1/N stand in the loss?",
+         "/ len(ids)", "/ len(ids) ** 2"),
+        ("softmax runs over the tokens of the text. Over what does it make a sum of one?",
+         "dim=-1", "dim=0"),
+        ("in the rows that were looked up, the part of the look-up stands in the place of the read-out's. What is to "
+         "be added to what?",
+         "read_out.index_add(0, ids, errors @ table)",
+         "read_out.index_fill(0, ids, 0).index_add(0, ids, errors @ table)"),
         ("it is divided by the size of the vocabulary. Over what does the loss take its mean?",
          "/ len(ids)", "/ len(table)"),
         ("everything has the opposite sign. Which way does the loss go when the target's score grows?",

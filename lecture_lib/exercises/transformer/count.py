@@ -75,6 +75,12 @@ LAYER_PARAMETER_COUNT = Exercise(
          "bias * biases", "0"),
         ("biases are counted that are not there. What does `bias=False` ask for?",
          "bias * biases", "biases"),
+        ("the map of the gate is counted without its bias. Which maps are linear?",
+         "bias * biases", "bias * (biases - gated * d_ff)"),
+        ("the maps of the attention are counted without biases. Which maps does `bias` speak of?",
+         "bias * biases", "bias * (biases - 2 * d_model - 2 * d_kv)"),
+        ("the biases of keys and values are D wide although heads share them. How wide is the result of these maps?",
+         "bias * biases", "bias * (biases + 2 * (d_model - d_kv))"),
         ("the biases of the network are counted with the wrong widths, one too many D for a d_ff. How wide is "
          "the result of each map?",
          "sum((b for _, b in widths))", "sum((d_model if (a, b) == (d_model, d_ff) else b for a, b in widths))"),

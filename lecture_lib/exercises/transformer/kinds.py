@@ -46,7 +46,8 @@ def texts(seed: int) -> list[Case]:
     """Texts whose last word stood there exactly once before: next to it, at the beginning, anywhere."""
     draw = Draw(seed)
     words = (1 + draw.order(WORDS - 1)).tolist()
-    cases = [[0, words[0], words[0]], [0, words[0], words[1], words[0]]]
+    a, b, c, *_ = words
+    cases = [[0, a, a], [0, a, b, a], [0, a, b, c, a]]
     for _ in range(6):
         last, *others = (1 + draw.order(WORDS - 1)).tolist()
         before, after = draw.size(0, 3), draw.size(1, 5)
@@ -64,13 +65,20 @@ INDUCTION = by_hand(
     tolerance=1e-2,
     points=4, difficulty=3, minutes=30,
     mistakes=(
-        ("the last word is repeated. Which key should the second layer find, and which features does it hand on?",
+        ("the last word is repeated. Which word does the first layer write down, with what does the second compare its "
+         "own word, and which features does it hand on?",
          lambda: changed(W_k2=WORD)),
+        ("the second layer asks with the word before and compares it with the words of the keys. Who should ask for whom?",
+         lambda: changed(W_q2=120 * ROOM, W_k2=WORD)),
         ("the first layer looks two places back.", lambda: changed(W_q1=120 * PLACE @ ONE_BACK @ ONE_BACK)),
         ("the first layer looks one place ahead, where the mask hides everything. Which place does place p ask for?",
          lambda: changed(W_q1=120 * PLACE @ ONE_BACK.T)),
         ("the word before is added to the features of the token's own word. Where is room for it?",
          lambda: changed(W_v1=WORD @ WORD.T)),
+        ("the scores of both layers are too small: they mix many tokens. What makes a softmax choose one?",
+         lambda: induction(1.0)),
+        ("the scores are still too small. How much larger must the right one be for a weight of 0.99 or more?",
+         lambda: induction(10.0)),
         ("the scores of the first layer are too small: it mixes many tokens.", lambda: changed(W_q1=PLACE @ ONE_BACK)),
         ("the scores of the second layer are too small: it mixes many words.", lambda: changed(W_q2=WORD)),
     ),
@@ -97,8 +105,9 @@ DAYS = predict(
          "the gradient: of the parameters alone?",
          4 * 124.4e6 * 10e9 / 1e11 / 86_400),
         ("one operation is counted for each parameter and token.", 124.4e6 * 10e9 / 1e11 / 86_400),
-        ("that is the number of hours. How many hours has a day?", 6 * 124.4e6 * 10e9 / 1e11 / 3600),
-        ("that is the number of seconds.", 6 * 124.4e6 * 10e9 / 1e11),
+        ("the time is given in hours. How many hours has a day?", 6 * 124.4e6 * 10e9 / 1e11 / 3600),
+        ("the time is given in seconds. How many seconds has a day?", 6 * 124.4e6 * 10e9 / 1e11),
+        ("the time is given in years. What was asked for?", 6 * 124.4e6 * 10e9 / 1e11 / 86_400 / 365.25),
     ),
     points=1, difficulty=1, minutes=5,
 )  # fmt: skip

@@ -60,7 +60,7 @@ def post_ln_cases(seed: int) -> list[Case]:
         case("two heads, d_ff=9", tokens(draw, 1, n, 6), 2, 9),
         case("a batch, d_ff=5", tokens(draw, 2, n, 6), 3, 5),
         case("the same sizes with other numbers", tokens(draw, 2, n, 6), 3, 5),
-        case("one token in a text", tokens(draw, 2, 1, 4), 2, 7),
+        case("one token in a text", tokens(draw, 3, 1, 6), 2, 7),
         case("not contiguous", tokens(draw, 2, 6, n).mT, 2, 7),
         case("a causal mask", tokens(draw, 2, n, 6), 2, 7, seen["causal"]),
         case("a mask drawn at random", tokens(draw, 2, n, 8), 4, 7, seen["anywhere"]),
@@ -118,11 +118,13 @@ POST_LN_LAYER = Exercise(
         ("both sublayers read X side by side. Does the second not work on what the first has found?",
          READ, f"{READ} + feed_forward(X)", "feed_forward(Z) + Z", "Z"),
         ("the mask does not reach the attention. Who has to hand it on?", "mask=mask", "mask=None"),
+        ("the mask is turned around. What does True mean to the attention that you are given?",
+         "mask=mask", "mask=None if mask is None else ~mask"),
     ),
 )  # fmt: skip
 
 
-def use_stack(answer: Callable, X: Tensor, layers: list, seed: int | None, **named: Tensor) -> object:
+def use_stack(answer: Callable, X: Tensor, layers: list, seed: int | None = None, **named: Tensor) -> object:
     """Hand over the layers that a case describes."""
     made = [parts_by_hand(X) if parts == BY_HAND else draw_parts(X, **parts) for parts in layers]
     last = parts_by_hand(X) if seed is None else draw_parts(X, 1, 1, seed)
@@ -153,7 +155,7 @@ def pre_ln_cases(seed: int) -> list[Case]:
         return Case(f"X {tuple(X.shape)}, {what}", (X,), named, gradient)
 
     two_tokens = 3 * torch.eye(3)[draw.order(3)][None, :2]
-    one_by_hand = {"layers": [BY_HAND], "seed": None}
+    one_by_hand = {"layers": [BY_HAND]}
     return [
         Case(f"two tokens, D=3, one layer; {BY_HAND_WORDS}", (two_tokens,), one_by_hand),
         case("one layer", tokens(draw, 1, n, 6), 1),
@@ -204,6 +206,16 @@ PRE_LN_STACK = Exercise(
         ("the residual starts from the normalised tokens. To what should a sublayer's output be added?",
          READS, "layer.attention_norm(X) + layer.attention(layer.attention_norm(X), mask=mask)", THINKS,
          "layer.feed_forward_norm(Y) + layer.feed_forward(layer.feed_forward_norm(Y))"),
+        ("the residual around the attention starts from normalised tokens. What does the stream hold there?",
+         READS, "layer.attention_norm(X) + layer.attention(layer.attention_norm(X), mask=mask)"),
+        ("the residual around the feed-forward network starts from normalised tokens. What does the stream hold there?",
+         THINKS, "layer.feed_forward_norm(Y) + layer.feed_forward(layer.feed_forward_norm(Y))"),
+        ("what the attention has read reaches the network, but not the stream. With what does the second sum begin?",
+         THINKS, "X + layer.feed_forward(layer.feed_forward_norm(Y))"),
+        ("only the first layer runs. Where does `return` stand?",
+         "\n    return final_norm(X)", "\n        return final_norm(X)"),
+        ("every layer starts from the same tokens, and only the last one counts. What should the next layer read?",
+         "X = Y", "Z = Y", "final_norm(X)", "final_norm(Z)"),
         ("the feed-forward network reads tokens without a norm. What goes before each sublayer?",
          THINKS, "Y + layer.feed_forward(Y)"),
         ("the attention reads tokens without a norm. What goes before each sublayer?",

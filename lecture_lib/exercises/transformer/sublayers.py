@@ -67,6 +67,12 @@ LAYER_NORM = Exercise(
         ("the variance is divided by D - 1, as for a sample. Here it is the mean of the squares: divided by "
          "what?",
          "().mean(dim=-1, keepdim=True)", "().sum(dim=-1, keepdim=True) / (x.shape[-1] - 1)"),
+        ("the squares are summed, not averaged. How long should the result be, 1 or √D?",
+         "square().mean(", "square().sum("),
+        ("mean and variance lose the axis over which they are taken: they line up with the features, not with the "
+         "tokens. Which argument keeps the axis?",
+         "(dim=-1, keepdim=True)\n    variance = centred.square().mean(dim=-1, keepdim=True)",
+         "(dim=-1)\n    variance = centred.square().mean(dim=-1)"),
         ("eps is added to the standard deviation. Is it to be added before or after the root?",
          "torch.sqrt(variance + eps)", "(torch.sqrt(variance) + eps)"),
         ("there is no eps. What happens to a vector whose numbers are all the same?",
@@ -114,7 +120,7 @@ def feed_forward_cases(seed: int) -> list[Case]:
         return Case(f"{what}, d_ff={d_ff}", (X, *(table.to(X.dtype) for table in tables)), gradient=gradient)
 
     signs = torch.tensor([[1.0, -1.0, 2.0], [0.0, 1.0, -1.0]])[:, draw.order(3)]
-    by_hand = (torch.ones(1, 2), signs, -torch.eye(3)[2])
+    by_hand = (torch.ones(1, 2), signs, torch.tensor([0.0, 0.0, -1.0]))
     by_hand += (1 + draw.whole(3, 2).abs(), torch.tensor([0.0, 10.0]))
     large = (100 * draw.whole(n, 5), draw.whole(5, 7), draw.whole(7), draw.whole(7, 5), draw.whole(5))
     tables = (each for _ in "io" for each in (draw.normal(5, 5).mT, draw.normal(5)))
@@ -174,6 +180,12 @@ FEED_FORWARD = Exercise(
          "x * (1", "(1"),
         ("Φ(x) is taken as (1 + erf x)/2. The erf is that of a variance of one half: what must x be divided by?",
          "x / math.sqrt(2)", "x"),
+        ("x is multiplied by √2 inside erf. The erf is that of a variance of one half: what must x be divided by?",
+         "x / math.sqrt(2)", "x * math.sqrt(2)"),
+        ("Φ lacks its 1, so that it starts from -1/2. What should Φ of a very negative x be?",
+         "(1 + torch.erf(x / math.sqrt(2)))", "torch.erf(x / math.sqrt(2))"),
+        ("the bell curve φ(x) itself stands where its integral Φ(x) should. What does a large positive x give?",
+         GELU, "x * torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)"),
         ("a factor 1/2 is missing in Φ. What should Φ of a large x be?",
          "))) / 2", ")))"),
         ("b_in is not used. Where does the first map get its bias?",
