@@ -99,6 +99,33 @@ class Recounted:
         return sum(not self.holders(block) for block in self.every)
 
 
+class InLine(Blocks):
+    """Free blocks stand in a line: the one that has been free for longest is taken first."""
+
+    def __init__(self, n_blocks: int, block_size: int) -> None:
+        super().__init__(n_blocks, block_size)
+        self.line = list(range(n_blocks))
+
+    def extend(self, text: str, n: int) -> tuple[int, int] | None:
+        """As `Blocks.extend`, with the blocks of the line in the place of those with the smallest numbers."""
+        pair, table = super().extend(text, n), self.tables[text]
+        new = [block for block in table if block in self.line and self.counts[block] == 1]
+        named = dict(zip(new, self.line, strict=False))
+        for block in new:
+            self.counts[block] = 0
+        for block in named.values():
+            self.counts[block] = 1
+        self.line = self.line[len(new) :]
+        self.tables[text] = [named.get(block, block) for block in table]
+        return pair and (pair[0], named[pair[1]])
+
+    def free(self, text: str) -> None:
+        """As `Blocks.free`; what is free now goes to the end of the line."""
+        table = self.tables[text]
+        super().free(text)
+        self.line += [block for block in table if self.counts[block] == 0]
+
+
 def shown(*calls: tuple) -> list[tuple]:
     """Calls, after each the number of free blocks."""
     return [each for call in calls for each in (call, ("n_free",))]
@@ -210,6 +237,14 @@ BLOCKS = Exercise(
          "del self.lengths[text]", "pass"),
         ("blocks are taken from the end of the line. Which free block has the smallest number?",
          "if count == 0]", "if count == 0][::-1]"),
+        ("the block that has been free for longest is taken first. Which free block has the smallest number?", InLine),
+        ("a name that is not known is freed without an error. What should be raised?",
+         "self.tables.pop(text)", "self.tables.pop(text, [])", "del self.lengths[text]", "self.lengths.pop(text, None)"),
+        ("a table is given for a name that is not known. What should be raised?",
+         "return list(self.tables[text])", "return list(self.tables.get(text, []))"),
+        ("a new text is known already when there turns out to be no room for it. What should a failed call leave behind?",
+         "table, length = (self.tables.get(text, []), self.lengths.get(text, 0))",
+         "table, length = (self.tables.setdefault(text, []), self.lengths.setdefault(text, 0))"),
         ("the pair is the wrong way round. Which block is copied, and which is its copy?",
          "return (old, free[0])", "return (free[0], old)"),
         ("the copy stands at the end of the table, behind the new blocks. Whose place does it take?",
