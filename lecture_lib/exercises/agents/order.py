@@ -19,7 +19,12 @@ def order_cases(seed: int) -> list[Case]:
     def written(numbers: list[int]) -> str:
         return ", ".join(map(str, numbers))
 
-    some = until(lambda: order(n)[:3], lambda found: found != sorted(found) and found != sorted(found)[::-1])
+    def mixed(found: list[int]) -> bool:
+        """Neither rising nor falling, and the third is not the one that would come third if it were not named."""
+        third = min(set(range(1, n + 1)) - set(found[:2]))
+        return found not in (sorted(found), sorted(found)[::-1]) and found[2] != third
+
+    some = until(lambda: order(n)[:3], mixed)
     twice = until(lambda: order(n)[:3], lambda found: found[0] > found[1])
     many = until(lambda: order(12), tells_digits_apart)
     within = until(lambda: order(n)[:2], lambda found: n not in found)
