@@ -109,7 +109,7 @@ class Answers:
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table in HTML with words at the left; on a phone it scrolls inside its own box."""
-    style = "style='text-align:left;padding:.1em 1em .1em 0'"
+    style = "style='text-align:left;padding:.1em .4em .1em 0'"
     lines = ["".join(f"<th {style}>{each}</th>" for each in head)]
     lines += ["".join(f"<td {style}>{breakable(x)}</td>" for x in cells) for cells in rows]
     return (
