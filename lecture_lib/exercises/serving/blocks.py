@@ -99,33 +99,6 @@ class Recounted:
         return sum(not self.holders(block) for block in self.every)
 
 
-class InLine(Blocks):
-    """Free blocks stand in a line: the one that has been free for longest is taken first."""
-
-    def __init__(self, n_blocks: int, block_size: int) -> None:
-        super().__init__(n_blocks, block_size)
-        self.line = list(range(n_blocks))
-
-    def extend(self, text: str, n: int) -> tuple[int, int] | None:
-        """As `Blocks.extend`, with the blocks of the line in the place of those with the smallest numbers."""
-        pair, table = super().extend(text, n), self.tables[text]
-        new = [block for block in table if block in self.line and self.counts[block] == 1]
-        named = dict(zip(new, self.line, strict=False))
-        for block in new:
-            self.counts[block] = 0
-        for block in named.values():
-            self.counts[block] = 1
-        self.line = self.line[len(new) :]
-        self.tables[text] = [named.get(block, block) for block in table]
-        return pair and (pair[0], named[pair[1]])
-
-    def free(self, text: str) -> None:
-        """As `Blocks.free`; what is free now goes to the end of the line."""
-        table = self.tables[text]
-        super().free(text)
-        self.line += [block for block in table if self.counts[block] == 0]
-
-
 def shown(*calls: tuple) -> list[tuple]:
     """Calls, after each the number of free blocks."""
     return [each for call in calls for each in (call, ("n_free",))]
@@ -237,7 +210,10 @@ BLOCKS = Exercise(
          "del self.lengths[text]", "pass"),
         ("blocks are taken from the end of the line. Which free block has the smallest number?",
          "if count == 0]", "if count == 0][::-1]"),
-        ("the block that has been free for longest is taken first. Which free block has the smallest number?", InLine),
+        ("the block that has been free for longest is taken first. Which free block has the smallest number?",
+         "self.counts[block] -= 1\n        del", "self.counts[block] -= 1\n            self.__dict__.setdefault('ended', []).append(block)\n        del",
+         "if count == 0]", "if count == 0]\n        ended = self.__dict__.get('ended', [])\n"
+         "        free.sort(key=lambda block: max((i for i, each in enumerate(ended) if each == block), default=-1))"),
         ("a name that is not known is freed without an error. What should be raised?",
          "self.tables.pop(text)", "self.tables.pop(text, [])", "del self.lengths[text]", "self.lengths.pop(text, None)"),
         ("a table is given for a name that is not known. What should be raised?",
