@@ -9,7 +9,8 @@ from lecture_lib.attention import Context
 from lecture_lib.checks.message import text
 from lecture_lib.decoder import Decoder
 from lecture_lib.embedding import apply_rotary
-from lecture_lib.exercises.kv_cache.datasheet import explain, riddle_case
+from lecture_lib.exercises.kv_cache.claims import riddle_case
+from lecture_lib.exercises.kv_cache.datasheet import explain
 from lecture_lib.exercises.kv_cache.speed import predicted_speed
 from lecture_lib.kv_cache import KVCache
 from lecture_lib.roofline import StepCost, step_cost

@@ -109,8 +109,9 @@ class Answers:
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table in HTML with words at the left; on a phone it scrolls inside its own box."""
-    lines = ["".join(f"<th style='text-align:left'>{each}</th>" for each in head)]
-    lines += ["".join(f"<td style='text-align:left'>{breakable(x)}</td>" for x in cells) for cells in rows]
+    style = "style='text-align:left;padding:.1em .4em .1em 0'"
+    lines = ["".join(f"<th {style}>{each}</th>" for each in head)]
+    lines += ["".join(f"<td {style}>{breakable(x)}</td>" for x in cells) for cells in rows]
     return (
         f"<div style='overflow-x:auto'><table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table></div>"
     )

@@ -184,11 +184,11 @@ def _small(value: object) -> bool:
 
 def _dict_difference(found: dict, expected: dict, tolerance: float | None) -> str | None:
     mine, theirs = set(map(repr, found)), set(map(repr, expected))
+    for key in (key for key in expected if repr(key) in mine):
+        if words := difference(found[key], expected[key], tolerance):
+            return f"at {shorten(key)}: {words}"
     if missing := [key for key in expected if repr(key) not in mine]:
         return f"the key {shorten(missing[0])} is missing ({len(missing)} in all)"
     if extra := [key for key in found if repr(key) not in theirs]:
         return f"the key {shorten(extra[0])} does not belong there ({len(extra)} in all)"
-    for key, theirs in expected.items():
-        if words := difference(found[key], theirs, tolerance):
-            return f"at {shorten(key)}: {words}"
     return None

@@ -60,7 +60,7 @@ class Raised:
     unwritten: bool = False  # whether it is the `raise NotImplementedError` of a stub
 
     def __repr__(self) -> str:
-        return f"an error, {self.kind}"
+        return f"{'an' if self.kind[:1] in 'AEIOU' else 'a'} {self.kind}"
 
 
 @dataclass(frozen=True)

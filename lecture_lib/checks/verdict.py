@@ -83,8 +83,8 @@ def size(value: object) -> int:
         return value.values.size
     if isinstance(value, list | tuple | set | frozenset):
         return sum(size(each) for each in value)
-    if isinstance(value, dict):
-        return sum(size(each) for each in value.items())
+    if isinstance(value, dict):  # a key is one thing to read, however long its name is
+        return sum(1 + size(each) for each in value.values())
     return len(value) if isinstance(value, str | bytes) else 1
 
 

@@ -105,6 +105,24 @@ class Bookkeeper:
         self.lines.append(("returned", 1))
 
 
+class TooLate(Purse):
+    """Look whether a call runs when it has been taken away already."""
+
+    def settle(self, tokens: int) -> None:
+        """As `Purse.settle`."""
+        self.running -= 1
+        self.tokens += tokens
+        if self.running < 0 or tokens < 0:
+            raise ValueError("no call is running")
+
+    def give_back(self) -> None:
+        """As `Purse.give_back`."""
+        self.running -= 1
+        self.calls -= 1
+        if self.running < 0:
+            raise ValueError("no call is running")
+
+
 LEFT = "n = min(n, self.max_calls - self.calls)"
 TOKENS = "self.max_tokens is None or self.tokens < self.max_tokens"
 BACK = "self.running -= 1\n        self.calls -= 1"
@@ -128,6 +146,12 @@ BUDGET = Exercise(
         ("tokens are not looked at. After how many does no call begin?", TOKENS, "True"),
         ("tokens are looked at where calls are limited only. Which limit stands alone?",
          "if not self.has_tokens()", "if self.max_calls is not None and (not self.has_tokens())"),
+        ("calls that have ended are free again. Which calls does the budget count?", "self.max_calls - self.calls", "self.max_calls - self.running"),
+        ("the error comes when the numbers have changed already. What may an error change?", TooLate),
+        ("the tokens are cut at their limit. What becomes of a call that has begun?",
+         "self.tokens += tokens", "self.tokens += tokens if self.max_tokens is None else min(tokens, self.max_tokens - self.tokens)"),
+        ("a negative number is taken for 0. What is to be raised?", "whole('n', n)", "max(0, n)", "whole('tokens', tokens)", "max(0, tokens)"),
+        ("a negative number of tokens is taken off. What is to be raised?", "tokens = whole('tokens', tokens)", "pass"),
         ("a call that never began is counted. What was it reserved for?", BACK, "self.running -= 1"),
         ("a call that is given back is still running. What does it become?", BACK, "self.calls -= 1"),
         ("a call that has ended is given back: calls never run out. Which calls are counted?",

@@ -19,7 +19,12 @@ def order_cases(seed: int) -> list[Case]:
     def written(numbers: list[int]) -> str:
         return ", ".join(map(str, numbers))
 
-    some = until(lambda: order(n)[:3], lambda found: found != sorted(found) and found != sorted(found)[::-1])
+    def mixed(found: list[int]) -> bool:
+        """Neither rising nor falling, and the third is not the one that would come third if it were not named."""
+        third = min(set(range(1, n + 1)) - set(found[:2]))
+        return found not in (sorted(found), sorted(found)[::-1]) and found[2] != third
+
+    some = until(lambda: order(n)[:3], mixed)
     twice = until(lambda: order(n)[:3], lambda found: found[0] > found[1])
     many = until(lambda: order(12), tells_digits_apart)
     within = until(lambda: order(n)[:2], lambda found: n not in found)
@@ -74,6 +79,13 @@ def by_characters(reply: str, n: int) -> list[int]:
     return found + sorted(set(range(n)) - set(found))
 
 
+def between_spaces(reply: str, n: int) -> list[int]:
+    """Take only words that are numbers and nothing else."""
+    named = [int(word) - 1 for word in reply.replace(",", " ").split() if word.isdigit()]
+    order = dict.fromkeys(place for place in named if 0 <= place < n)
+    return [*order, *(place for place in range(n) if place not in order)]
+
+
 REST = "*(place for place in range(n) if place not in order)"
 
 ORDER = Exercise(
@@ -95,6 +107,12 @@ ORDER = Exercise(
          "list(dict.fromkeys(place for place in named[::-1] if 0 <= place < n))[::-1]"),
         ("digits are read, not numbers: 12 is taken for 1 and 2. How is a run of digits written?", "[0-9]+", "[0-9]"),
         ("a number is passed over if a letter touches it. What is a number, by the task?", "[0-9]+", r"\\b[0-9]+\\b"),
+        ("only words that are numbers and nothing else are read. What is a number, by the task?", between_spaces),
+        ("a minus in front belongs to the number. What is a number, by the task?", "[0-9]+", "-?[0-9]+"),
+        ("a dot belongs to the number. What is a number, by the task?", "[0-9]+", "[0-9]+[.]?[0-9]*", "int(number)", "int(float(number))"),
+        ("reading ends at the first number that is passed over. What stands behind it?",
+         "dict.fromkeys((place for place in named if 0 <= place < n))",
+         "dict.fromkeys(named[:next((i for i, place in enumerate(named) if not 0 <= place < n or place in named[:i]), len(named))])"),
         ("only the first digit of a number counts. What is the number in 12?", "[0-9]+", "(?<![0-9])[0-9]"),
         ("0 is taken for the last answer. Which numbers are names of answers?",
          "0 <= place < n", "-n <= place < n", "place for place in named", "place % n for place in named"),

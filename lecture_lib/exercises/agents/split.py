@@ -85,6 +85,12 @@ SPLIT = Exercise(
         ("that is the split with the most right answers among those drawn. Which one is taken?",
          "sum((right * (1 - passes) ** j for j in range(n)))", "1 - (1 - right) ** n"),
         ("only the ceiling is looked at, and not whether anything passes.", "sum((right * (1 - passes) ** j for j in range(n)))", "right / max(passes, 1e-300)"),
+        ("where no answer passes one is given all the same. What does that count as?",
+         "sum((right * (1 - passes) ** j for j in range(n)))", "sum((right * (1 - passes) ** j for j in range(n))) + p * (1 - passes) ** n"),
+        ("most of the k checks must say yes, not all. When does an answer pass?",
+         RIGHT, "most = lambda q: sum(math.comb(k, j) * q ** j * (1 - q) ** (k - j) for j in range(k // 2 + 1, k + 1)) if k else 1.0\n"
+         "        right = p * most(true_positive)", PASSES, "right + (1 - p) * most(false_positive)"),
+        ("equal means equal to the last digit. To how many digits was it asked for?", "accuracy > best + 1e-12", "accuracy > best"),
         ("among equally good splits the dearest is taken. Which one was asked for?", "sorted(options)", "sorted(options, reverse=True)"),
         ("k comes before n. Which number stands first?", "(n, k)", "(k, n)"),
         ("the whole budget goes into answers without a check. What does the first of many unchecked answers gain?",

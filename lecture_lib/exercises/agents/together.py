@@ -73,6 +73,22 @@ def common_cause(p: float, correlation: float, n: int) -> float:
     return correlation * p + (1 - correlation) * majority_accuracy(p, 0.0, n)
 
 
+def exchanged(p: float, correlation: float, n: int) -> float:
+    """Exchange a and b of the beta distribution."""
+    return plainly(1 - p if 0 < correlation < 1 else p, correlation, n)
+
+
+def share_of_votes(p: float, correlation: float, n: int) -> float:
+    """An urn that mixes p with the share of right votes so far, with the same weight after one vote as after many."""
+    law = [1.0]
+    for m in range(n):
+        right = [(1 - correlation) * p + correlation * (k / m if m else p) for k in range(m + 1)]
+        stay = [weight * (1 - one) for weight, one in zip(law, right, strict=True)]
+        rise = [weight * one for weight, one in zip(law, right, strict=True)]
+        law = [a + b for a, b in zip([*stay, 0.0], [0.0, *rise], strict=True)]
+    return sum(weight * ((2 * k > n) + (2 * k == n) / 2) for k, weight in enumerate(law))
+
+
 def fewer_independent(p: float, correlation: float, n: int) -> float:
     """Round the effective number of votes, and take them for independent."""
     return majority_accuracy(p, 0.0, max(1, round(n / (1 + (n - 1) * correlation))))
@@ -96,6 +112,14 @@ TOGETHER = Exercise(
          "rise = correlation / (1 - correlation)", "rise = correlation"),
         ("a + b = ρ was used: p is then nearly always 0 or 1. Which end is the independent one?",
          "rise = correlation / (1 - correlation)", "rise = (1 - correlation) / max(correlation, 1e-3)"),
+        ("ρ² takes the place of ρ. Which of them is 1 / (a + b + 1)?", "rise = correlation / (1 - correlation)",
+         "rise = correlation ** 2 / (1 - correlation ** 2)"),
+        ("a and b are exchanged. Which of them grows with the right votes?", exchanged),
+        ("an urn gives the votes so far the weight ρ, however many they are. What is the weight (a + b) / (a + b + m) after m votes?", share_of_votes),
+        ("with an odd number of votes one vote less than half counts as a majority. What is n // 2 for three votes?",
+         WEIGHT, "1.0 if k >= n // 2 else 0.0"),
+        ("half of the weight of k = n // 2 is added also where n is odd. Is there a tie among three votes?",
+         WEIGHT, "1.0 if 2 * k > n else 0.5 if k == n // 2 else 0.0"),
         ("with probability ρ all votes are alike, else they are independent: that has the same correlation, but another law. Which law was asked for?",
          common_cause),
         ("the votes are replaced by fewer independent ones. Is the law of k then still the beta-binomial?", fewer_independent),

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from lecture_lib.checks.draws import Draw
 from lecture_lib.checks.exercise import Case, Exercise
+from lecture_lib.checks.plain import type_name
 
 
 class Classifier(nn.Module):
@@ -68,6 +69,8 @@ def described(answer: object, n_classes: int, ids: Tensor, labels: Tensor, *made
     with torch.random.fork_rng(devices=[]):  # a head that is left random is the same one each time
         torch.manual_seed(0)
         given = answer(model, n_classes)
+    if given is not model:
+        return {"the same model comes back": False, "what comes back": type_name(given)}
     trained = sorted(name for name, p in given.named_parameters() if p.requires_grad)
     logits = given(ids)
     loss = nn.functional.cross_entropy(logits, labels)
@@ -78,7 +81,7 @@ def described(answer: object, n_classes: int, ids: Tensor, labels: Tensor, *made
             if parameter.grad is not None:
                 parameter -= 0.5 * parameter.grad
     return {
-        "the same model comes back": given is model,
+        "the same model comes back": True,
         "trained": trained,
         "logits at first": logits.detach(),
         "features changed by": (given.features(ids).detach() - before).abs().max(),
@@ -106,6 +109,16 @@ def head_cases(seed: int) -> list[Case]:
     ]
 
 
+def in_its_place(model: nn.Module, n_classes: int) -> nn.Module:
+    """Exchange the numbers of the old head's own parameters, also where another layer reads them."""
+    model.requires_grad_(False)
+    head, old = model.head, model.head.weight
+    old.data = old.new_zeros(n_classes, head.in_features)
+    head.bias = nn.Parameter(old.new_zeros(n_classes))
+    old.requires_grad_(True)
+    return model
+
+
 ZEROS = "nn.init.zeros_(head.weight)\n    nn.init.zeros_(head.bias)"
 HEAD = Exercise(
     name="lora.new_head",
@@ -129,6 +142,9 @@ HEAD = Exercise(
         ("only the bias starts at 0.", "nn.init.zeros_(head.weight)", "pass"),
         ("the old head's weight is set to 0 where it stands. Who else reads it when it is tied?",
          "nn.init.zeros_(head.weight)", "nn.init.zeros_(head.weight)\n    nn.init.zeros_(model.head.weight)"),
+        ("the numbers of the old head are exchanged in its own weight. Who else reads it when it is tied?", in_its_place),
+        ("nothing comes back. What is to be returned?", "return model", "return None"),
+        ("the head comes back, not the model. What is to be returned?", "return model", "return head"),
         ("a copy comes back and the model is as it was. Which model was to be changed?",
          "return model", "return __import__('copy').deepcopy(model)"),
         ("the new head is always float32. Which dtype has the old one?", ", dtype=model.head.weight.dtype", ""),

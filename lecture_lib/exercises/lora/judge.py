@@ -58,6 +58,7 @@ BELOW_THE_FLOOR = impossible(
         ("the lost values are added without squares.", "sum((x ** 2 for x in s[claim['r']:])) ** 0.5", "sum((x for x in s[claim['r']:]))"),
         ("the root is missing: a square is compared with a distance.", "s[claim['r']:])) ** 0.5", "s[claim['r']:]))"),
         ("the rank counts one too many as lost.", "s[claim['r']:]", "s[claim['r'] - 1:]"),
+        ("the rank counts one too many as kept.", "s[claim['r']:]", "s[claim['r'] + 1:]"),
         ("the smallest distance is chosen. How small may each be?", "claim['distance'] / least", "claim['distance']"),
         ("the one farthest above its bound is chosen.", "min(ratios)", "max(ratios)"),
     ),

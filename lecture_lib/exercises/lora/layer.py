@@ -73,7 +73,7 @@ def start(answer: object, seed: int) -> dict:
     A = answer(nn.Linear(400, 100), 50, 1.0, torch.Generator().manual_seed(seed)).A.detach().double()
     size = A.square().mean().sqrt().clamp_min(1e-9)
     return {
-        "quarters of a doubling of A's size from 1/sqrt(D_in)": round(4 * (size * 20).log2().item()),
+        "A's standard deviation times the root of D_in": round(20 * size.item(), 1),
         "A is drawn from a normal distribution": bool((A.abs() > 2 * size).any()),
     }
 
@@ -155,12 +155,17 @@ LAYER = Exercise(
     owned=("lecture_lib.lora.LoRALinear", "lecture_lib.lora.LoRALayer"),
     mistakes=(
         ("the factor is lora_alpha, and not lora_alpha / r.", "lora_alpha / r", "lora_alpha"),
+        ("the factor is lora_alpha / √r, as in a later variant of LoRA. Which one stands in the task?", "lora_alpha / r", "lora_alpha / r ** 0.5"),
         ("the factor is r / lora_alpha. Does a larger strength make the update larger?", "lora_alpha / r", "r / lora_alpha"),
         ("B is drawn at random, too. What should the layer give before any training?",
          "torch.zeros(r, base.out_features, **kind)", "torch.randn(r, base.out_features, generator=generator, **kind)"),
         ("A is zero as well. Which gradient do two zeros get?",
          "A = torch.randn(base.in_features, r, generator=generator, **kind) / base.in_features ** 0.5",
          "A = torch.zeros(base.in_features, r, **kind)"),
+        ("A is 0 and B is random: the layer begins at the old one, but A and B have changed places. Which of them starts at 0 here?",
+         "torch.randn(base.in_features, r, generator=generator, **kind) / base.in_features ** 0.5", "torch.zeros(base.in_features, r, **kind)",
+         "torch.zeros(r, base.out_features, **kind)", "torch.randn(r, base.out_features, generator=generator, **kind) / r ** 0.5"),
+        ("A has variance 1 / r. Over how many numbers does x A sum?", " / base.in_features ** 0.5", " / r ** 0.5"),
         ("the generator is not used. What makes A the same in the next run?", "r, generator=generator, **kind", "r, **kind"),
         ("A is not divided: its numbers have variance 1. How large is x A then?", " / base.in_features ** 0.5", ""),
         ("A is divided by D_in: its variance is 1 / D_in². Which of the two, variance or spread, was asked for?",
@@ -174,6 +179,8 @@ LAYER = Exercise(
          "torch.randn(base.in_features, r, generator=generator, **kind) / base.in_features ** 0.5",
          "(torch.rand(base.in_features, r, generator=generator, **kind) * 2 - 1) * (3 / base.in_features) ** 0.5"),
         ("the base is trained as well. What does LoRA freeze?", "base.requires_grad_(False)", "base"),
+        ("the bias of the base is trained on. Which parameters has the base?", "self.base = base.requires_grad_(False)",
+         "self.base = base\n        base.weight.requires_grad_(False)"),
         ("the base is left out of the sum. What is the update added to?", SUM, "self.scaling * (X @ self.A @ self.B)"),
         ("the factor is left out of the outputs.", SUM, "self.base(X) + X @ self.A @ self.B"),
         ("the factor is left out when merging. Must the plain layer give the same outputs?",

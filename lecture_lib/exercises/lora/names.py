@@ -86,6 +86,20 @@ def by_paths(model: nn.Module, pattern: str, r: int, lora_alpha: float) -> list[
     return [path for path, _ in found]
 
 
+def each_place(model: nn.Module, pattern: str, r: int, lora_alpha: float, shared: bool = False) -> list[str]:
+    """Wrap place after place: a layer with two names gets two updates, or one that only the matching places hold."""
+    named = [(n, m) for n, m in model.named_modules(remove_duplicate=False) if isinstance(m, nn.Linear)]
+    chosen, made = [(n, m) for n, m in named if re.fullmatch(pattern, n)], {}
+    if not chosen:
+        raise ValueError("nothing fits")
+    model.requires_grad_(False)
+    for path, layer in chosen:
+        parent, _, name = path.rpartition(".")
+        new = LoRALinear(layer, r, lora_alpha)
+        setattr(model.get_submodule(parent), name, made.setdefault(layer, new) if shared else new)
+    return [path for path, _ in chosen]
+
+
 def described(
     answer: object, D: int, seed: int, ids: Tensor, pattern: str, r: int, lora_alpha: float
 ) -> dict:
@@ -96,7 +110,7 @@ def described(
         names = answer(model, pattern, r, lora_alpha)
     except ValueError:
         trained = sum(p.requires_grad for p in model.parameters())
-        return {"refused": True, "trained": trained, "outputs": outputs(model, ids).detach()}
+        return {"a ValueError is raised": True, "trained": trained, "outputs": outputs(model, ids).detach()}
     layers = {n: m for n, m in model.named_modules(remove_duplicate=False) if isinstance(m, LoRALinear)}
     at_first = outputs(model, ids).detach()
     with torch.no_grad():
@@ -104,6 +118,7 @@ def described(
             layer.lora_A.copy_(torch.linspace(-1, 1, layer.lora_A.numel()).view_as(layer.lora_A))
             layer.lora_B.copy_(torch.linspace(0.2 + place, -1, layer.lora_B.numel()).view_as(layer.lora_B))
     return {
+        "a ValueError is raised": False,
         "names": names,
         "adapted places": sorted(layers),
         "ranks and strengths": [(layer.r, layer.lora_alpha) for layer in layers.values()],
@@ -164,6 +179,13 @@ ADAPT = Exercise(
          "return list(chosen)", "model.requires_grad_(False)\n    return list(chosen)"),
         ("a layer with two names is seen under the first one only. What does `remove_duplicate` do?",
          "model.named_modules(remove_duplicate=False)", "model.named_modules()"),
+        ("a layer with two names is wrapped twice, and its places have different updates. How many layers is it?", each_place),
+        ("only the places whose names match hold the new layer. What does the other place of a shared layer hold?",
+         lambda model, pattern, r, lora_alpha: each_place(model, pattern, r, lora_alpha, shared=True)),
+        ("all names of an adapted layer come back. Which of them match?",
+         "return list(chosen)", "return [n for n, m in named if m in wrapped]"),
+        ("each layer comes back with one name. How many names may a layer have?",
+         "return list(chosen)", "return list({id(m): n for n, m in reversed(chosen.items())}.values())[::-1]"),
         ("no match goes by without a word. What does a slip in a pattern do then?", "if not chosen:", "if False:"),
         ("the model is frozen already when the pattern is refused. What should it be like then?",
          "named = list(", "model.requires_grad_(False)\n    named = list("),

@@ -93,10 +93,10 @@ def guess_cases(seed: int) -> list[Case]:
     draw = Draw(seed)
 
     def case(what: str, p: list, q: list, dtype: torch.dtype = torch.float32) -> Case:
-        V = len(p[0])
-        order = draw.order(V)
-        p, q = torch.tensor(p, dtype=dtype)[:, order], torch.tensor(q, dtype=dtype).reshape(-1, V)[:, order]
-        return Case(what, (p, q, draw.size(1, 10**6)))
+        order = draw.order(len(p[0])).tolist()
+        p, q = ([[row[x] for x in order] for row in rows] for rows in (p, q))
+        laws = torch.tensor(p, dtype=dtype), torch.tensor(q, dtype=dtype).reshape(len(q), len(order))
+        return Case(f"{what}: p = {p}, q = {q}", (*laws, draw.size(1, 10**6)))
 
     a, b, c, d = [0.5, 0.3, 0.2], [0.2, 0.6, 0.2], [0.1, 0.2, 0.7], [0.45, 0.1, 0.45]
     return [
@@ -145,6 +145,13 @@ GUESSES = Exercise(
          "(p[i] - q[i]).clamp(min=0)", "(p[i] - q[i]).abs()"),
         ("after a refused guess nothing is drawn. How many tokens does a look give at least?",
          "return [*kept, int(torch.multinomial(more, 1, generator=generator))]", "return kept"),
+        ("in place of a refused guess the likeliest token of the residual is taken. From which law is it drawn?",
+         "int(torch.multinomial(more, 1, generator=generator))", "int(more.argmax())"),
+        ("one more token is drawn behind the one that replaces a refused guess. For which text was row i + 1 of p computed?",
+         "return [*kept, int(torch.multinomial(more, 1, generator=generator))]",
+         "return [*kept, int(torch.multinomial(more, 1, generator=generator)), int(torch.multinomial(p[i + 1], 1, generator=generator))]"),
+        ("the token behind the last guess is drawn from the row of that guess. Which row is the law behind it?",
+         "p[len(guess)]", "p[len(guess) - 1]"),
         ("later guesses are looked at although one before them was refused. Which text were they made for?",
          "return [*kept, int(torch.multinomial(more, 1, generator=generator))]",
          "kept.append(int(torch.multinomial(more, 1, generator=generator)))\n            continue"),

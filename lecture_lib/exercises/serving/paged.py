@@ -40,6 +40,18 @@ def longest_for_all(Q, K_pool, V_pool, tables, lengths) -> Tensor:
     return paged_attention(Q, K_pool, V_pool, tables, most)
 
 
+def side_by_side(Q, K_pool, V_pool, tables, lengths, hide: float = -torch.inf, late: bool = False) -> Tensor:
+    """All texts at once, in rows as long as the longest table; places behind a text's end are hidden, or not quite."""
+    most = max(map(len, tables))
+    blocks = torch.tensor([[*table, *[0] * (most - len(table))] for table in tables])
+    shared = Q.shape[1] // K_pool.shape[2]
+    K, V = (pool[blocks].flatten(1, 2).repeat_interleave(shared, 2) for pool in (K_pool, V_pool))
+    behind = (torch.arange(K.shape[1]) >= torch.tensor(lengths)[:, None])[:, None]  # (R, 1, M)
+    scores = torch.einsum("rhd,rmhd->rhm", Q, K) / Q.shape[-1] ** 0.5
+    weights = (scores if late else scores.masked_fill(behind, hide)).softmax(-1)
+    return torch.einsum("rhm,rmhd->rhd", weights.masked_fill(behind, 0) if late else weights, V)
+
+
 def paged_cases(seed: int) -> list[Case]:
     """Full and partly full blocks, shared ones, tables with blocks in reserve, grouped heads, left-overs of other texts."""
     draw = Draw(seed)
@@ -110,6 +122,15 @@ PAGED = Exercise(
         ("query head h looks at key head h modulo the number of key heads. Which queries share a key?",
          "K_pool.flatten(0, 1)[slots].repeat_interleave(shared, 1)", "K_pool.flatten(0, 1)[slots].repeat(1, shared, 1)",
          "V_pool.flatten(0, 1)[slots].repeat_interleave(shared, 1)", "V_pool.flatten(0, 1)[slots].repeat(1, shared, 1)"),
+        ("all queries look at the first key head. Which one belongs to query head h?",
+         "K_pool.flatten(0, 1)[slots].repeat_interleave(shared, 1)", "K_pool.flatten(0, 1)[slots][:, :1].expand(-1, len(q), -1)",
+         "V_pool.flatten(0, 1)[slots].repeat_interleave(shared, 1)", "V_pool.flatten(0, 1)[slots][:, :1].expand(-1, len(q), -1)"),
+        ("only the last block is read. Where are the tokens before it?",
+         "for p in range(length)", "for p in range((length - 1) // size * size, length)"),
+        ("places behind the end of a text are set to 0 after the softmax. Do the weights that are left sum to 1?",
+         lambda Q, K_pool, V_pool, tables, lengths: side_by_side(Q, K_pool, V_pool, tables, lengths, late=True)),
+        ("scores behind the end of a text are set to 0. Which weight does a score of 0 give?",
+         lambda Q, K_pool, V_pool, tables, lengths: side_by_side(Q, K_pool, V_pool, tables, lengths, hide=0.0)),
         ("the softmax runs over the heads. Over which axis should the weights sum to 1?",
          "scores.softmax(-1)", "scores.softmax(0)"),
         ("keys take the place of values. What is mixed?",

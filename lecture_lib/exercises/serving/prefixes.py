@@ -53,6 +53,12 @@ def by_place(ids: list[int], block_size: int) -> list[str]:
     ]
 
 
+def by_neighbour(ids: list[int], block_size: int) -> list[tuple[int, ...]]:
+    """Name a block by its own tokens and those of the block before it."""
+    ends = range(block_size, len(ids) + 1, block_size)
+    return [tuple(ids[max(0, end - 2 * block_size) : end]) for end in ends]
+
+
 def in_any_order(ids: list[int], block_size: int) -> list[int]:
     """Name a block by the sum of the hashes of all blocks up to it."""
     return [sum(hash(tuple(ids[at : at + block_size])) for at in range(0, end, block_size))
@@ -102,7 +108,8 @@ HASHES = Exercise(
         ("a block is known by its own tokens alone. On what else do its keys and values depend?",
          "before + tokens.encode()", "tokens.encode()"),
         ("a block is known by its tokens and its place. What stands before it?", by_place),
-        ("a block is known by its own tokens and those of the block before it. How far back does a token look?",
+        ("a block is known by its own tokens and those of the block before it. How far back does a token look?", by_neighbour),
+        ("a block is known by its place, its own tokens and those of the block before it. How far back does a token look?",
          "ids[start:start + block_size]", "ids[max(0, start - block_size):start + block_size]",
          "before + tokens.encode()", "str(start).encode() + tokens.encode()"),
         ("the name holds what comes behind the block. May a token that is not written yet change it?", whole_text),

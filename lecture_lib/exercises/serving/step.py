@@ -93,8 +93,8 @@ def some(draw: random.Random, size: int) -> tuple:
     for i in range(draw.randint(0, 6)):
         tokens = draw.randint(2, 6 * size)
         todo = draw.choice([1, 1, 1, draw.randint(1, tokens)])
-        running.append(writing(f"r{i}", tokens, size, todo))
-    waiting = [{"name": f"w{i}", "tokens": draw.randint(1, 5 * size)} for i in range(draw.randint(0, 5))]
+        running.append(writing(f"r{9 - i}", tokens, size, todo))
+    waiting = [{"name": f"a{9 - i}", "tokens": draw.randint(1, 5 * size)} for i in range(draw.randint(0, 5))]
     limit = max(1, len(running) + draw.randint(0, 4))
     return running, waiting, draw.randint(0, 9), size, limit, draw.choice([3, size, 3 * size, 40])
 
@@ -111,6 +111,7 @@ def step_cases(seed: int) -> list[Case]:
         Case("nothing runs, three wait, room for all", ([], line, 30, size, 8, 20 * size)),
         Case("two write, three wait", (roomy, line, 30, size, 8, 20 * size)),
         Case("a long prompt, a small budget", (roomy, short, 30, size, 8, long)),
+        Case("a long prompt, blocks for a chunk of it", (roomy, short, 3, size, 8, 2 * size)),
         Case("a prompt that is half read", ([writing("a", 5 * size, size, 3 * size), *roomy], line, 30, size, 8, long)),
         Case("the budget ends among the running", ([*full, *roomy], line, 30, size, 8, 3)),
         Case("the budget just suffices for the first of the line", (roomy, line, 30, size, 8, 2 * size + 3)),
@@ -186,6 +187,18 @@ STEP = Exercise(
          "n_free, budget, place = (n_free - missing, budget - n", "n_free, budget, place = (n_free, budget - n"),
         ("texts of the line take no blocks from the stock. How many are free for the next one?",
          "n_free, budget = (n_free - missing", "n_free, budget = (n_free"),
+        ("a text that lacks blocks computes fewer tokens, as many as there is room for. Who makes room for it?",
+         "- text['blocks']\n", "- text['blocks']\n        if missing > n_free and (text['blocks'] + n_free) * block_size > text['computed']:\n"
+         "            n, missing = ((text['blocks'] + n_free) * block_size - text['computed'], n_free)\n"),
+        ("the youngest text keeps its blocks and waits when it is the one that lacks some. Who gives way then?",
+         "if missing > n_free:\n            youngest", "if missing > n_free and place == len(running) - 1:\n            break\n        if missing > n_free:\n            youngest"),
+        ("nobody comes in from the line once a text has given way. May a text that gave way come in again?",
+         "for text in line:", "for text in [] if thrown else line:"),
+        ("the first of the line needs room for all its tokens at once. How many does it read in this step?",
+         "missing = -(-n // block_size)", "missing = -(-text['tokens'] // block_size)"),
+        ("the first of the line reads fewer tokens where blocks are missing. What does rule 3 say then?",
+         "missing = -(-n // block_size)", "missing = -(-n // block_size)\n        if missing > n_free > 0:\n            n, missing = (n_free * block_size, n_free)"),
+        ("the plan is in the order of the names. Which order was asked for?", "return (plan, thrown)", "return (sorted(plan), thrown)"),
         ("who gave way is told in the order of age. Who gave way first?",
          "return (plan, thrown)", "return (plan, thrown[::-1])"),
     ),

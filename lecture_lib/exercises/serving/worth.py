@@ -95,6 +95,10 @@ WORTH = Exercise(
     mistakes=(
         ("|p - q| is summed without the factor 1/2. What is the total variation of two laws that never agree?",
          "torch.minimum(p, q).sum(-1)", "1 - (p - q).abs().sum(-1)"),
+        ("that is the chance that a guess is refused. What is left of 1?",
+         "torch.minimum(p, q).sum(-1)", "(p - q).abs().sum(-1) / 2"),
+        ("the ratios min(1, p / q) are averaged as if the draft guessed all tokens equally often. How often does it guess each?",
+         "torch.minimum(p, q).sum(-1)", "(p / q).clamp(max=1).nan_to_num(1).mean(-1)"),
         ("the chance is the one that two draws, from p and from q, agree. Is a second token drawn?",
          "torch.minimum(p, q).sum(-1)", "(p * q).sum(-1)"),
         ("the chance is that of the model's likeliest token. Which guesses may be kept?",
