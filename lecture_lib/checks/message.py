@@ -8,7 +8,7 @@ from lecture_lib.checks.compare import difference, shorten
 from lecture_lib.checks.exercise import Exercise
 from lecture_lib.checks.plain import Array, Raised, Refused, numbers_of, plain
 from lecture_lib.checks.script import scripted
-from lecture_lib.checks.verdict import Verdict, size
+from lecture_lib.checks.verdict import Verdict, refused, size
 
 PRINTED_IN_FULL = (
     60  # numbers: a failing case with no more than these is printed so that it can be done by hand
@@ -73,7 +73,9 @@ def by_hand(verdict: Verdict, index: int) -> list[str]:
     shown = [*inputs, ("yours", verdict.outputs[index]), ("expected", verdict.expected[index])]
     if sum(size(value) for _, value in shown) > PRINTED_IN_FULL:
         return []
-    return [_printed(name, value) for name, value in shown if not isinstance(value, Raised | Refused)]
+    return [
+        _printed(name, value) for name, value in shown if not isinstance(value, Raised) and not refused(value)
+    ]
 
 
 def by_call(case: Case, yours: object, expected: object) -> list[str]:
