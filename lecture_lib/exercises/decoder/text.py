@@ -102,7 +102,7 @@ TEXT = Exercise(
         ("the result is the mean over the words. Is the probability of a text a mean?",
          "return total", "return total / max(len(words), 1)"),
         ("this is the probability itself. What is asked for of it?",
-         "return total", "return math.exp(total)"),
+         "return total", "return math.exp(total) if total > -math.inf else total"),
         ("the sign is turned round. Is the logarithm of a number below 1 positive?",
          "return total", "return -total"),
         ("the logarithms have base 2. Which unit is asked for?",

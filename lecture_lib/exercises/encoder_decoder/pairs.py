@@ -147,7 +147,7 @@ ALIGNMENT = Exercise(
          "[(m, n) for", "[(n, m) for"),
         ("the last source word is left out as well. Which axis has a place that is no word, the target or the source?",
          MEAN, "weights.mean(dim=(0, 1))[:-1, :-1]"),
-        ("one of two words has chosen the other, not each the other. Which of the two conditions is enough here?",
+        ("one of two words has chosen the other, not each the other. Are two words a pair if one of them looks elsewhere?",
          "[(m, n) for m, n in enumerate(chosen.tolist()) if returned[n] == m]",
          "sorted({(m, n) for m, n in enumerate(chosen.tolist())} | {(m, n) for n, m in enumerate(returned.tolist())})"),
         ("the largest weights are taken one after the other until a side is used up. Has every word a pair?",
