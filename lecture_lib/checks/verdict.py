@@ -103,7 +103,7 @@ def refused(value: object) -> bool:
 def reason(task: "Exercise", case: "Case", found: object, expected: object, asked: list) -> str | None:
     """Why an output is wrong; None if it is right."""
     try:
-        abnormal = isinstance(found, Refused) or isinstance(found, Raised) != isinstance(expected, Raised)
+        abnormal = refused(found) or isinstance(found, Raised) != isinstance(expected, Raised)
         if task.accept is None or abnormal:
             return difference(found, expected, task.tolerance, task.entry)
         return task.accept(case, found, asked)

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
-from lecture_lib.arena import curl_share
+from lecture_lib.arena import SCALE, curl_share, fit_bradley_terry, laplacian, log_odds
 from lecture_lib.checks.chance import until
 from lecture_lib.checks.exercise import Case, Exercise
 from lecture_lib.checks.kinds import impossible
@@ -51,6 +51,14 @@ def curl_cases(seed: int) -> list[Case]:
     ]
 
 
+def from_votes(wins: np.ndarray) -> tuple[float, float, int]:
+    """Take the scores of Bradley-Terry for θ."""
+    (Y, weights), theta = log_odds(wins), fit_bradley_terry(wins) / SCALE
+    chi2 = (weights * (Y - np.subtract.outer(theta, theta)) ** 2).sum() / 2
+    freedom = np.count_nonzero(weights) // 2 - np.linalg.matrix_rank(laplacian(weights), hermitian=True)
+    return float(chi2 / (weights * Y**2).sum() * 2), float(chi2), int(freedom)
+
+
 CURL = Exercise(
     name="arena.curl_share",
     points=4, difficulty=3, minutes=30,
@@ -61,6 +69,8 @@ CURL = Exercise(
     mistakes=(
         ("all pairs count alike. What should a pair of 400 battles weigh beside one of 4?",
          "np.linalg.pinv(L, 1e-12, hermitian=True) @ (weights * Y).sum(1)", "Y.mean(1)"),
+        ("the scores of maximum likelihood are taken, which leave more than need be. Which θ makes χ² as small as possible?",
+         from_votes),
         ("the squares that are left are not weighted. In which unit is χ² about one for each degree of freedom?",
          "weights * (Y - np.subtract.outer(theta, theta)) ** 2",
          "(weights > 0) * (Y - np.subtract.outer(theta, theta)) ** 2"),

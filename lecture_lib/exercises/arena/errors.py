@@ -67,6 +67,15 @@ SANDWICH = Exercise(
          "[0, 0.5, 1]", "[0, 1, 2]"),
         ("the expected points are those of the other side. Who is i in p[i, j]?",
          "p[..., None]", "p.T[..., None]"),
+        ("the residuals of a cell are added before they are squared, so that wins and losses cancel. What is summed in S?",
+         "* residuals ** 2).sum(-1)", "* residuals).sum(-1) ** 2"),
+        ("votes in which i was called b are taken as if i had been called a: a loss of i counts as a win. Who took the k "
+         "half points in counts[j, i, k]?",
+         "seen = ((counts if squares is None else squares) * residuals ** 2).sum(-1)",
+         "both = counts if squares is None else squares\n    both = both + both.transpose(1, 0, 2)\n"
+         "    seen = np.triu((both * residuals ** 2).sum(-1))"),
+        ("the squared weights stand in L, too. What is N_ij, and which sum alone takes `squares`?",
+         "met = counts.sum(-1)", "met = (counts if squares is None else squares).sum(-1)"),
         ("votes count for the first model only. Does b learn nothing from a battle?",
          "laplacian(seen + seen.T)", "laplacian(seen)"),
         ("the information of a pair is counted in one order only. How often did i and j meet?",
@@ -89,13 +98,15 @@ VOTES = predict(
     against="the normal approximation, which the exact binomial law confirms within 2 %",
     points=1, difficulty=1, minutes=8,
     misses=(
-        ("the interval would then hold zero in every second attempt. What does 80 % of the attempts ask for, "
-         "beside 95 % of the intervals?", votes_to_tell_apart(20, power=0.5)),
-        ("that is four times as many, as for 10 points, or for a vote whose standard deviation is 1. "
+        ("only every second attempt has to succeed. What does 80 % of the attempts ask for, beside 95 % of the intervals?",
+         votes_to_tell_apart(20, power=0.5)),
+        ("the difference is taken as 10 points, or the standard deviation of a vote as 1. "
          "How do the votes grow when the difference is halved, and what is √(p (1 - p)) at p = 1/2?",
          4 * votes_to_tell_apart(20)),
         ("a difference of 20 points is taken for odds of 20 to 400, p = .55. What does 1 / (1 + 10^(-20/400)) give?",
          784),
         ("the votes are taken to grow as one over the difference, not as its square.", 145),
+        ("24 % of ties are counted, as in the experiment below. What is the variance of a vote without ties?",
+         votes_to_tell_apart(20, ties=0.24)),
     ),
 )  # fmt: skip

@@ -108,6 +108,8 @@ FIT = Exercise(
          "as much as one against the first?", of_win_rates),
         ("the log-odds of all pairs are averaged, however often they met. What should a pair of 1000 battles "
          "count, what one of 2?", of_log_odds),
+        ("half a win is added to every pair, which draws the scores together. Which votes were cast?",
+         "    refuse_degenerate(wins)\n", "    refuse_degenerate(wins)\n    wins = wins + 0.5 * (1 - np.eye(len(wins)))\n"),
         ("those who lose get the high scores. Is row i of `wins` what i took or what i gave away?",
          "np.asarray(wins, dtype=float)", "np.asarray(wins, dtype=float).T"),
         ("the anchor is not used. Which score should be `at` if there is one?",

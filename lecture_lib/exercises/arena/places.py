@@ -45,6 +45,8 @@ RANKS = Exercise(
          "lower[None, :] > upper[:, None]", "lower[None, :] >= upper[:, None]"),
         ("everyone whose interval overlaps mine, or lies above, counts as better. Which of their ends must be above?",
          "lower[None, :] > upper", "upper[None, :] > upper"),
+        ("everyone who begins below my upper end counts, and I am one of them. Who is better than me?",
+         "lower[None, :] > upper[:, None]", "lower[None, :] < upper[:, None]"),
         ("the first place is 0. What is the rank of a model that nobody is above?",
          "1 + ", ""),
         ("my lower end is compared. Which end of mine does a better model have to pass?",

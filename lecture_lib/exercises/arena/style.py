@@ -115,6 +115,13 @@ STYLE = Exercise(
          "scores.mean(), beta", "scores.mean(), SCALE * beta"),
         ("β stands with points instead of log-odds inside the sigmoid, and comes out too large. What is SCALE for?",
          "scores.mean(), beta", "scores.mean(), beta * 400"),
+        ("the features are divided by their standard deviation, and β is that of the divided ones. To which x does the β that "
+         "is asked for belong?",
+         "X = np.asarray(X, dtype=float)", "X = np.asarray(X, dtype=float) / np.std(X, axis=0)"),
+        ("a penalty draws all coefficients towards 0, as in scikit-learn's LogisticRegression if nothing else is said. Does "
+         "maximum likelihood have one?",
+         "np.linalg.solve(H, gradient)",
+         "np.linalg.solve(H + np.eye(len(H)), gradient - np.concatenate([scores / SCALE, beta]))"),
         ("the mean score is 0. Where should it be?",
          "1000 + scores", "scores"),
         ("the first score is held at 1000 and not the mean.",

@@ -117,6 +117,9 @@ BELIEF = Exercise(
         ("the walk is taken first and then the token is weighed as if it came from the new state. "
          "Does T[x] not hold both at once?",
          "belief @ T[token]", "(belief @ T.sum(0)) * T[token].sum(1)"),
+        ("the token is weighed as if it came from the state before, and then the walk is taken, whatever the token was. "
+         "Does T[x] not hold both at once?",
+         "belief @ T[token]", "(belief * T[token].sum(1)) @ T.sum(0)"),
         ("the largest entry becomes 1, not the sum.",
          "total = joint.sum()", "total = joint.max()"),
         ("every move counts alike: what can happen is counted, not how probable it is.",
@@ -204,6 +207,11 @@ FLOOR = Exercise(
          "range(n - 1)", "range(max(n - 2, 0))"),
         ("nothing is read: this is the entropy of token n alone. What does a perfect reader know?",
          RESULT, "float(torch.special.entr(longer.sum(0)).sum())"),
+        ("only the token just before is used, and those before it are forgotten. What does a perfect reader know?",
+         "texts = joint.sum(-1)",
+         "joint = joint.unflatten(0, (-1, len(T))).sum(0) if n > 1 else joint\n    texts = joint.sum(-1)"),
+        ("the state walks once before the first token. Of which time does `start` speak?",
+         "start[None]", "(start @ T.sum(0))[None]"),
         ("this is the entropy of the whole text of n tokens. How much of it is new in the last token?",
          RESULT, "float(torch.special.entr(longer).sum())"),
         ("this is the mean over the tokens 1 to n. Which token is asked for?",

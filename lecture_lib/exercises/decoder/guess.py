@@ -13,6 +13,8 @@ UNTRAINED = predict(
          0.0),
         ("the belief is taken to depend on many tokens alike. How much does the last token alone say about the state?",
          0.5),
+        ("the map reads the last token alone. Which other tokens has the network seen there?", 0.83),
+        ("R² is given in percent. Between which two numbers does it lie?", 95.0),
         ("the map is taken to read one coordinate of three. How many numbers does it read from?", 0.33),
     ),
 )  # fmt: skip

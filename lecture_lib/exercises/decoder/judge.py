@@ -82,6 +82,13 @@ def deepest(runs: list[dict[str, list[float]]]) -> tuple[int, int]:
     return min(((i, n) for i in range(len(runs)) for n in range(TOKENS)), key=lambda point: depth(*point))
 
 
+def first_below(runs: list[dict[str, list[float]]]) -> tuple[int, int]:
+    """Take the run of the deepest point, and in it the first token that lies below its floor at all."""
+    place, _ = deepest(runs)
+    losses = zip(runs[place]["loss"], runs[place]["floor"], strict=True)
+    return place, [loss < floor for loss, floor in losses].index(True)
+
+
 def below_on_average(runs: list[dict[str, list[float]]]) -> tuple[int, int]:
     """Compare mean losses with mean floors."""
     gaps = [sum(run["loss"]) - sum(run["floor"]) for run in runs]
@@ -125,6 +132,11 @@ LEAKING = Exercise(
          "5 * error", "2 * error"),
         ("three standard errors below the floor are taken for a leak. How large is the smallest leak?",
          "5 * error", "3 * error"),
+        ("0.05 nats below the floor are taken for a leak, whatever the standard error is. What is a distance from the floor "
+         "compared with?",
+         "floor - 5 * error", "floor - 0.05"),
+        ("the run is right, but its first token below the floor is named, which may lie there by chance.",
+         first_below),
         ("a loss far above its floor is taken for a leak. Is a model that predicts badly impossible?",
          "loss < floor - 5 * error", "abs(loss - floor) > 5 * error"),
         ("the run with the smallest loss is taken. Has every source the same floor?",

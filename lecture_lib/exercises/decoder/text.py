@@ -89,6 +89,8 @@ TEXT = Exercise(
          "words[:n]", "[]"),
         ("the word just before is not shown. Which words come before word n, counted from 0?",
          "words[:n]", "words[:max(n - 1, 0)]"),
+        ("the words so far are handed over as one string. What does `next_probabilities` take?",
+         "words[:n]", "' '.join(words[:n])"),
         ("the whole text is shown at every place. What is a word allowed to depend on?",
          "words[:n]", "words"),
         ("the probabilities are multiplied first: 500 factors are smaller than the smallest float, and "
@@ -99,6 +101,8 @@ TEXT = Exercise(
          "math.log(p) if p > 0 else -math.inf", "p"),
         ("the result is the mean over the words. Is the probability of a text a mean?",
          "return total", "return total / max(len(words), 1)"),
+        ("this is the probability itself. What is asked for of it?",
+         "return total", "return math.exp(total) if total > -math.inf else total"),
         ("the sign is turned round. Is the logarithm of a number below 1 positive?",
          "return total", "return -total"),
         ("the logarithms have base 2. Which unit is asked for?",

@@ -110,6 +110,11 @@ LOSS = Exercise(
          "logits at place m already know?",
          "given, wanted = (target_ids[:, :-1], target_ids[:, 1:])", "given, wanted = (target_ids, target_ids)",
          "target_lengths[:, None] - 1", "target_lengths[:, None]"),
+        ("the start token is not asked for any more, but every other word still is at the place where the model reads it. "
+         "Which word may the logits at place m already know?",
+         "given, wanted = (target_ids[:, :-1], target_ids[:, 1:])", "given, wanted = (target_ids, target_ids)",
+         "target_lengths[:, None] - 1", "target_lengths[:, None]",
+         "chosen[is_real]", "chosen[:, 1:][is_real[:, 1:]]"),
         ("the shift goes the wrong way: each place is asked for the word before it. Which word comes next?",
          "(target_ids[:, :-1], target_ids[:, 1:])", "(target_ids[:, 1:], target_ids[:, :-1])"),
         ("padding counts as words. How long is each translation?",

@@ -13,6 +13,7 @@ ROOM = predict(
         ("each word is given one bit. How many bits tell 8 words apart?", 1024.0),
         ("each word is given 8 bits. How many bits tell 8 words apart?", 128.0),
         ("what the network learned to do is counted. The question is what its vector has room for.", 6.0),
+        ("the longest sentence of the experiment is counted. The question is what a vector has room for.", 10.0),
         ("each number is given one bit. How many bits has a number in single precision?", 32 / 3),
     ),
 )  # fmt: skip

@@ -31,7 +31,7 @@ def looks(given: dict[str, Tensor], source: list[int]) -> Tensor:
 
 
 def head_by_hand(
-    changes: dict | None = None, strength: float = 100.0, late: bool = False
+    changes: dict | None = None, strength: float = 100.0, late: bool = False, first_row: int = 1
 ) -> dict[str, Tensor]:
     """Give the head that asks, after a word of each kind, for the kind of word that comes next, if need be the second choice."""
     first, second = 2.0, 1.0
@@ -48,7 +48,7 @@ def head_by_hand(
     W_q, W_k = torch.zeros(2, 10, WIDTH).unbind()
     W_k[:, :5] = KIND_OF
     W_q[0, DETERMINER] = first
-    W_q[1:, :5] = KIND_OF[:-1] @ (torch.eye(5) if late else by_kind)
+    W_q[first_row : first_row + 9, :5] += KIND_OF[:-1] @ (torch.eye(5) if late else by_kind)
     return {"W_q": strength * W_q, "W_k": W_k}
 
 
@@ -101,6 +101,8 @@ SWAPPING_HEAD = by_hand(
          lambda: head_by_hand({DETERMINER: {BEFORE: 2}})),
         ("each word looks at the English word that it translates itself. Which word does row m decide?",
          lambda: head_by_hand(late=True)),
+        ("the rows of W_q are numbered as the English words. Which number has the French word of English word 0?",
+         lambda: head_by_hand(first_row=0)),
         ("the right word is preferred, but not strongly. How large must a difference of scores be for 0.99?",
          lambda: head_by_hand(strength=4.0)),
     ),

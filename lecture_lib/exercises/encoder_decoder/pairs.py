@@ -109,6 +109,16 @@ def alignment_cases(seed: int) -> list[Case]:
     ]
 
 
+def one_to_one(weights: Tensor) -> list[tuple[int, int]]:
+    """Take the largest weight, strike out its row and column, and go on."""
+    mean, pairs = weights.mean((0, 1))[:-1].clone(), []
+    for _ in range(min(mean.shape)):
+        m, n = divmod(int(mean.argmax()), mean.shape[1])
+        pairs.append((m, n))
+        mean[m], mean[:, n] = -1, -1
+    return sorted(pairs)
+
+
 MEAN, PAIRED = "weights.mean(dim=(0, 1))[:-1]", "returned[n] == m"
 
 ALIGNMENT = Exercise(
@@ -135,6 +145,13 @@ ALIGNMENT = Exercise(
          "[(m, n) for", "[(m + 1, n) for"),
         ("pairs come as (source, target). Which is asked for first?",
          "[(m, n) for", "[(n, m) for"),
+        ("the last source word is left out as well. Which axis has a place that is no word, the target or the source?",
+         MEAN, "weights.mean(dim=(0, 1))[:-1, :-1]"),
+        ("one of two words has chosen the other, not each the other. Are two words a pair if one of them looks elsewhere?",
+         "[(m, n) for m, n in enumerate(chosen.tolist()) if returned[n] == m]",
+         "sorted({(m, n) for m, n in enumerate(chosen.tolist())} | {(m, n) for n, m in enumerate(returned.tolist())})"),
+        ("the largest weights are taken one after the other until a side is used up. Has every word a pair?",
+         one_to_one),
         ("only the last layer is used. Over what does the mean run?",
          MEAN, "weights[-1].mean(dim=0)[:-1]"),
         ("only the first head of each layer is used. Over what does the mean run?",

@@ -36,7 +36,7 @@ def use_writer(answer, source_ids, source_lengths, start_id, end_id, max_new_tok
     """Give what was written, and how often the model was called."""
     model = Scripted(seed)
     written = answer(model, source_ids, source_lengths, start_id, end_id, max_new_tokens)
-    return written, f"{model.calls} calls of the model"
+    return {"translations": written, "calls of the model": model.calls}
 
 
 def alone(model, source_ids, source_lengths, start_id, end_id, max_new_tokens) -> list[list[int]]:
