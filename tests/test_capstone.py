@@ -24,13 +24,8 @@ from lecture_lib.transformer import ModelConfig
 from scripts.authored import source_notebook
 from scripts.settings import ROOT
 
+pytestmark = pytest.mark.slow  # solved notebooks and their answers take 20 seconds to collect
 TASKS = {name: task for stem in checks.chapters() for name, task in checks.chapter(stem).items()}
-QUICK = {
-    "attention.softmax",
-    "kv_cache.cached_attention",
-    "tokenization.encode_word",
-    "transformer.layer_norm",
-}
 PROMPT = "This function returns a list of"
 OWN_SOFTMAX = '''
 def shifted(x, dim):
@@ -115,7 +110,6 @@ def gpt2(tmp_path_factory):
 # --------------------------------------------------------------------------------------------------------- collecting
 
 
-@pytest.mark.slow
 def test_every_answer_of_every_solved_notebook_is_found_and_passes(everything):
     assert {name: row.why for name, row in everything.rows.items() if row.why} == {}
     assert set(everything.rows) == set(TASKS)
@@ -127,7 +121,6 @@ def test_without_a_folder_the_library_stands_in_and_says_why(library):
     assert {row.why for row in library.rows.values()} == {"in no notebook"}
 
 
-@pytest.mark.slow
 def test_what_is_not_solved_is_the_librarys(tmp_path):
     notebook = unsolved("attention")
     for name in ("softmax", "split_heads", "previous_token_head"):
@@ -140,7 +133,6 @@ def test_what_is_not_solved_is_the_librarys(tmp_path):
     assert answers.rows["transformer.layer_norm"].why == "in no notebook"
 
 
-@pytest.mark.slow
 def test_a_wrong_softmax_is_refused_and_its_row_says_which_mistake_it_is(tmp_path, gpt):
     notebook = solved("attention")
     cell(notebook, "softmax")["source"] = A_WRONG_SOFTMAX
@@ -161,7 +153,6 @@ def test_a_wrong_softmax_is_refused_and_its_row_says_which_mistake_it_is(tmp_pat
     assert answers["attention.scaled_dot_product_attention"](Q, Q, Q).isfinite().all()
 
 
-@pytest.mark.slow
 def test_a_helper_of_the_students_own_runs_and_a_cell_that_fails_costs_its_own_exercise(tmp_path):
     notebook = solved("attention")
     place = notebook["cells"].index(cell(notebook, "softmax"))
@@ -180,7 +171,6 @@ def test_a_helper_of_the_students_own_runs_and_a_cell_that_fails_costs_its_own_e
     assert sum(who == "yours" for who in whose(answers).values()) == len(checks.chapter("attention")) - 2
 
 
-@pytest.mark.slow
 def test_notebooks_are_known_by_their_cells(tmp_path):
     """Renamed, without metadata (as some platforms hand them back), beside files that are none."""
     notebook = solved("attention")
@@ -200,7 +190,6 @@ def test_notebooks_are_known_by_their_cells(tmp_path):
     }
 
 
-@pytest.mark.slow
 def test_of_several_notebooks_the_newest_that_passes_counts(tmp_path):
     kept(tmp_path, solved("attention"), "old.ipynb", when=1_000)
     newer = solved("attention")
@@ -216,7 +205,6 @@ def test_of_several_notebooks_the_newest_that_passes_counts(tmp_path):
     assert "old.ipynb" in answers.rows["attention.softmax"].value.__code__.co_filename
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stub_last", [False, True])
 def test_of_two_copies_of_a_cell_the_written_one_counts(tmp_path, stub_last):
     notebook = unsolved("attention")
@@ -227,7 +215,6 @@ def test_of_two_copies_of_a_cell_the_written_one_counts(tmp_path, stub_last):
     assert collect(tmp_path).rows["attention.merge_heads"].whose == "yours"
 
 
-@pytest.mark.slow
 def test_nothing_of_the_student_is_changed_nor_of_the_session(tmp_path, capsys):
     notebook = solved("attention")
     place = notebook["cells"].index(cell(notebook, "softmax"))
@@ -265,7 +252,6 @@ def test_functions_of_this_session_are_answers_too(tmp_path):
         collect(tmp_path / "nowhere")
 
 
-@pytest.mark.slow
 def test_an_answer_calls_the_other_answers(everything, library):
     """Attention calls the softmax that stands beside it, also where attention is the library's."""
     X = torch.randn(1, 3, 4, generator=seeded())
@@ -286,7 +272,6 @@ def expected(gpt):
     return theirs(zoo.folder("gpt"), tokenizer.encode(PROMPT), 60)
 
 
-@pytest.mark.slow
 def test_the_shipped_gpt_writes_the_tokens_of_transformers(everything, gpt, expected):
     everything.calls.clear()
     program = assemble(everything, *gpt)
@@ -302,7 +287,6 @@ def test_the_shipped_gpt_writes_the_tokens_of_transformers(everything, gpt, expe
     assert all(whose == "yours" for _, _, whose, _ in program.parts().cells)
 
 
-@pytest.mark.slow
 def test_sampled_tokens_are_those_of_transformers(library, gpt):
     program, n = assemble(library, *gpt), 30
     ids = program.encode(PROMPT)
@@ -342,11 +326,7 @@ def test_a_llama_whose_queries_share_keys_writes_the_tokens_of_transformers(libr
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
-        for name, task in TASKS.items()
-        if not task.value
-    ],
+    [name for name, task in TASKS.items() if not task.value],
 )
 def test_every_answer_swapped_in_by_itself_changes_no_token(name, gpt, gpt2, expected):
     """One answer is a reader's, all others are the library's."""
@@ -365,7 +345,6 @@ def test_every_answer_swapped_in_by_itself_changes_no_token(name, gpt, gpt2, exp
     assert small.tokens([3, 14], 8) == theirs(gpt2["gelu"], [3, 14], 8)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["softmax", "apply_rotary", "rms_norm", "cached_attention", "pre_ln_stack", "encode_word"]
 )

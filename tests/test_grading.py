@@ -63,6 +63,7 @@ def test_a_right_notebook_gets_all_points(server, judge):
     assert not result.failures and not result.repairs
 
 
+@pytest.mark.slow
 def test_an_empty_notebook_gets_none(server, judge):
     result = graded(server, judge, unsolved())
     assert sum(result.marks.values()) == 0 and not result.failures and not result.alarms
