@@ -35,10 +35,13 @@ def choose(scores: Tensor, ids: list[int]) -> int:
     return int((scores - 0.15 * counts).argmax())
 
 
-def use_loop(answer: Callable, seed: int, *inputs: object) -> object:
+def use_loop(
+    answer: Callable, seed: int, ids: list[int], max_new_tokens: int, end_ids: tuple | None = None
+) -> object:
     """Give what was written, and what the model has read for it."""
     reader = Reader(seed)
-    written = answer(reader, choose, *inputs)
+    ends = () if end_ids is None else (end_ids,)
+    written = answer(reader, choose, ids, max_new_tokens, *ends)
     return written, f"tokens read in each call of `read`: {reader.read}"
 
 

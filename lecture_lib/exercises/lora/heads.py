@@ -62,9 +62,20 @@ def one_by_one(model: nn.Module, n_classes: int) -> nn.Module:
     return model
 
 
-def described(answer: object, n_classes: int, ids: Tensor, labels: Tensor, *made: object) -> dict:
+def described(
+    answer: object,
+    n_classes: int,
+    ids: Tensor,
+    labels: Tensor,
+    V: int,
+    D: int,
+    seed: int,
+    tied: bool,
+    bias: bool,
+    double: bool,
+) -> dict:
     """What the model looks like behind the answer, and after a step of its training."""
-    model = Classifier(*made)
+    model = Classifier(V, D, seed, tied, bias, double)
     before = model.features(ids).detach()
     with torch.random.fork_rng(devices=[]):  # a head that is left random is the same one each time
         torch.manual_seed(0)
