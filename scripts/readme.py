@@ -28,7 +28,7 @@ def chapter_table() -> str:
         title = re.search(r"^# (.+)$", text, re.MULTILINE)[1]
         asked = HEADING.findall((ROOT / "solutions" / f"{name}.md").read_text(encoding="utf-8"))
         minutes = sum(exercise(task).minutes for _, task in asked)
-        page, tasks = f"[{title}](book/{name}.md)", ", ".join(task.lower() for task, _ in asked)
+        page, tasks = f"[{title}](book/{name}.md)", " · ".join(task for task, _ in asked)
         way = f"[![Open in Colab]({BADGE})]({colab_url(name)})"
         rows.append(f"| {int(name[:2])} {page} | {tasks} | {minutes} | {way} |")
     return "\n".join(rows)
