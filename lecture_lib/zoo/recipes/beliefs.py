@@ -95,7 +95,9 @@ def belief_map(model: Decoder) -> Tensor:
     ids, chances = all_texts()
     half, weights = _first_half(ids), chances.sqrt()[:, None, None]
     X, Y = with_ones(model, ids), torch.from_numpy(SOURCE.beliefs(ids.numpy()))
-    return torch.linalg.lstsq((weights * X)[half].flatten(0, 1), (weights * Y)[half].flatten(0, 1)).solution
+    X, Y = (weights * X)[half].flatten(0, 1), (weights * Y)[half].flatten(0, 1)
+    # By singular values: torch's usual way gives other maps at other times where columns depend on one another.
+    return torch.linalg.lstsq(X, Y, driver="gelsd").solution
 
 
 def with_ones(model: Decoder, ids: Tensor) -> Tensor:
