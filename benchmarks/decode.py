@@ -2,10 +2,10 @@
 
 Greedy, random weights, a prompt of one token, so that decoding alone is timed. transformers runs the
 same weights (written by save_pretrained, read by from_pretrained) and must give the same tokens. `laid out`
-is the same model after `lay_out_for_decoding`; a recorded step is the same forward, replayed. As it
-comes: `generate(model)`, not for the first time. Linear layers: every
-weight once a token, nothing between. Sum: the same bytes, added up. Two libraries made for speed join in where they
-are installed (pip install ctranslate2 onnxruntime-genai onnx-ir).
+is the same model after `lay_out_for_decoding`; a recorded step is the same forward, replayed. As it comes:
+`generate(model)`, not for the first time. Linear layers: every weight once a token, nothing between. Sum: the same
+bytes, added up. Two libraries made for speed join in where they are installed (pip install ctranslate2
+onnxruntime-genai onnx-ir).
 With a GPU: a Llama of 1.2 billion parameters in bfloat16, 1024 tokens of context, batch 1.
 """
 

@@ -86,4 +86,5 @@ class Watch:
         return self.unchanged() and len(now) == len(self.told) and all(map(is_, now, self.told))
 
 
+# One watch a model, for all who read with it; a model that has changed gets another.
 SHARED: WeakKeyDictionary[nn.Module, Watch] = WeakKeyDictionary()

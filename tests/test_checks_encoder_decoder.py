@@ -207,15 +207,6 @@ def pairs_and_what_is_left(weights):
     return sorted(pairs)
 
 
-def pairs_one_after_another(weights):
-    mean, pairs = weights.mean((0, 1))[:-1].clone(), []
-    for _ in range(min(mean.shape)):
-        m, n = divmod(int(mean.argmax()), mean.shape[1])
-        pairs.append((m, n))
-        mean[m], mean[:, n] = -1, -1
-    return sorted(pairs)
-
-
 def pairs_that_are_sure(weights):
     mean = weights.mean((0, 1))[:-1]
     return [pair for pair in pairs_of(mean) if mean[pair] > 1.2 / mean.shape[1]]
@@ -241,7 +232,6 @@ NEAR_MISSES = [
     ("bleu", lambda *texts, max_n=4: bleu_by_crossing_out(*texts, max_n=2 if max_n != 4 else 4)),
     ("bleu", lambda *texts, **named: round(bleu_by_crossing_out(*texts, **named), 2)),
     ("alignment", pairs_and_what_is_left),
-    ("alignment", pairs_one_after_another),
     ("alignment", pairs_that_are_sure),
     ("alignment", lambda weights: pairs_of(weights.flatten(0, 1).median(0).values[:-1])),
     ("alignment", lambda weights: pairs_of(weights.mean(1).amax(0)[:-1])),

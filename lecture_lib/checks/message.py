@@ -70,9 +70,8 @@ def by_hand(verdict: Verdict, index: int) -> list[str]:
         *zip(verdict.exercise.input_names(case), map(plain, case.inputs), strict=False),
         *((name, plain(x)) for name, x in case.named.items()),
     ]
-    several = (
-        verdict.exercise.accept and verdict.exercise.kind == "write"
-    )  # right outputs: this is one of them
+    # Where an answer is accepted for what it does, the reference's output is one of several that are right.
+    several = verdict.exercise.accept and verdict.exercise.kind == "write"
     right = "a right one" if several else "expected"
     shown = [*inputs, ("yours", verdict.outputs[index]), (right, verdict.expected[index])]
     if sum(size(value) for _, value in shown) > PRINTED_IN_FULL:
